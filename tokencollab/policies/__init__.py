@@ -1,0 +1,1 @@
+"""What to decide: pure state machines over frozen dataclasses. No I/O, no clock, no chance, no models."""

@@ -1,0 +1,213 @@
+"""What a policy hears (events) and what it wants done (commands): two closed unions.
+
+A policy is two pure functions over a frozen state::
+
+    start(members)      -> (state, commands)
+    step(state, event)  -> (state, commands)
+
+Every question carries a number; the answer repeats it. An answer to a question that is no longer open changes
+nothing, so late, repeated and reordered deliveries are harmless. Offsets are bytes into the shared text.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.pieces import Piece
+
+# ---------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatesArrived:
+    """``model`` answered ``Ask`` number ``question``."""
+
+    model: str
+    question: int
+    candidates: CandidateSet
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresArrived:
+    """``model`` answered ``Score`` number ``question``: one raw logit per piece, in the order asked."""
+
+    model: str
+    question: int
+    logits: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarginalsArrived:
+    """``model`` answered ``Marginals`` number ``question``.
+
+    Over the whole vocabulary, as probabilities: ``exact`` is the mass of pieces equal to the pending bytes,
+    ``end`` that of END (only where nothing is pending), ``following[x]`` that of pieces that begin with pending + byte x.
+    """
+
+    model: str
+    question: int
+    exact: float
+    end: float
+    following: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AloneStep:
+    """``model``, running alone, wrote ``piece``; its candidates come along when the command asked for them."""
+
+    model: str
+    question: int
+    piece: Piece
+    candidates: CandidateSet | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLost:
+    """``model`` crashed, missed its deadline or answered nonsense. It may come back."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelJoined:
+    """``model`` joined or came back; it takes part from the next step."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFull:
+    """``model`` has no room for another token after the text it was asked about."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The reader went away, or a stop text was reached."""
+
+
+Event: TypeAlias = (
+    CandidatesArrived
+    | ScoresArrived
+    | MarginalsArrived
+    | AloneStep
+    | ModelLost
+    | ModelJoined
+    | ContextFull
+    | Cancelled
+)
+
+# ---------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask ``model`` for its ``k`` best pieces (and a few more) after the first ``offset`` bytes of the text."""
+
+    model: str
+    question: int
+    offset: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Ask ``model`` for raw logits of ``pieces`` at its last position: it still holds them, no forward pass.
+
+    The logit of a piece is that of the token with the same bytes, else of the first token of the model's own
+    tokenisation of the piece (methods.md section 3, UniTE).
+    """
+
+    model: str
+    question: int
+    offset: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Marginals:
+    """Ask ``model`` for the exact mass behind every next byte after ``pending``, at its position ``offset``."""
+
+    model: str
+    question: int
+    offset: int
+    pending: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Efficacy:
+    """The state of an exit policy after a step (ConfiPara eq. 5-13). ``st`` is None before omega steps."""
+
+    s: float
+    f: float
+    st: float | None
+    s_w: float
+    f_w: float
+    rt: float
+    t0: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What there is to know about one step: provenance for the reader, evidence for the trace.
+
+    ``ranks`` has every model that answered, with the index of the chosen piece in its truncated candidates (None:
+    absent). ``offsets`` is where each model stood when it was asked; empty where all stood at the end of the text.
+    """
+
+    step: int
+    ranks: tuple[tuple[str, int | None], ...]
+    efficacy: Efficacy | None = None
+    alone: bool = False
+    lost: tuple[str, ...] = ()
+    offsets: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Append ``piece`` to the shared text (END appends nothing)."""
+
+    piece: Piece
+    record: StepRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunAlone:
+    """Let ``model`` write up to ``max_steps`` pieces by itself, reported as ``AloneStep`` events.
+
+    Its first piece is step ``first_step``: selection draws depend on the step only, so the text is the same
+    wherever it is computed. ``report`` says whether each step brings its candidates.
+    """
+
+    model: str
+    question: int
+    offset: int
+    first_step: int
+    max_steps: int
+    report: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The base left the collaboration after ``step``; ``models`` take no further part."""
+
+    step: int
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should hear once, with the remedy."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The answer is over. ``failed``: no model is left."""
+
+    reason: Literal["end", "length", "cancelled", "failed"]
+
+
+Command: TypeAlias = Ask | Score | Marginals | Commit | RunAlone | Exited | Notice | Stop

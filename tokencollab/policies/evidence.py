@@ -1,0 +1,46 @@
+"""What an exit policy sees of a step, whatever the aggregation, and what an exit policy is."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from tokencollab.policies.events import Efficacy
+
+StateT = TypeVar("StateT")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One step as exit policies see it.
+
+    ``ranks`` has the models that answered in this step, sorted by name: the index of the chosen piece in the model's
+    truncated candidates, None if absent (infinity). In bytewise voting it is the number of bytes of the chosen
+    piece at which the model's own first choice was another byte. ``decisive`` has the models without which another
+    piece would have been chosen. ``base_logprob`` is the base's own log-probability of the piece (None if not listed).
+    """
+
+    step: int
+    base: str
+    ranks: tuple[tuple[str, int | None], ...]
+    decisive: frozenset[str] = frozenset()
+    base_logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an exit policy says after a step: who is out from now on, and the figures to show."""
+
+    out: frozenset[str] = frozenset()
+    alone: bool = False
+    efficacy: Efficacy | None = None
+
+
+class ExitPolicy(Protocol[StateT]):
+    """Decides after every step who still takes part. Pure: the state is a frozen value."""
+
+    def start(self, base: str) -> StateT:
+        """The state before the first step."""
+        ...
+
+    def observe(self, state: StateT, evidence: Evidence) -> tuple[StateT, Verdict]:
+        """The state and the verdict after one more step. Also fed with steps of the base alone (for `rejoin`)."""
+        ...

@@ -1,0 +1,215 @@
+"""What the coordinator and a model say to each other. Plain frozen data; `wire` turns it into bytes and back.
+
+Each request names the session and brings the bytes of the shared text from ``start`` on; the text after the request
+is exactly the first ``start + len(data)`` bytes. A model that does not hold the first ``start`` bytes (it was
+restarted, or dropped the session) answers `Behind`, and is sent `Open` and the whole text again.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.pieces import Piece
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One turn of the conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model that runs alone picks its next piece: the parameters of truncation and selection, as data.
+
+    ``top_k`` and ``top_p`` cut the model's own candidates (``top_p`` None: no cut by mass); ``top_t`` keeps the best T
+    (``(1, 1)`` is greedy; ``(1, 2)`` draws T per step); randomness is a function of ``seed`` and the step alone.
+    """
+
+    top_k: int
+    top_p: float | None
+    top_t: tuple[int, int]
+    temperature: float
+    seed: int
+    over: Literal["vocabulary", "top_k"] = "vocabulary"
+    by_probability: bool = False
+
+
+# ---------------------------------------------------------------- requests
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Begin a session: the conversation, which the model renders with its own chat template."""
+
+    session: str
+    messages: tuple[ChatMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskCandidates:
+    """Bring the text in line, then answer with the best ``k`` pieces after it."""
+
+    session: str
+    start: int
+    data: bytes
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskScores:
+    """Answer with the raw logit of each piece after the text."""
+
+    session: str
+    start: int
+    data: bytes
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskMarginals:
+    """Answer with the mass behind every next byte after the text and ``pending``."""
+
+    session: str
+    start: int
+    data: bytes
+    pending: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AskAlone:
+    """Write up to ``max_steps`` pieces alone after the text, answered by a stream of `Written`."""
+
+    session: str
+    start: int
+    data: bytes
+    first_step: int
+    max_steps: int
+    report: bool
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Forget the session and free its memory. Closing an unknown session is not an error."""
+
+    session: str
+
+
+Request: TypeAlias = Open | AskCandidates | AskScores | AskMarginals | AskAlone | Close
+
+# ---------------------------------------------------------------- replies
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The session is there; the prompt has ``prompt_tokens`` tokens and leaves ``room`` for more."""
+
+    session: str
+    prompt_tokens: int
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatesReply:
+    """The answer to `AskCandidates` at ``offset``; ``forwarded`` tokens went through the model for it."""
+
+    session: str
+    offset: int
+    candidates: CandidateSet
+    forwarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresReply:
+    """The answer to `AskScores`: raw logits in the order of the pieces."""
+
+    session: str
+    offset: int
+    logits: tuple[float, ...]
+    forwarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarginalsReply:
+    """The answer to `AskMarginals`: probabilities, see `policies.events.MarginalsArrived`."""
+
+    session: str
+    offset: int
+    exact: float
+    end: float
+    following: tuple[float, ...]
+    forwarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One piece that a model running alone wrote, at ``offset`` (before the piece)."""
+
+    session: str
+    offset: int
+    piece: Piece
+    candidates: CandidateSet | None
+    forwarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The model does not hold the text up to ``start``: open again and send everything."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The model's context has no room for another token."""
+
+    session: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session is gone."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The request cannot be carried out; ``kind`` is the name of an error class in `errors`."""
+
+    session: str
+    kind: str
+    reason: str
+
+
+Reply: TypeAlias = (
+    Opened
+    | CandidatesReply
+    | ScoresReply
+    | MarginalsReply
+    | Written
+    | Behind
+    | Full
+    | Closed
+    | Refused
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a model is: shown to users and recorded with every result."""
+
+    name: str
+    architecture: str
+    parameters: int
+    vocabulary: int
+    context_length: int
+    dtype: str
+    engine: str
+    chat_template: bool
