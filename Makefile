@@ -1,0 +1,83 @@
+# tokencollab: `make demo` shows it, `make test` tests it, `make help` lists the rest.
+# Everything works in a fresh clone with Python 3.11, pip and git. PYTHON chooses another Python.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTEST := $(BIN)/python -m pytest
+# Marker expressions of the two halves of the tests; PYTEST_ARGS adds options, as in make test PYTEST_ARGS=-v
+FAST ?= not real and not slow and not ray
+REAL ?= real or slow or ray
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+BASE := smollm2-135m-instruct
+COLLABORATOR := gemma-3-270m
+QUESTION ?= Why is the sky blue?
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+QUIET := --quiet --progress-bar off --root-user-action ignore
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-fast test-real check format bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(VENV)/.ready  ## make .venv, ready to use
+
+# One stamp per step, so that a change redoes only what follows from it.
+$(VENV)/.made:
+	@$(if $(PYTHON),,echo "tokencollab needs Python 3.11 or newer; none was found" >&2; exit 2)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tokencollab needs Python 3.11 or newer, $(PYTHON) is older; say make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "setup 1/4: making $(VENV)"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.made requirements/torch.txt
+	@echo "setup 2/4: installing torch"
+	@$(PIP) install $(QUIET) -r requirements/torch.txt -c requirements/runtime.txt
+	@touch $@
+
+$(VENV)/.required: $(VENV)/.torch requirements/runtime.txt requirements/dev.txt
+	@echo "setup 3/4: installing the other requirements"
+	@$(PIP) install $(QUIET) -r requirements/torch.txt -r requirements/runtime.txt -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.required pyproject.toml
+	@echo "setup 4/4: installing tokencollab"
+	@$(PIP) install $(QUIET) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## two real models answer a question together (fetched the first time)
+	@$(BIN)/tokencollab models pull $(BASE)
+	@$(BIN)/tokencollab models pull $(COLLABORATOR)
+	$(BIN)/tokencollab generate "$(QUESTION)" --base $(BASE) --with $(COLLABORATOR) \
+	  --method duetnet --max-tokens 64 --stop "Question:" --stop "User:"
+
+test: setup  ## all tests (fetches the real models the first time)
+	@$(PYTEST) $(PYTEST_ARGS)
+
+test-fast: setup  ## the tests that need no real model and no Ray
+	@$(PYTEST) -m "$(FAST)" $(PYTEST_ARGS)
+
+test-real: setup  ## the others
+	@$(PYTEST) -m "$(REAL)" $(PYTEST_ARGS)
+
+check: setup  ## style, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup  ## put the style right
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup  ## measure speed: a table, and JSON beside it
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+clean:  ## remove what was made here; models stay in the user's cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

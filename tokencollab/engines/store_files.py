@@ -1,0 +1,164 @@
+"""What a model's files must look like before anything loads them. Reads headers only."""
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tokencollab.protocol.errors import ModelRefused
+
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
+_LONGEST_STRING = 1_000_000  # bytes; a chat template has a few thousand
+_GGUF_NUMBERS = {0: "B", 1: "b", 7: "?", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}
+_GGUF_STRING, _GGUF_ARRAY = 8, 9
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that `folder` holds a config, safetensors weights and a tokenizer, each complete.
+
+    Raises:
+        ModelRefused: one line that says what is missing or damaged.
+    """
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    if missing := list(_missing(names)):
+        raise ModelRefused(
+            f"{folder} holds no model for transformers: {', '.join(missing)}{_hint(folder, names)}"
+        )
+    config = _read_object(folder / "config.json")
+    if not isinstance(config.get("model_type"), str):
+        raise ModelRefused(f"{folder / 'config.json'} names no model_type: it is not a transformers model")
+    for weights in _weight_files(folder, names):
+        _check_safetensors(weights)
+
+
+def _missing(names: set[str]) -> Iterator[str]:
+    if "config.json" not in names:
+        yield "no config.json"
+    if not any(name.endswith(".safetensors") for name in names):
+        yield "no .safetensors weights"
+    if not names.intersection(_TOKENIZERS):
+        yield "no tokenizer (tokenizer.json or tokenizer.model)"
+
+
+def _hint(folder: Path, names: set[str]) -> str:
+    if gguf := sorted(name for name in names if name.endswith(".gguf")):
+        return f"; give the GGUF file itself: {folder / gguf[0]}"
+    if "config.json" in names and any(name.endswith(_PICKLES) for name in names):
+        return "; pickled weights are not loaded, save them as safetensors first"
+    return ""
+
+
+def _weight_files(folder: Path, names: set[str]) -> list[Path]:
+    index = "model.safetensors.index.json"
+    if index not in names:
+        return [folder / name for name in sorted(names) if name.endswith(".safetensors")]
+    shards = _read_object(folder / index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        raise ModelRefused(f"{folder / index} is damaged: it has no weight_map")
+    wanted = sorted(set(shards.values()))
+    if missing := [name for name in wanted if name not in names]:
+        raise ModelRefused(
+            f"{folder} is incomplete: {len(missing)} of {len(wanted)} weight files missing ({missing[0]})"
+        )
+    return [folder / name for name in wanted]
+
+
+def _check_safetensors(path: Path) -> None:
+    """The header says where the last tensor ends; a download that was cut off ends before."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _LONGEST_HEADER + 1
+        header = file.read(length) if length <= min(size, _LONGEST_HEADER) else b""
+    try:
+        tensors = json.loads(header)
+        end = max(
+            (entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"), default=0
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise ModelRefused(f"{path} is not a safetensors file, or its beginning is damaged") from None
+    if 8 + length + end != size:
+        raise ModelRefused(f"{path} is incomplete: {size:,} bytes of {8 + length + end:,}")
+
+
+def _read_object(path: Path) -> dict[str, object]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ModelRefused(f"{path} is damaged: it is not a JSON object")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What a GGUF file says of itself before its vocabulary begins."""
+
+    architecture: str
+    licence: str | None
+
+
+def read_gguf_header(path: Path) -> GgufHeader:
+    """Read the `general.*` fields, and no further than the tokenizer's, which are large.
+
+    Raises:
+        ModelRefused: not a GGUF file, a version that nothing here reads, or cut off.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ModelRefused(f"{path} is not a GGUF file")
+        try:
+            version, _tensors, count = _unpack(file, "IQQ")
+            if version not in (2, 3):
+                raise ModelRefused(f"{path} is GGUF version {version}; versions 2 and 3 can be read")
+            fields = dict(_gguf_fields(file, int(count)))
+        except (struct.error, UnicodeDecodeError, RecursionError):
+            raise ModelRefused(f"{path} is damaged or incomplete: its GGUF header cannot be read") from None
+    architecture, licence = fields.get("general.architecture"), fields.get("general.license")
+    if not isinstance(architecture, str):
+        raise ModelRefused(f"{path} does not name its architecture")
+    return GgufHeader(architecture, licence if isinstance(licence, str) else None)
+
+
+def _gguf_fields(file: BinaryIO, count: int) -> Iterator[tuple[str, object]]:
+    for _ in range(count):
+        key = _gguf_string(file)
+        if key.startswith("tokenizer."):
+            return
+        yield key, _gguf_value(file, _unpack(file, "I")[0])
+
+
+def _gguf_value(file: BinaryIO, kind: int) -> object:
+    if kind == _GGUF_STRING:
+        return _gguf_string(file)
+    if kind in _GGUF_NUMBERS:
+        return _unpack(file, _GGUF_NUMBERS[kind])[0]
+    if kind != _GGUF_ARRAY:
+        raise struct.error
+    element, length = _unpack(file, "IQ")
+    for _ in range(length):
+        _gguf_value(file, element)
+    return None
+
+
+def _gguf_string(file: BinaryIO) -> str:
+    (length,) = _unpack(file, "Q")
+    if length > _LONGEST_STRING:
+        raise struct.error
+    return _exactly(file, length).decode("utf-8")
+
+
+def _unpack(file: BinaryIO, form: str) -> tuple[int, ...]:
+    return struct.unpack("<" + form, _exactly(file, struct.calcsize("<" + form)))
+
+
+def _exactly(file: BinaryIO, length: int) -> bytes:
+    data = file.read(length)
+    if len(data) != length:
+        raise struct.error
+    return data
