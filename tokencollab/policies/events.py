@@ -41,7 +41,8 @@ class MarginalsArrived:
     """``model`` answered ``Marginals`` number ``question``.
 
     Over the whole vocabulary, as probabilities: ``exact`` is the mass of pieces equal to the pending bytes,
-    ``end`` that of END (only where nothing is pending), ``following[x]`` that of pieces that begin with pending + byte x.
+    ``end`` that of END (only where nothing is pending), ``following[x]`` that of pieces that begin with
+    pending + byte x.
     """
 
     model: str
@@ -53,7 +54,7 @@ class MarginalsArrived:
 
 @dataclass(frozen=True, slots=True)
 class AloneStep:
-    """``model``, running alone, wrote ``piece``; its candidates come along when the command asked for them."""
+    """``model``, running alone, wrote ``piece``; its candidates come along where the command asks so."""
 
     model: str
     question: int
@@ -103,7 +104,7 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask ``model`` for its ``k`` best pieces (and a few more) after the first ``offset`` bytes of the text."""
+    """Ask ``model`` for its ``k`` best pieces, and a few more, after the first ``offset`` bytes of text."""
 
     model: str
     question: int
@@ -127,7 +128,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Marginals:
-    """Ask ``model`` for the exact mass behind every next byte after ``pending``, at its position ``offset``."""
+    """Ask ``model`` for the exact mass of every next byte after ``pending``, at its position ``offset``."""
 
     model: str
     question: int
@@ -152,8 +153,9 @@ class Efficacy:
 class StepRecord:
     """What there is to know about one step: provenance for the reader, evidence for the trace.
 
-    ``ranks`` has every model that answered, with the index of the chosen piece in its truncated candidates (None:
-    absent). ``offsets`` is where each model stood when it was asked; empty where all stood at the end of the text.
+    ``ranks`` has every model that answered, with the index of the chosen piece in its truncated candidates
+    (None: absent). ``offsets`` is where each model stood when it was asked; empty where all stood at the end
+    of the text.
     """
 
     step: int

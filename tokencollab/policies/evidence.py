@@ -12,10 +12,11 @@ StateT = TypeVar("StateT")
 class Evidence:
     """One step as exit policies see it.
 
-    ``ranks`` has the models that answered in this step, sorted by name: the index of the chosen piece in the model's
-    truncated candidates, None if absent (infinity). In bytewise voting it is the number of bytes of the chosen
-    piece at which the model's own first choice was another byte. ``decisive`` has the models without which another
-    piece would have been chosen. ``base_logprob`` is the base's own log-probability of the piece (None if not listed).
+    ``ranks`` has the models that answered in this step, sorted by name: the index of the chosen piece in the
+    model's truncated candidates, None if absent (infinity). In bytewise voting it is the number of bytes of
+    the chosen piece at which the model's own first choice was another byte. ``decisive`` has the models
+    without which another piece would have been chosen. ``base_logprob`` is the base's own log-probability of
+    the piece (None if not listed).
     """
 
     step: int
@@ -35,12 +36,24 @@ class Verdict:
 
 
 class ExitPolicy(Protocol[StateT]):
-    """Decides after every step who still takes part. Pure: the state is a frozen value."""
+    """Decides who still takes part, after every step in which the base voted. Pure: states are frozen values.
+
+    ``needs_decisive`` says whether it reads `Evidence.decisive`, which costs one aggregation per model.
+    ``watch`` is None where exit is final; otherwise the steps of the base alone are observed too, the base
+    runs alone for ``watch`` pieces at a time, and a verdict at their end that is not ``alone`` brings the
+    others back.
+    """
+
+    @property
+    def needs_decisive(self) -> bool: ...
+
+    @property
+    def watch(self) -> int | None: ...
 
     def start(self, base: str) -> StateT:
         """The state before the first step."""
         ...
 
     def observe(self, state: StateT, evidence: Evidence) -> tuple[StateT, Verdict]:
-        """The state and the verdict after one more step. Also fed with steps of the base alone (for `rejoin`)."""
+        """The state and the verdict after one more step."""
         ...

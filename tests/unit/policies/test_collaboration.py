@@ -1,0 +1,150 @@
+"""The piece-level machine on scripted models."""
+
+from collections.abc import Callable
+
+import pytest
+from policykit import Driver, by_logit
+
+from tokencollab.policies import events as e
+from tokencollab.policies.methods import Policy, make_policy, parse_method
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.errors import ProtocolError, UnknownMethod
+from tokencollab.protocol.pieces import Piece
+
+PIECE_METHODS = ("gac", "unite", "duetnet", "dp", "dk")
+
+
+def writes(text: str) -> Callable[[bytes], CandidateSet]:
+    """A model that wants to write ``text``, one character at a time, then END."""
+    data = text.encode()
+
+    def candidates(prefix: bytes) -> CandidateSet:
+        at = len(prefix)
+        wanted: Piece = data[at : at + 1] or None
+        return by_logit((wanted, 20.0), (b"~", 10.0), (b"^", 5.0))
+
+    return candidates
+
+
+def policy(name: str, max_tokens: int = 10, *, report: bool = False, **overrides: object) -> Policy:
+    method = parse_method(name, **overrides)  # type: ignore[arg-type]
+    return make_policy(method, max_tokens=max_tokens, seed=0, report=report)
+
+
+@pytest.mark.parametrize("name", PIECE_METHODS)
+def test_models_that_agree_write_the_text_and_end(name: str) -> None:
+    done = Driver(policy(name), {"b": writes("abc"), "a": writes("abc"), "c": writes("abc")}).run()
+    assert (done.text, done.stop) == (b"abc", "end")
+    assert done.pieces == [b"a", b"b", b"c", None]
+    assert [commit.record.step for commit in done.commits] == [1, 2, 3, 4]
+    assert done.commits[0].record.ranks == (("a", 0), ("b", 0), ("c", 0))
+
+
+def test_the_questions_of_a_step_name_the_end_of_the_text() -> None:
+    machine = policy("duetnet")
+    state, commands = machine.start(("b", "a"))
+    assert commands == (e.Ask("a", 0, 0, 10), e.Ask("b", 1, 0, 10))
+    state, commands = machine.step(state, e.CandidatesArrived("a", 0, by_logit((b"hi", 2.0))))
+    assert commands == ()
+    _, commands = machine.step(state, e.CandidatesArrived("b", 1, by_logit((b"hi", 2.0))))
+    assert commands[0] == e.Commit(b"hi", e.StepRecord(1, (("a", 0), ("b", 0))))
+    assert commands[1:] == (e.Ask("a", 2, 2, 10), e.Ask("b", 3, 2, 10))
+
+
+def test_max_tokens_counts_the_end_and_ends_with_length() -> None:
+    book = {"b": writes("abc"), "a": writes("abc")}
+    assert Driver(policy("dp", 3), book).run().stop == "length"
+    assert Driver(policy("dp", 4), book).run().stop == "end"
+
+
+def test_base_alone_runs_at_once() -> None:
+    for machine in (policy("base", 7), policy("unite", 7)):
+        assert machine.start(("b",))[1] == (e.RunAlone("b", 0, 0, 1, 7, False),)
+        done = Driver(machine, {"b": writes("abc")}).run()
+        assert (done.text, done.stop) == (b"abc", "end")
+        assert all(commit.record.alone for commit in done.commits)
+
+
+def test_fixed_exit_hands_over_to_the_base() -> None:
+    done = Driver(policy("upara-2", 10), {"b": writes("abcd"), "a": writes("abcd")}).run()
+    assert done.others == [e.Exited(2, ("a",))]
+    assert [commit.record.alone for commit in done.commits] == [False, False, True, True, True]
+    assert done.text == b"abcd"
+
+
+def test_unite_scores_foreign_pieces_with_one_question_per_model() -> None:
+    machine = policy("unite")
+    state, _ = machine.start(("b", "a"))
+    state, _ = machine.step(state, e.CandidatesArrived("a", 0, by_logit((b"x", 2.0), (b"y", 1.0))))
+    state, commands = machine.step(state, e.CandidatesArrived("b", 1, by_logit((b"z", 2.0))))
+    assert commands == (e.Score("a", 2, 0, (b"z",)), e.Score("b", 3, 0, (b"x", b"y")))
+    with pytest.raises(ProtocolError, match="a sent 2 scores for 1"):
+        machine.step(state, e.ScoresArrived("a", 2, (1.0, 2.0)))
+    state, commands = machine.step(state, e.ScoresArrived("b", 3, (9.0, 0.0)))
+    assert commands == ()
+    _, commands = machine.step(state, e.ScoresArrived("a", 2, (0.0,)))
+    assert isinstance(commands[0], e.Commit)
+    assert commands[0].piece == b"x"
+
+
+def test_a_lost_model_is_left_out_and_comes_back_with_the_next_step() -> None:
+    machine = policy("dp")
+    state, _ = machine.start(("b", "a"))
+    state, _ = machine.step(state, e.CandidatesArrived("a", 0, by_logit((b"x", 2.0))))
+    state, commands = machine.step(state, e.ModelLost("b"))
+    assert commands[0] == e.Commit(b"x", e.StepRecord(1, (("a", 0),), lost=("b",)))
+    assert commands[1:] == (e.Ask("a", 2, 1, 10),)
+    state, commands = machine.step(state, e.ModelJoined("b"))
+    assert commands == ()
+    state, commands = machine.step(state, e.CandidatesArrived("a", 2, by_logit((b"y", 2.0))))
+    assert commands[1:] == (e.Ask("a", 3, 2, 10), e.Ask("b", 4, 2, 10))
+
+
+def test_the_last_model_lost_ends_in_failure_unless_one_is_about_to_join() -> None:
+    machine = policy("dp")
+    state, _ = machine.start(("b", "a"))
+    state, _ = machine.step(state, e.ModelLost("a"))
+    assert machine.step(state, e.ModelLost("b"))[1] == (e.Stop("failed"),)
+    state, _ = machine.step(state, e.ModelJoined("a"))
+    assert machine.step(state, e.ModelLost("b"))[1] == (e.Ask("a", 2, 0, 10),)
+
+
+def test_a_base_lost_while_alone_is_waited_for() -> None:
+    machine = policy("base")
+    state, _ = machine.start(("b",))
+    state, _ = machine.step(state, e.AloneStep("b", 0, b"hello", None))
+    state, commands = machine.step(state, e.ModelLost("b"))
+    assert commands == ()
+    assert machine.step(state, e.ContextFull("b")) == (state, ())
+    state, commands = machine.step(state, e.ModelJoined("b"))
+    assert commands == (e.RunAlone("b", 1, 5, 2, 9, False),)
+    assert machine.step(state, e.AloneStep("b", 0, b"late", None)) == (state, ())
+
+
+def test_full_context_and_cancellation_stop() -> None:
+    machine = policy("dp")
+    state, _ = machine.start(("b", "a"))
+    assert machine.step(state, e.ContextFull("a"))[1] == (e.Stop("length"),)
+    assert machine.step(state, e.ContextFull("stranger")) == (state, ())
+    stopped, commands = machine.step(state, e.Cancelled())
+    assert commands == (e.Stop("cancelled"),)
+    assert machine.step(stopped, e.ModelLost("a")) == (stopped, ())
+
+
+def test_negative_logits_are_said_once_with_the_fix() -> None:
+    book = {"b": lambda text: by_logit((b"x", -1.0)), "a": lambda text: by_logit((b"x", -2.0))}
+    done = Driver(policy("duetnet", 5), book).run()
+    (notice,) = done.others
+    assert isinstance(notice, e.Notice)
+    assert "a keeps" in notice.text
+    assert "--reference floor" in notice.text
+    assert Driver(policy("duetnet", 5, reference="floor"), book).run().others == []
+
+
+def test_members_and_weights_are_checked() -> None:
+    with pytest.raises(UnknownMethod, match="'c', which does not take part; the models are b, a"):
+        policy("dp", weights={"c": 2.0}).start(("b", "a"))
+    with pytest.raises(UnknownMethod, match="each named once"):
+        policy("dp").start(("b", "b"))
+    with pytest.raises(UnknownMethod, match="at least 1 token"):
+        policy("dp", 0)

@@ -1,0 +1,330 @@
+"""The piece-level collaboration as a state machine: who is asked, when a piece is committed, when it is over.
+
+One step: every live model is asked at the end of the text; when each has answered or is lost, UniTE has
+foreign pieces scored, one question per model; then the piece is committed and the exit policy says who still
+takes part.
+"""
+
+from dataclasses import replace
+from typing import Any, Final, Literal, TypeAlias, assert_never
+
+from tokencollab.policies.aggregation import Ballot, foreign_pieces, negative_logit
+from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
+from tokencollab.policies.events import (
+    AloneStep,
+    Ask,
+    Cancelled,
+    CandidatesArrived,
+    Command,
+    Commit,
+    ContextFull,
+    Event,
+    Exited,
+    MarginalsArrived,
+    ModelJoined,
+    ModelLost,
+    Notice,
+    RunAlone,
+    Score,
+    ScoresArrived,
+    StepRecord,
+    Stop,
+)
+from tokencollab.policies.evidence import ExitPolicy, Verdict
+from tokencollab.policies.session import State, including, without
+from tokencollab.policies.settings import Method
+from tokencollab.protocol.errors import ProtocolError, UnknownMethod
+from tokencollab.protocol.pieces import END
+
+Outcome: TypeAlias = tuple[State, tuple[Command, ...]]
+
+NEGATIVE: Final = (
+    "{model} keeps candidates with logits below zero, so pieces that it does not list (they count as 0) "
+    'beat its own. Use reference="floor" (--reference floor) to count each model\'s logits from its own cut.'
+)
+
+
+class CollaborationPolicy:
+    """GaC, UniTE, DuetNet, DP, DK and the base alone, with any exit policy; see `events` for the contract."""
+
+    def __init__(
+        self, method: Method, exit_policy: ExitPolicy[Any], *, max_tokens: int, seed: int, report: bool
+    ):
+        self._method = method
+        self._exit = exit_policy
+        self._max_tokens = max_tokens
+        self._decider = Decider(method, sampling_of(method, seed))
+        self._report = report or exit_policy.watch is not None
+
+    def start(self, members: tuple[str, ...]) -> Outcome:
+        """The state and the first questions for ``members``, the base first.
+
+        Raises:
+            UnknownMethod: no members, one named twice, or a weight for a model that is not among them.
+        """
+        if not members or len(set(members)) != len(members):
+            raise UnknownMethod(f"a collaboration needs models, each named once, not {members!r}")
+        strangers = [model for model, _ in self._method.weights if model not in members]
+        if strangers:
+            raise UnknownMethod(
+                f"a weight is given for {strangers[0]!r}, which does not take part; "
+                f"the models are {', '.join(members)}"
+            )
+        base = members[0]
+        state = State(base, tuple(sorted(members)), "together", self._exit.start(base))
+        if self._method.aggregation == "base" or len(members) == 1:
+            state = replace(state, live=(base,))
+            return self._run_alone(state, self._max_tokens)
+        return self._ask(state)
+
+    def step(self, state: State, event: Event) -> Outcome:
+        """The state and the commands after ``event``. What is late, repeated or not asked for changes
+        nothing.
+
+        Raises:
+            ProtocolError: as many scores came as were not asked for: the sender's checks are broken.
+        """
+        if state.phase == "stopped":
+            return state, ()
+        match event:
+            case CandidatesArrived():
+                outcome = self._answered(state, event)
+            case ScoresArrived():
+                outcome = self._scored(state, event)
+            case AloneStep():
+                outcome = self._alone(state, event)
+            case ModelLost(model):
+                outcome = self._lost(state, model)
+            case ModelJoined(model):
+                outcome = self._joined(state, model)
+            case ContextFull(model):
+                writers = {"together": state.live, "alone": (state.base,)}.get(state.phase, ())
+                outcome = _stop(state, (), "length") if model in writers else (state, ())
+            case Cancelled():
+                outcome = _stop(state, (), "cancelled")
+            case MarginalsArrived():  # a question of bytewise voting only
+                outcome = state, ()
+            case _:
+                assert_never(event)
+        return outcome
+
+    # ------------------------------------------------------------ questions
+
+    def _ask(self, state: State, commands: tuple[Command, ...] = ()) -> Outcome:
+        """Ask every live model, and those that were waiting to join, for the next piece."""
+        live = tuple(sorted((*state.live, *state.joining))) if state.joining else state.live
+        first, offset, k = state.questions, state.offset, self._method.top_k
+        questions = tuple((model, first + index) for index, model in enumerate(live))
+        asks = tuple(Ask(model, question, offset, k) for model, question in questions)
+        state = replace(
+            state,
+            phase="together",
+            live=live,
+            joining=(),
+            questions=first + len(live),
+            open=questions,
+            answers=(),
+            scoring=(),
+            scores=(),
+        )
+        return state, commands + asks
+
+    def _run_alone(self, state: State, steps: int, commands: tuple[Command, ...] = ()) -> Outcome:
+        """Let the base write the next ``steps`` pieces by itself."""
+        question = state.questions
+        run = RunAlone(state.base, question, state.offset, state.step, steps, self._report)
+        state = replace(
+            state,
+            phase="alone",
+            questions=question + 1,
+            open=((state.base, question),),
+            answers=(),
+            scoring=(),
+            scores=(),
+            run_left=steps,
+        )
+        return state, (*commands, run)
+
+    def _run_steps(self, state: State) -> int:
+        """How many pieces the base may write alone in one run."""
+        remaining = self._max_tokens - state.committed
+        if not state.returning or self._exit.watch is None:
+            return remaining
+        return min(remaining, self._exit.watch)
+
+    # ------------------------------------------------------------ one step together
+
+    def _answered(self, state: State, event: CandidatesArrived) -> Outcome:
+        model = event.model
+        if state.phase != "together" or (model, event.question) not in state.open:
+            return state, ()
+        state = replace(
+            state,
+            open=tuple(pair for pair in state.open if pair[0] != model),
+            answers=tuple(sorted((*state.answers, (model, event.candidates)), key=_name)),
+        )
+        return self._settle(state)
+
+    def _scored(self, state: State, event: ScoresArrived) -> Outcome:
+        model, question, logits = event.model, event.question, event.logits
+        asked = [pieces for name, number, pieces in state.scoring if (name, number) == (model, question)]
+        if not asked:
+            return state, ()
+        if len(logits) != len(asked[0]):
+            raise ProtocolError(f"{model} sent {len(logits)} scores for {len(asked[0])} pieces")
+        scores = (model, tuple(zip(asked[0], logits, strict=True)))
+        state = replace(
+            state,
+            scoring=tuple(entry for entry in state.scoring if entry[0] != model),
+            scores=tuple(sorted((*state.scores, scores), key=_name)),
+        )
+        return self._settle(state)
+
+    def _settle(self, state: State) -> Outcome:
+        """Go on as soon as nothing is open: ask again, have foreign pieces scored, or commit."""
+        if state.open or state.scoring:
+            return state, ()
+        if not state.live:
+            return self._ask(state) if state.joining else _stop(state, (), "failed")
+        scores = dict(state.scores)
+        ballots = [self._decider.ballot(model, sent, scores.get(model, ())) for model, sent in state.answers]
+        if self._method.aggregation == "unite":
+            missing = foreign_pieces(ballots)
+            if missing:
+                scoring = tuple((m, state.questions + i, pieces) for i, (m, pieces) in enumerate(missing))
+                state = replace(state, scoring=scoring, questions=state.questions + len(scoring))
+                return state, tuple(Score(m, number, state.offset, pieces) for m, number, pieces in scoring)
+        return self._commit(state, ballots)
+
+    def _commit(self, state: State, ballots: list[Ballot]) -> Outcome:
+        commands: tuple[Command, ...] = ()
+        noticed = state.noticed
+        if not noticed and self._method.aggregation in ("duetnet", "dk") and self._method.reference == "raw":
+            model = negative_logit(ballots)
+            if model is not None:
+                noticed = True
+                commands = (Notice(NEGATIVE.format(model=model)),)
+        step, word = state.step, state.word
+        piece = self._decider.decide(step, ballots, word)
+        decisive: frozenset[str] = frozenset()
+        if self._exit.needs_decisive:
+            decisive = self._decider.decisive(step, piece, ballots, word)
+        evidence = gather_evidence(step, state.base, piece, ballots, decisive)
+        verdict, exit_state = Verdict(), state.exit
+        if state.base in state.live:
+            exit_state, verdict = self._exit.observe(exit_state, evidence)
+        record = StepRecord(step, evidence.ranks, verdict.efficacy, lost=state.lost)
+        state = replace(
+            state,
+            exit=exit_state,
+            lost=(),
+            committed=step,
+            offset=state.offset + len(piece or b""),
+            open=(),
+            word=self._decider.word_after(word, piece, ballots),
+            noticed=noticed,
+        )
+        commands = (*commands, Commit(piece, record))
+        if piece is END:
+            return _stop(state, commands, "end")
+        if state.committed == self._max_tokens:
+            return _stop(state, commands, "length")
+        return self._carry_out(state, verdict, commands)
+
+    def _carry_out(self, state: State, verdict: Verdict, commands: tuple[Command, ...]) -> Outcome:
+        """Do what the exit policy said after a step together, then go on with the next."""
+        if verdict.alone:
+            others = without(including(state.live, *state.joining), state.base)
+            commands = (*commands, Exited(state.committed, others))
+            returning = self._exit.watch is not None
+            live = including(state.live, *state.joining) if returning else (state.base,)
+            state = replace(state, live=live, joining=(), returning=returning)
+            return self._run_alone(state, self._run_steps(state), commands)
+        if verdict.out:
+            state = replace(
+                state,
+                live=tuple(model for model in state.live if model not in verdict.out),
+                left=including(state.left, *verdict.out),
+            )
+        return self._ask(state, commands)
+
+    # ------------------------------------------------------------ the base alone
+
+    def _alone(self, state: State, event: AloneStep) -> Outcome:
+        if state.phase != "alone" or (event.model, event.question) not in state.open:
+            return state, ()
+        ranks: tuple[tuple[str, int | None], ...] = ()
+        verdict = Verdict(alone=True)
+        exit_state = state.exit
+        if event.candidates is not None:
+            ballot = self._decider.ballot(event.model, event.candidates)
+            evidence = gather_evidence(state.step, state.base, event.piece, [ballot])
+            ranks = evidence.ranks
+            if state.returning:
+                exit_state, verdict = self._exit.observe(exit_state, evidence)
+        record = StepRecord(state.step, ranks, verdict.efficacy, alone=True, lost=state.lost)
+        state = replace(
+            state,
+            exit=exit_state,
+            lost=(),
+            committed=state.step,
+            offset=state.offset + len(event.piece or b""),
+            run_left=state.run_left - 1,
+            word=state.word if not self._method.owner_finishes else state.word.after(event.piece, (), ()),
+        )
+        commands: tuple[Command, ...] = (Commit(event.piece, record),)
+        if event.piece is END:
+            return _stop(state, commands, "end")
+        if state.committed == self._max_tokens:
+            return _stop(state, commands, "length")
+        if not verdict.alone:
+            return self._ask(state, commands)
+        if state.run_left == 0:
+            return self._run_alone(state, self._run_steps(state), commands)
+        return state, commands
+
+    # ------------------------------------------------------------ models come and go
+
+    def _lost(self, state: State, model: str) -> Outcome:
+        if model in state.joining:
+            return replace(state, joining=without(state.joining, model)), ()
+        if model not in state.live:
+            return state, ()
+        state = replace(state, live=without(state.live, model), lost=including(state.lost, model))
+        if state.phase != "together":
+            return (replace(state, phase="waiting", open=()) if model == state.base else state), ()
+        state = replace(
+            state,
+            open=tuple(pair for pair in state.open if pair[0] != model),
+            answers=tuple(pair for pair in state.answers if pair[0] != model),
+            scoring=tuple(entry for entry in state.scoring if entry[0] != model),
+            scores=tuple(pair for pair in state.scores if pair[0] != model),
+        )
+        return self._settle(state)
+
+    def _joined(self, state: State, model: str) -> Outcome:
+        if model in state.live or model in state.joining or model in state.left:
+            return state, ()
+        if state.phase == "together":
+            return replace(state, joining=including(state.joining, model)), ()
+        if model == state.base:
+            state = replace(state, live=including(state.live, model))
+            return self._run_alone(state, state.run_left)
+        if not state.returning:
+            return state, ()
+        return replace(state, live=including(state.live, model)), ()
+
+
+def _name(pair: tuple[str, object]) -> str:
+    return pair[0]
+
+
+def _stop(
+    state: State,
+    commands: tuple[Command, ...],
+    reason: Literal["end", "length", "cancelled", "failed"],
+) -> Outcome:
+    state = replace(
+        state, phase="stopped", open=(), answers=(), scoring=(), scores=(), live=(), joining=(), run_left=0
+    )
+    return state, (*commands, Stop(reason))

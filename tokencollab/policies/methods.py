@@ -1,0 +1,43 @@
+"""What the rest of the system uses of the policies: methods by name, and the policy that carries one out."""
+
+from typing import Any, Protocol
+
+from tokencollab.policies.collaboration import CollaborationPolicy
+from tokencollab.policies.decision import sampling_of
+from tokencollab.policies.events import Command, Event
+from tokencollab.policies.exits import build_exit
+from tokencollab.policies.presets import list_methods, parse_method
+from tokencollab.policies.settings import Method
+from tokencollab.protocol.errors import UnknownMethod
+
+__all__ = ["Method", "Policy", "list_methods", "make_policy", "parse_method", "sampling_of"]
+
+
+class Policy(Protocol):
+    """Two pure functions over a frozen state (see `events`); the state is comparable data."""
+
+    def start(self, members: tuple[str, ...]) -> tuple[Any, tuple[Command, ...]]:
+        """The state and the first commands for ``members``, the base first."""
+        ...
+
+    def step(self, state: Any, event: Event) -> tuple[Any, tuple[Command, ...]]:
+        """The state and the commands after ``event``."""
+        ...
+
+
+def make_policy(method: Method, *, max_tokens: int, seed: int, report: bool) -> Policy:
+    """The state machine that carries out ``method`` for one answer of up to ``max_tokens`` pieces, END
+    included.
+
+    ``report``: the caller wants the candidates of steps that the base makes alone.
+
+    Raises:
+        UnknownMethod: ``max_tokens`` is below 1.
+    """
+    if max_tokens < 1:
+        raise UnknownMethod(f"an answer must have at least 1 token, not {max_tokens}")
+    if method.aggregation == "bytewise":
+        from tokencollab.policies.bytewise import BytewisePolicy  # noqa: PLC0415 - loaded where it is used
+
+        return BytewisePolicy(method, max_tokens=max_tokens, seed=seed, report=report)
+    return CollaborationPolicy(method, build_exit(method), max_tokens=max_tokens, seed=seed, report=report)

@@ -1,0 +1,60 @@
+"""The state of a piece-level collaboration between two events: plain data, comparable and restorable."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from tokencollab.policies.words import NO_WORD, Word
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.pieces import Piece
+
+Phase: TypeAlias = Literal["together", "alone", "waiting", "stopped"]
+"""All vote on every piece · the base writes alone · the base should, but is lost · the answer is over."""
+
+Scores: TypeAlias = tuple[tuple[Piece, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything a `CollaborationPolicy` remembers. Pairs and names are sorted by model.
+
+    ``live`` are the models that take part in this step, ``joining`` those from the next one, ``left`` those
+    that an exit sent away for good, ``lost`` those lost since the last committed piece. ``offset`` is the
+    text's length in bytes, ``questions`` how many were asked so far. ``open`` are the questions that wait for
+    an answer, ``answers`` this step's; ``scoring`` and ``scores`` the same for UniTE's foreign pieces.
+    ``run_left`` counts the pieces still to come from the present run of the base alone, and ``returning``
+    says whether it may come back from there. ``exit`` is the exit policy's own state.
+    """
+
+    base: str
+    live: tuple[str, ...]
+    phase: Phase
+    exit: Any
+    joining: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    committed: int = 0
+    offset: int = 0
+    questions: int = 0
+    open: tuple[tuple[str, int], ...] = ()
+    answers: tuple[tuple[str, CandidateSet], ...] = ()
+    scoring: tuple[tuple[str, int, tuple[Piece, ...]], ...] = ()
+    scores: tuple[tuple[str, Scores], ...] = ()
+    run_left: int = 0
+    returning: bool = False
+    word: Word = NO_WORD
+    noticed: bool = False
+
+    @property
+    def step(self) -> int:
+        """The number of the piece that is being decided, from 1."""
+        return self.committed + 1
+
+
+def without(names: tuple[str, ...], model: str) -> tuple[str, ...]:
+    """``names`` without ``model``."""
+    return tuple(name for name in names if name != model)
+
+
+def including(names: tuple[str, ...], *models: str) -> tuple[str, ...]:
+    """``names`` and ``models``, sorted, each once."""
+    return tuple(sorted({*names, *models}))

@@ -1,0 +1,190 @@
+"""`Method`: every setting of a collaboration, checked, as one frozen value with a JSON form."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import Final, Literal, TypeAlias, cast, get_args
+
+from tokencollab.protocol.candidates import MAX_CANDIDATES
+from tokencollab.protocol.errors import UnknownMethod
+
+Aggregation: TypeAlias = Literal["base", "gac", "unite", "duetnet", "dp", "dk", "bytewise"]
+ExitName: TypeAlias = Literal[
+    "never", "fixed", "self-efficacy", "confidence", "reliability", "credible", "rejoin", "per-collaborator"
+]
+AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
+EXITS: Final[tuple[ExitName, ...]] = get_args(ExitName)
+
+MAX_TOP_K: Final = MAX_CANDIDATES - 24
+"""A model sends a few candidates more than k, and an answer may have `MAX_CANDIDATES`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How several models write one answer. Each field is used only where ``aggregation`` or ``exit`` says so.
+
+    Defaults are those of methods.md. ``weights`` are pairs (model, weight), sorted; a model without one has
+    weight 1; in bytewise voting they are the priors. ``top_t`` is (T, T), or (low, high) where T is drawn per
+    step. ``exit_after`` is n of the exit ``fixed``. ``quantile`` is the lower quantile of ``credible``,
+    ``patience`` the steps of ``per-collaborator``; ``rejoin_below`` and ``rejoin_window`` are the mean
+    probability, and over how many pieces of the base alone, at which ``rejoin`` returns.
+
+    Raises:
+        UnknownMethod: a value of the wrong type or out of range; one line, with what is allowed.
+    """
+
+    name: str
+    aggregation: Aggregation
+    top_k: int
+    top_p: float | None
+    over: Literal["vocabulary", "top_k"] = "vocabulary"
+    weights: tuple[tuple[str, float], ...] = ()
+    reference: Literal["raw", "floor"] = "raw"
+    top_t: tuple[int, int] = (1, 1)
+    temperature: float = 1.0
+    owner_finishes: bool = False
+    exit: ExitName = "never"
+    exit_after: int | None = None
+    omega: int = 20
+    theta: float = 0.6
+    rho: float = 1.5
+    eps: float = 0.05
+    ties: Literal["success", "failure"] = "success"
+    quantile: float = 0.1
+    patience: int = 20
+    rejoin_below: float = 0.5
+    rejoin_window: int = 8
+    carry: bool = True
+    commit: float = 0.5
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        _text("name", self.name)
+        _one_of("aggregation", self.aggregation, AGGREGATIONS)
+        _integer("top_k", self.top_k, 1, MAX_TOP_K)
+        if self.top_p is not None:
+            _number("top_p", self.top_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
+        _one_of("over", self.over, ("vocabulary", "top_k"))
+        self._check_weights()
+        _one_of("reference", self.reference, ("raw", "floor"))
+        self._check_top_t()
+        _number("temperature", self.temperature, "above 0", lambda x: x > 0)
+        _one_of("exit", self.exit, EXITS)
+        if (self.exit == "fixed") != (self.exit_after is not None):
+            raise UnknownMethod(
+                "the exit fixed needs its number of tokens, e.g. fixed-20, and no other exit has one"
+            )
+        if self.exit_after is not None:
+            _integer("the number of tokens of the exit fixed", self.exit_after, 1)
+        _integer("omega", self.omega, 1)
+        _number("theta", self.theta, "0 or more", lambda x: x >= 0)
+        _number("rho", self.rho, "above 1", lambda x: x > 1)
+        _number("eps", self.eps, "above 0", lambda x: x > 0)
+        _one_of("ties", self.ties, ("success", "failure"))
+        _number("quantile", self.quantile, "between 0 and 1", lambda x: 0 < x < 1)
+        _integer("patience", self.patience, 1)
+        _number("rejoin_below", self.rejoin_below, "above 0 and at most 1", lambda x: 0 < x <= 1)
+        _integer("rejoin_window", self.rejoin_window, 1)
+        _number("commit", self.commit, "from 0 to 1", lambda x: 0 <= x <= 1)
+        for flag in ("owner_finishes", "carry", "exact"):
+            if not isinstance(getattr(self, flag), bool):
+                raise UnknownMethod(f"{flag} must be true or false, not {getattr(self, flag)!r}")
+
+    def _check_weights(self) -> None:
+        names = []
+        for model, weight in self.weights:
+            _text("a model's name in weights", model)
+            _number(f"the weight of {model}", weight, "above 0", lambda x: x > 0)
+            names.append(model)
+        if names != sorted(set(names)):
+            raise UnknownMethod("weights must name each model once, sorted by name")
+
+    def _check_top_t(self) -> None:
+        if not isinstance(self.top_t, tuple) or len(self.top_t) != 2:
+            raise UnknownMethod(f"top_t must be a number or a range such as 1-2, not {self.top_t!r}")
+        low, high = self.top_t
+        _integer("top_t", low, 1)
+        _integer("top_t", high, 1)
+        if low > high:
+            raise UnknownMethod(f"top_t must be a range from low to high such as 1-2, not {low}-{high}")
+
+    def weight_of(self, model: str) -> float:
+        """The weight of ``model``, 1 where none is given."""
+        return dict(self.weights).get(model, 1.0)
+
+    def to_json(self) -> dict[str, object]:
+        """Every setting by name; ``weights`` as an object, ``top_t`` as a list."""
+        settings: dict[str, object] = {field.name: getattr(self, field.name) for field in fields(self)}
+        settings["weights"] = dict(self.weights)
+        settings["top_t"] = list(self.top_t)
+        return settings
+
+    @classmethod
+    def from_json(cls, settings: object) -> "Method":
+        """The inverse of `to_json`; settings with a default may be absent.
+
+        Raises:
+            UnknownMethod: not an object, a setting that is unknown or required and absent, or a bad value.
+        """
+        if not isinstance(settings, Mapping):
+            raise UnknownMethod(f"a method's settings must be an object, not {settings!r}")
+        known = setting_names()
+        unknown = sorted(str(key) for key in settings if key not in known)
+        if unknown:
+            raise UnknownMethod(f"unknown setting {unknown[0]!r}; settings are {', '.join(known)}")
+        missing = [key for key in ("name", "aggregation", "top_k", "top_p") if key not in settings]
+        if missing:
+            raise UnknownMethod(f"a method's settings lack {missing[0]!r}")
+        values = dict(settings)
+        if "weights" in values:
+            values["weights"] = sorted_weights(values["weights"])
+        if isinstance(values.get("top_t"), list):
+            values["top_t"] = tuple(cast(list[int], values["top_t"]))
+        return cls(**values)
+
+
+def setting_names() -> tuple[str, ...]:
+    """The names of all settings, in the order of `Method`."""
+    return tuple(field.name for field in fields(Method))
+
+
+def sorted_weights(weights: object) -> tuple[tuple[str, float], ...]:
+    """A mapping model -> weight as the sorted pairs that `Method` keeps.
+
+    Raises:
+        UnknownMethod: not a mapping whose keys are names.
+    """
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+        raise UnknownMethod(f"weights must give a number for each model's name, not {weights!r}")
+    return tuple(sorted(weights.items()))
+
+
+def _text(what: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise UnknownMethod(f"{what} must be a text, not {value!r}")
+
+
+def _one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UnknownMethod(f"unknown {what} {value!r}; there are {', '.join(allowed)}")
+
+
+def _integer(what: str, value: object, low: int, high: int | None = None) -> None:
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or value < low
+        or (high is not None and value > high)
+    ):
+        limit = f"{low} or more" if high is None else f"from {low} to {high}"
+        raise UnknownMethod(f"{what} must be a whole number, {limit}, not {value!r}")
+
+
+def _number(what: str, value: object, limit: str, allowed: Callable[[float], bool]) -> None:
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not isfinite(value)
+        or not allowed(value)
+    ):
+        raise UnknownMethod(f"{what} must be a number {limit}, not {value!r}")
