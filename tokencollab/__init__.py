@@ -1,1 +1,54 @@
 """Several language models with different tokenizers write one answer together, token by token."""
+
+from tokencollab.actors.answer import Answer, FinishReason, Token
+from tokencollab.actors.collaboration import AnswerStream, Collaboration, ModelFailed, Prompt
+from tokencollab.engines.options import EngineOptions
+from tokencollab.policies.methods import Method, list_methods, parse_method
+from tokencollab.protocol.candidates import Candidate, CandidateSet
+from tokencollab.protocol.errors import (
+    MalformedAnswer,
+    ModelRefused,
+    ModelUnavailable,
+    PromptTooLong,
+    ProtocolError,
+    TokencollabError,
+    TraceError,
+    UnknownMethod,
+    UnknownModel,
+    UsageError,
+)
+from tokencollab.protocol.messages import ChatMessage, ModelInfo
+from tokencollab.protocol.pieces import END, Piece
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "END",
+    "Answer",
+    "AnswerStream",
+    "Candidate",
+    "CandidateSet",
+    "ChatMessage",
+    "Collaboration",
+    "EngineOptions",
+    "FinishReason",
+    "MalformedAnswer",
+    "Method",
+    "ModelFailed",
+    "ModelInfo",
+    "ModelRefused",
+    "ModelUnavailable",
+    "Piece",
+    "Prompt",
+    "PromptTooLong",
+    "ProtocolError",
+    "Token",
+    "TokencollabError",
+    "TraceError",
+    "UnknownMethod",
+    "UnknownModel",
+    "UsageError",
+    "__version__",
+    "list_methods",
+    "parse_method",
+]

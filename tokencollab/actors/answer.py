@@ -1,0 +1,113 @@
+"""What a user gets: tokens as they are committed, and the finished answer with its figures."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from tokencollab.policies.events import Efficacy, StepRecord
+from tokencollab.protocol.pieces import Piece
+
+FinishReason: TypeAlias = Literal["end", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One committed piece.
+
+    Attributes:
+        text: the characters that became certain with it (whole characters; may be empty).
+        piece: its bytes; None is END. Empty in a last token that only brings text that was held back.
+        step: 1 for the first.
+        ranks: per model that answered, the index of the piece in its truncated candidates; None: absent.
+        efficacy: the exit policy's figures (ST, RT, T0), where it has such.
+        alone: whether the base wrote it by itself.
+        lost: models that were lost in this step.
+    """
+
+    text: str
+    piece: Piece
+    step: int
+    ranks: Mapping[str, int | None]
+    efficacy: Efficacy | None = None
+    alone: bool = False
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer.
+
+    Attributes:
+        text: the answer; bytes that are not valid UTF-8 appear as U+FFFD.
+        finish_reason: ``end`` (END or a stop text), ``length`` (``max_tokens``, or a context is full), ``cancelled``.
+        tokens: pieces committed, END included.
+        cost: candidate sets produced (methods.md section 6).
+        exit_step: the step after which the base left the collaboration, None if it never did.
+        models: names, the base first.
+        method: the preset's name.
+        seed: the seed of every random choice.
+        seconds: from the question to the end of the answer, prompt included.
+        first_token_seconds: until the first piece was committed; None if there was none.
+        ms_per_token: milliseconds per committed piece after the first (so without the prompt); None below two.
+        agreed: steps in which every model that answered had the chosen piece first.
+        together: steps that more than one model took part in.
+        proposed: per model, the steps whose piece was its first choice.
+        forwarded: per model, tokens that went through it after the prompt, per committed piece it took part in.
+        lost: per model, how often it was lost.
+        pieces: every committed piece, in order.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    tokens: int
+    cost: int
+    exit_step: int | None
+    models: tuple[str, ...]
+    method: str
+    seed: int
+    seconds: float
+    first_token_seconds: float | None
+    ms_per_token: float | None
+    agreed: int
+    together: int
+    proposed: Mapping[str, int]
+    forwarded: Mapping[str, float]
+    lost: Mapping[str, int]
+    pieces: tuple[Piece, ...] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as JSON-ready data (without the pieces, which a trace has)."""
+        figures = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "pieces"}
+        return {
+            name: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
+            for name, value in figures.items()
+        }
+
+
+@dataclass
+class Tally:
+    """Counts while an answer is being written."""
+
+    cost: int = 0
+    agreed: int = 0
+    together: int = 0
+    exit_step: int | None = None
+    pieces: list[Piece] = field(default_factory=list)
+    proposed: Counter[str] = field(default_factory=Counter)
+    took_part: Counter[str] = field(default_factory=Counter)
+    forwarded: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+
+    def commit(self, piece: Piece, record: StepRecord) -> None:
+        """Counts one committed step."""
+        self.pieces.append(piece)
+        ranks = [rank for _, rank in record.ranks]
+        if len(ranks) > 1:
+            self.together += 1
+            self.agreed += all(rank == 0 for rank in ranks)
+        for model, rank in record.ranks:
+            self.took_part[model] += 1
+            self.proposed[model] += rank == 0
+        for model in record.lost:
+            self.lost[model] += 1

@@ -1,0 +1,79 @@
+"""The in-process runtime: every model in a thread of this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from tokencollab.actors.model import ModelActor
+from tokencollab.actors.runtime import ModelLink, ModelSpec
+from tokencollab.engines.base import Engine
+from tokencollab.protocol.messages import AskAlone, CandidatesReply, ModelInfo, Reply, Request, Written
+
+
+def load_engine(spec: ModelSpec) -> Engine:
+    """The engine of a spec (imports torch and transformers)."""
+    from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: PLC0415
+
+    return TransformersEngine.from_folder(spec.name, Path(spec.folder), spec.options)
+
+
+def checked(reply: Reply) -> Reply:
+    """The reply, after the checks on arrival.
+
+    Raises:
+        MalformedAnswer: it has candidates that cannot be.
+    """
+    if isinstance(reply, CandidatesReply | Written) and reply.candidates is not None:
+        reply.candidates.checked()
+    return reply
+
+
+class LocalLink:
+    """A model actor in this process."""
+
+    def __init__(self, actor: ModelActor, info: ModelInfo) -> None:
+        """Wraps a loaded actor."""
+        self._actor = actor
+        self.info = info
+
+    async def ask(self, request: Request) -> Reply:
+        """See `ModelLink.ask`."""
+        return checked(await self._actor.ask(request))
+
+    async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
+        """See `ModelLink.write`."""
+        stream = self._actor.write(request)
+        try:
+            async for reply in stream:
+                yield checked(reply)
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]
+
+
+class LocalRuntime:
+    """Models as threads. ``load`` makes an engine of a spec; tests bring their own."""
+
+    def __init__(self, load: Callable[[ModelSpec], Engine] = load_engine) -> None:
+        """Nothing is started yet."""
+        self._load = load
+        self._actors: list[ModelActor] = []
+
+    async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
+        """See `Runtime.start`. Models load side by side."""
+        if self._load is load_engine:
+            # Imported before the threads start: two threads importing transformers at once trip over each other.
+            await asyncio.to_thread(_import_heavy)
+        actors = [ModelActor(lambda spec=spec: self._load(spec)) for spec in specs]  # type: ignore[misc]
+        self._actors += actors
+        infos = await asyncio.gather(*(actor.ready() for actor in actors))
+        return [LocalLink(actor, info) for actor, info in zip(actors, infos, strict=True)]
+
+    async def close(self) -> None:
+        """See `Runtime.close`."""
+        actors, self._actors = self._actors, []
+        await asyncio.gather(*(actor.stop() for actor in actors))
+
+
+def _import_heavy() -> None:
+    import tokencollab.engines.transformers_engine  # noqa: PLC0415
+    import transformers.models.auto.modeling_auto  # noqa: PLC0415, F401

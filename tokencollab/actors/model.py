@@ -1,0 +1,206 @@
+"""The model actor: one engine in one thread, answering many sessions at once.
+
+A plain class; runtimes decide where it lives. Requests that wait at the same time are answered by one call of the
+engine, and a session that its model writes alone takes part in every such call until it is done.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tokencollab.engines.base import Answered, Ask, Engine
+from tokencollab.policies.selection import choose_alone
+from tokencollab.protocol.messages import (
+    AskAlone,
+    AskCandidates,
+    CandidatesReply,
+    Close,
+    Closed,
+    ModelInfo,
+    Open,
+    Reply,
+    Request,
+    Written,
+)
+
+Deliver: TypeAlias = Callable[[Reply | Exception], None]
+
+
+@dataclass
+class _Job:
+    """A request and where its replies go; ``alone`` is set while the model writes by itself."""
+
+    request: Request
+    deliver: Deliver
+    ask: Ask | None = None
+    step: int = 0
+    cancelled: bool = False
+
+
+class ModelActor:
+    """Serves one engine. All public methods belong to one event loop; the engine to one thread."""
+
+    def __init__(self, load: Callable[[], Engine]) -> None:
+        """Starts the thread, which begins with ``load()``."""
+        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._load = load
+        self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._serve, name="tokencollab-model", daemon=True)
+        self._thread.start()
+
+    async def ready(self) -> ModelInfo:
+        """Waits until the engine is loaded.
+
+        Raises:
+            Whatever loading raised.
+        """
+        return await asyncio.shield(self._loaded)
+
+    async def ask(self, request: Request) -> Reply:
+        """One request, one reply.
+
+        Raises:
+            RuntimeError: the engine failed, or the actor was stopped.
+        """
+        future: asyncio.Future[Reply] = self._loop.create_future()
+
+        def settle(outcome: Reply | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self._put(_Job(request, settle))
+        return await future
+
+    async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
+        """Lets the model write alone; the stream ends after END, ``max_steps``, or a reply that is not `Written`."""
+        outcomes: asyncio.Queue[Reply | Exception] = asyncio.Queue()
+        job = _Job(request, outcomes.put_nowait)
+        self._put(job)
+        try:
+            for _ in range(request.max_steps):
+                outcome = await outcomes.get()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield outcome
+                if not isinstance(outcome, Written) or outcome.piece is None:
+                    return
+        finally:
+            job.cancelled = True
+
+    async def stop(self) -> None:
+        """Ends the thread; open requests fail."""
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _put(self, job: _Job) -> None:
+        if not self._thread.is_alive():
+            raise RuntimeError("the model actor has stopped")
+        self._inbox.put(job)
+
+    # ------------------------------------------------------------ in the thread
+
+    def _post(self, deliver: Deliver, outcome: Reply | Exception) -> None:
+        try:
+            self._loop.call_soon_threadsafe(deliver, outcome)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            pass
+
+    def _serve(self) -> None:
+        try:
+            engine = self._load()
+        except Exception as error:  # noqa: BLE001  (whatever it is, the loop must hear of it)
+            failure = error
+            self._call(lambda: self._loaded.done() or self._loaded.set_exception(failure))
+            return
+        self._call(lambda: self._loaded.done() or self._loaded.set_result(engine.info))
+        jobs: list[_Job] = []
+        while True:
+            arrived = self._take(block=not jobs)
+            if arrived is None:
+                for job in jobs:
+                    self._post(job.deliver, RuntimeError("the model actor was stopped"))
+                return
+            for job in arrived:
+                self._admit(engine, job, jobs)
+            jobs = [job for job in jobs if not job.cancelled]
+            if jobs:
+                self._answer(engine, jobs)
+
+    def _call(self, function: Callable[[], object]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            pass
+
+    def _take(self, block: bool) -> list[_Job] | None:
+        """Everything that waits; None when it is time to end."""
+        arrived: list[_Job] = []
+        while True:
+            try:
+                job = self._inbox.get(block=block and not arrived)
+            except queue.Empty:
+                return arrived
+            if job is None:
+                return None
+            arrived.append(job)
+
+    def _admit(self, engine: Engine, job: _Job, jobs: list[_Job]) -> None:
+        match job.request:
+            case Open() as request:
+                try:
+                    self._post(job.deliver, engine.open(request))
+                except Exception as error:  # noqa: BLE001  (one bad conversation must not end the actor)
+                    self._post(job.deliver, error)
+            case Close(session):
+                engine.close(session)
+                for other in jobs:
+                    other.cancelled |= other.request.session == session
+                self._post(job.deliver, Closed(session))
+            case AskAlone() as request:
+                job.step = request.first_step
+                job.ask = AskCandidates(request.session, request.start, request.data, request.sampling.top_k)
+                jobs.append(job)
+            case ask:
+                job.ask = ask
+                jobs.append(job)
+
+    def _answer(self, engine: Engine, jobs: list[_Job]) -> None:
+        """One call of the engine with the first request of every session that waits."""
+        batch: dict[str, _Job] = {}
+        for job in jobs:
+            batch.setdefault(job.request.session, job)
+        chosen = list(batch.values())
+        try:
+            answers = engine.answer([job.ask for job in chosen if job.ask is not None])
+        except Exception as error:  # noqa: BLE001  (becomes a lost model for these sessions)
+            for job in chosen:
+                self._post(job.deliver, error)
+                jobs.remove(job)
+            return
+        for job, answer in zip(chosen, answers, strict=True):
+            if answer is not None and not self._goes_on(job, answer):
+                jobs.remove(job)
+
+    def _goes_on(self, job: _Job, answer: Answered) -> bool:
+        """Delivers an answer; True while the model goes on writing alone."""
+        reply, request = answer.reply, job.request
+        if not (isinstance(request, AskAlone) and isinstance(reply, CandidatesReply)):
+            self._post(job.deliver, reply)
+            return False
+        greedy = request.sampling.top_t == (1, 1)
+        piece = answer.greedy if greedy else choose_alone(reply.candidates, request.sampling, job.step)
+        listed = reply.candidates if request.report else None
+        self._post(job.deliver, Written(reply.session, reply.offset, piece, listed, reply.forwarded))
+        job.step += 1
+        if piece is None or job.step >= request.first_step + request.max_steps:
+            return False
+        job.ask = AskCandidates(reply.session, reply.offset, piece, request.sampling.top_k)
+        return True

@@ -1,0 +1,145 @@
+"""The Ray runtime: one actor process per model. The only module that knows Ray."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import ray
+
+from tokencollab.actors.local import load_engine
+from tokencollab.actors.model import ModelActor
+from tokencollab.actors.runtime import ModelLink, ModelSpec
+from tokencollab.protocol import wire
+from tokencollab.protocol.errors import ModelRefused, ProtocolError
+from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Reply, Request
+from tokencollab.protocol.wire import Message
+
+_REPLIES = tuple(Reply.__args__)  # type: ignore[attr-defined]
+_OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
+
+
+class _RayModel:
+    """`ModelActor` at Ray's edge: frames in, frames out."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._actor: ModelActor | None = None
+
+    async def ready(self) -> tuple[ModelInfo | None, str]:
+        """What the model is, or why it cannot take part."""
+        self._actor = ModelActor(lambda: load_engine(self._spec))
+        try:
+            return await self._actor.ready(), ""
+        except ModelRefused as error:
+            return None, str(error)
+
+    async def ask(self, frame: bytes) -> bytes:
+        """One request frame, one reply frame."""
+        return wire.encode(await self._started().ask(_request(frame)))
+
+    async def write(self, frame: bytes) -> AsyncIterator[bytes]:
+        """One request frame, a stream of reply frames."""
+        request = _request(frame)
+        if not isinstance(request, AskAlone):
+            raise ProtocolError("only a request to write alone is answered by a stream")
+        async for reply in self._started().write(request):
+            yield wire.encode(reply)
+
+    def _started(self) -> ModelActor:
+        if self._actor is None:
+            raise ProtocolError("the model is not loaded yet")
+        return self._actor
+
+
+def _request(frame: bytes) -> Any:
+    message = wire.decode(frame)
+    if isinstance(message, _REPLIES):
+        raise ProtocolError("a reply came where a request was expected")
+    return message
+
+
+def _reply(frame: bytes) -> Any:
+    message: Message = wire.decode(frame)
+    if not isinstance(message, _REPLIES):
+        raise ProtocolError("a request came where a reply was expected")
+    return message
+
+
+class RayLink:
+    """A model in an actor process of the cluster."""
+
+    def __init__(self, handle: Any, info: ModelInfo) -> None:
+        """Wraps a loaded actor's handle."""
+        self._handle = handle
+        self.info = info
+
+    async def ask(self, request: Request) -> Reply:
+        """See `ModelLink.ask`."""
+        reply: Reply = _reply(await self._handle.ask.remote(wire.encode(request)))
+        return reply
+
+    async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
+        """See `ModelLink.write`."""
+        stream = self._handle.write.options(num_returns="streaming").remote(wire.encode(request))
+        finished = False
+        try:
+            async for reference in stream:
+                yield _reply(await reference)
+            finished = True
+        finally:
+            if not finished:  # the reader left: the model must not go on for nobody
+                self._handle.ask.remote(wire.encode(Close(request.session)))
+
+
+class RayRuntime:
+    """Models as Ray actors: in the cluster this process is connected to, else in one of its own on this machine."""
+
+    def __init__(self) -> None:
+        """Nothing is started yet."""
+        self._handles: list[Any] = []
+        self._own_cluster = False
+
+    async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
+        """See `Runtime.start`."""
+        if not ray.is_initialized():
+            await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
+        actor = ray.remote(_RayModel)
+        handles = [
+            actor.options(
+                num_cpus=spec.options.threads or 1, max_restarts=0, max_task_retries=0, enable_task_events=False
+            ).remote(spec)
+            for spec in specs
+        ]
+        self._handles += handles
+        outcomes = await asyncio.gather(*(handle.ready.remote() for handle in handles))
+        links: list[ModelLink] = []
+        for handle, (info, reason) in zip(handles, outcomes, strict=True):
+            if info is None:
+                raise ModelRefused(reason)
+            links.append(RayLink(handle, info))
+        return links
+
+    async def close(self) -> None:
+        """See `Runtime.close`. Ends the actors, and the cluster if this runtime started it."""
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            ray.kill(handle)
+        if self._own_cluster:
+            self._own_cluster = False
+            await asyncio.to_thread(ray.shutdown)
+
+    def _connect(self, cpus: int) -> None:
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False, logging_level="ERROR")
+        else:
+            ray.init(
+                address="local",
+                num_cpus=max(cpus, os.cpu_count() or 1),  # a model more than cores is slow, but must start
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+        self._own_cluster = True

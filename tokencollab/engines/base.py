@@ -1,0 +1,58 @@
+"""What an engine is: the seam between the actors and whatever computes a model's next tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from tokencollab.protocol.messages import (
+    AskCandidates,
+    AskMarginals,
+    AskScores,
+    ModelInfo,
+    Open,
+    Opened,
+    Refused,
+    Reply,
+)
+from tokencollab.protocol.pieces import Piece
+
+Ask: TypeAlias = AskCandidates | AskScores | AskMarginals
+
+EXTRA_CANDIDATES = 6
+"""How many candidates beyond k are sent, so that another model's piece is rarely missing among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An engine's answer to one request.
+
+    ``greedy`` is the piece of the single most probable token: what the model would write next by itself. It is the
+    first candidate unless END stands there by the merged mass of several end tokens.
+    """
+
+    reply: Reply
+    greedy: Piece = None
+
+
+class Engine(Protocol):
+    """One model, many sessions. Called from one thread; keeps what it needs between calls."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        ...
+
+    def open(self, request: Open) -> Opened | Refused:
+        """Renders the conversation and keeps room for the session. A session of the same name is replaced."""
+        ...
+
+    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+        """Answers requests of different sessions with one forward pass.
+
+        None stands for a request that is not finished (a long prompt is computed in parts): give it again.
+        """
+        ...
+
+    def close(self, session: str) -> None:
+        """Forgets a session and frees its memory; an unknown one is not an error."""
+        ...

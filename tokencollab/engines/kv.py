@@ -1,0 +1,160 @@
+"""KV cache per session, and attention over many sessions packed into one forward pass.
+
+All new tokens of all sessions in a step stand in one row, so that the linear layers (where the time goes) see one
+large matrix; attention alone is computed session by session, each over its own cache. Nothing is padded, lengths may
+differ, and prefill and decode mix freely. Every layer keeps all positions, also where a sliding window looks at
+the last few only: so any cache can be cropped to any length.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+ATTENTION = "tokencollab"
+"""The name under which `packed_attention` is registered with transformers."""
+
+_GROW = 256  # positions; a cache grows by at least this, and by half of what it has
+
+
+@dataclass
+class SessionCache:
+    """Keys and values of one session: per layer a pair of tensors [1, kv heads, capacity, head size]."""
+
+    length: int = 0
+    layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+    def crop(self, length: int) -> None:
+        """Forgets positions from ``length`` on."""
+        self.length = min(self.length, length)
+
+    def clear(self) -> None:
+        """Frees the memory."""
+        self.length = 0
+        self.layers.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(k.nbytes + v.nbytes for k, v in self.layers.values())
+
+    def append(
+        self, layer: int, key: torch.Tensor, value: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stores new keys and values [1, kv heads, new, head size] behind the kept ones; all of them as views."""
+        end = self.length + key.shape[2]
+        held = self.layers.get(layer)
+        if held is None or held[0].shape[2] < end:
+            held = self._grow(layer, key, value, end)
+        keys, values = held
+        keys[:, :, self.length : end] = key
+        values[:, :, self.length : end] = value
+        return keys[:, :, :end], values[:, :, :end]
+
+    def _grow(
+        self, layer: int, key: torch.Tensor, value: torch.Tensor, end: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        old = self.layers.get(layer)
+        capacity = max(end + _GROW, (old[0].shape[2] * 3) // 2 if old else 0)
+        grown = tuple(
+            torch.empty((1, new.shape[1], capacity, new.shape[3]), dtype=new.dtype, device=new.device)
+            for new in (key, value)
+        )
+        if old is not None:
+            for target, source in zip(grown, old, strict=True):
+                target[:, :, : self.length] = source[:, :, : self.length]
+        self.layers[layer] = (grown[0], grown[1])
+        return self.layers[layer]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """``count`` new tokens of one session in the packed row."""
+
+    cache: SessionCache
+    count: int
+
+
+_packing = threading.local()  # each engine computes in its own thread
+
+
+@contextmanager
+def packed(segments: list[Segment]) -> Iterator[None]:
+    """Within it, forward passes of this thread attend per segment and fill the segments' caches."""
+    _packing.segments = segments
+    try:
+        yield
+    finally:
+        _packing.segments = []
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention for a packed row, in transformers' attention interface.
+
+    Args:
+        module: the attention layer; its ``layer_idx`` names the cache layer.
+        query: [1, heads, total, head size]; ``key`` and ``value``: [1, kv heads, total, head size].
+        attention_mask: unused: every session is causal over its own cache.
+        scaling: factor on the scores.
+        sliding_window: how many last positions are seen, None for all.
+        kwargs: other options of the interface; those that change the result are refused.
+
+    Returns:
+        The output [1, total, heads, head size], and no weights.
+    """
+    if any(kwargs.get(option) is not None for option in ("softcap", "s_aux", "position_bias")):
+        raise NotImplementedError("attention with soft-capping, sinks or a position bias is not supported by this engine")
+    segments: list[Segment] = _packing.segments
+    grouped = query.shape[1] != key.shape[1]
+    layer = module.layer_idx
+    assert isinstance(layer, int)
+    outputs = []
+    start = 0
+    for segment in segments:
+        stop = start + segment.count
+        keys, values = segment.cache.append(layer, key[:, :, start:stop], value[:, :, start:stop])
+        queries = query[:, :, start:stop] if len(segments) > 1 else query
+        start = stop
+        total = keys.shape[2]
+        mask = None
+        causal = segment.count > 1
+        if sliding_window is not None and total > sliding_window:
+            first = max(0, total - segment.count - sliding_window + 1)
+            keys, values = keys[:, :, first:], values[:, :, first:]
+            mask = _mask(segment.count, keys.shape[2], sliding_window, query.device) if causal else None
+        elif causal and total > segment.count:
+            mask = _mask(segment.count, total, None, query.device)
+        outputs.append(
+            scaled_dot_product_attention(
+                queries,
+                keys,
+                values,
+                attn_mask=mask,
+                is_causal=causal and mask is None,
+                scale=scaling,
+                enable_gqa=grouped,
+            )
+        )
+    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def _mask(new: int, total: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """True where one of the last ``new`` of ``total`` positions may look: [new, total]."""
+    rows = torch.arange(total - new, total, device=device)[:, None]
+    columns = torch.arange(total, device=device)[None, :]
+    mask = columns <= rows
+    return mask if window is None else mask & (columns > rows - window)

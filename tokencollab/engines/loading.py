@@ -1,0 +1,137 @@
+"""Loading a transformers model from a folder, and finding out whether it can take part."""
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tokencollab.engines.kv import ATTENTION, Segment, SessionCache, packed, packed_attention
+from tokencollab.engines.options import DtypeName, EngineOptions
+from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary
+from tokencollab.protocol.errors import ModelRefused
+from tokencollab.protocol.messages import ModelInfo
+_LOADING = threading.Lock()  # transformers builds models under global state: one thread at a time
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready for the engine."""
+
+    model: Any
+    tokenizer: Any
+    vocabulary: Vocabulary
+    info: ModelInfo
+
+
+def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
+    """Loads weights, tokenizer and vocabulary, and checks that the engine computes what the model means.
+
+    Raises:
+        ModelRefused: the folder's model cannot be loaded or cannot take part; the message says why.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  (seconds to import)
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, packed_attention)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = torch.device(options.device if options.device != "auto" else _best_device())
+    dtype = _dtype(options.dtype, device)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with _LOADING:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, attn_implementation="sdpa", trust_remote_code=False, use_safetensors=True
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelRefused(f"{name}: {folder} cannot be loaded: {_first_line(error)}") from error
+    model.eval().to(device)
+    try:
+        _check_packing(model)
+        vocabulary = read_vocabulary(tokenizer, _end_ids(model), model.get_output_embeddings().weight.shape[0])
+    except ModelRefused as error:
+        raise ModelRefused(f"{name} cannot take part: {error}") from error
+    text_config = model.config.get_text_config()
+    info = ModelInfo(
+        name=name,
+        architecture=type(model).__name__,
+        parameters=sum(weights.numel() for weights in model.parameters()),
+        vocabulary=sum(piece is not None for piece in vocabulary.pieces),
+        context_length=getattr(text_config, "max_position_embeddings", None) or 1 << 20,
+        dtype=str(dtype).removeprefix("torch."),
+        engine="transformers",
+        chat_template=bool(tokenizer.chat_template),
+    )
+    return LoadedModel(model, tokenizer, vocabulary, info)
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(name: DtypeName, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def _end_ids(model: Any) -> list[int]:
+    ends: set[int] = set()
+    for config in (model.generation_config, model.config, model.config.get_text_config()):
+        value = getattr(config, "eos_token_id", None)
+        ends |= set(value if isinstance(value, (list, tuple)) else [] if value is None else [value])
+    return sorted(ends)
+
+
+def _check_packing(model: Any) -> None:
+    """Compares a packed forward pass of two sessions in two parts with the model's own.
+
+    It tells apart models whose whole state is attention (these agree) from recurrent and otherwise unusual ones,
+    without a list of architectures; and it switches the model to packed attention.
+
+    Raises:
+        ModelRefused: the two disagree or the model cannot run packed.
+    """
+    size = model.get_input_embeddings().weight.shape[0]
+    rows = [[(7 * index + 3) % size for index in range(9)], [(11 * index + 5) % size for index in range(5)]]
+    device = model.device
+    with torch.inference_mode():
+        own = [model(input_ids=torch.tensor([row], device=device), use_cache=False).logits[0, -1] for row in rows]
+        try:
+            model.set_attn_implementation(ATTENTION)
+            caches = [SessionCache(), SessionCache()]
+            for begin, end in ((0, -2), (-2, -1), (-1, None)):
+                parts = [row[begin:end] for row in rows]
+                starts = [cache.length for cache in caches]
+                positions = [start + i for start, part in zip(starts, parts, strict=True) for i in range(len(part))]
+                segments = [Segment(cache, len(part)) for cache, part in zip(caches, parts, strict=True)]
+                with packed(segments):
+                    logits = model(
+                        input_ids=torch.tensor([sum(parts, [])], device=device),
+                        position_ids=torch.tensor([positions], device=device),
+                        use_cache=False,
+                    ).logits[0]
+                for cache, part in zip(caches, parts, strict=True):
+                    cache.length += len(part)
+            packed_rows = [logits[0], logits[1]]
+        except (NotImplementedError, ValueError, RuntimeError, TypeError, AttributeError, AssertionError) as error:
+            raise ModelRefused(f"its architecture is not supported by this engine ({_first_line(error)})") from error
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.25
+    for mine, theirs in zip(packed_rows, own, strict=True):
+        difference = (torch.log_softmax(mine.float(), -1) - torch.log_softmax(theirs.float(), -1)).abs().max().item()
+        if not difference <= tolerance:
+            raise ModelRefused(
+                f"its architecture keeps state that this engine cannot keep (log-probabilities off by {difference:.3g})"
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200] if text else ''}"

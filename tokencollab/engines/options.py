@@ -1,0 +1,23 @@
+"""How an engine computes, as plain data (no torch here: the options travel before any engine exists)."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How a model computes.
+
+    Attributes:
+        dtype: ``auto`` is float32 on a CPU (bfloat16 there changes answers) and bfloat16 on a GPU.
+        threads: CPU threads of one forward pass, None for torch's own choice.
+        device: a torch device, ``auto`` for the first GPU or else the CPU.
+        prefill_chunk: how many tokens of one prompt are computed at a time, so that others need not wait for it.
+    """
+
+    dtype: DtypeName = "auto"
+    threads: int | None = None
+    device: str = "auto"
+    prefill_chunk: int = 512

@@ -1,0 +1,208 @@
+"""Messages as bytes: msgpack frames ``[version, kind, field, field, ...]``, checked field by field on arrival.
+
+A model run by somebody else is not trusted: sizes are limited before anything is allocated, every field has a checked
+type, and numbers must be finite. Nothing is ever unpickled.
+"""
+
+from collections.abc import Callable
+from dataclasses import astuple, fields
+from math import isfinite
+from typing import Any, Final, TypeAlias
+
+import msgpack
+
+from tokencollab.protocol import messages as m
+from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate, CandidateSet
+from tokencollab.protocol.errors import MalformedAnswer, ProtocolError
+from tokencollab.protocol.pieces import MAX_PIECE_BYTES, Piece
+
+VERSION: Final = 1
+MAX_FRAME_BYTES: Final = 8 << 20
+"""Longer frames are refused unread."""
+
+_MAX_ITEMS: Final = 4096  # of one list: pieces to score, messages of a conversation
+
+Message: TypeAlias = m.Request | m.Reply
+_Check: TypeAlias = Callable[[Any], Any]
+
+
+def encode(message: Message) -> bytes:
+    """The frame of a message.
+
+    Raises:
+        ProtocolError: the message is larger than a frame may be.
+    """
+    frame: bytes = msgpack.packb([VERSION, _KIND[type(message)], *_plain(message)], use_bin_type=True)
+    if len(frame) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a message of {len(frame)} bytes is larger than a frame may be ({MAX_FRAME_BYTES})")
+    return frame
+
+
+def decode(frame: bytes) -> Message:
+    """The message of a frame.
+
+    Raises:
+        MalformedAnswer: anything about the frame is not as the protocol says.
+    """
+    if len(frame) > MAX_FRAME_BYTES:
+        raise MalformedAnswer(f"a frame of {len(frame)} bytes, at most {MAX_FRAME_BYTES} are allowed")
+    try:
+        content = msgpack.unpackb(frame, raw=False, strict_map_key=True, max_map_len=0)
+    except Exception as error:  # noqa: BLE001  (msgpack raises many kinds; each means that this is no frame)
+        raise MalformedAnswer(f"not a msgpack frame: {type(error).__name__}") from error
+    if not isinstance(content, list) or len(content) < 2:
+        raise MalformedAnswer("not a frame of this protocol")
+    version, kind, *values = content
+    if version != VERSION:
+        raise MalformedAnswer(f"protocol version {version!r}, this side speaks {VERSION}")
+    entry = _BY_KIND.get(kind) if isinstance(kind, str) else None
+    if entry is None:
+        raise MalformedAnswer(f"unknown kind of message {str(kind)[:40]!r}")
+    cls, checks = entry
+    if len(values) != len(checks):
+        raise MalformedAnswer(f"{kind}: {len(values)} fields instead of {len(checks)}")
+    try:
+        message: Message = cls(*(check(value) for check, value in zip(checks, values, strict=True)))
+    except (TypeError, ValueError) as error:
+        raise MalformedAnswer(f"{kind}: {error}") from error
+    return message
+
+
+def _plain(message: Message) -> list[Any]:
+    return [_flat(getattr(message, field.name)) for field in fields(message)]
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, CandidateSet):
+        return [value.log_normaliser, [(c.piece, c.logit, c.logprob) for c in value.candidates]]
+    if isinstance(value, m.Sampling):
+        return list(astuple(value))
+    if isinstance(value, tuple) and value and isinstance(value[0], m.ChatMessage):
+        return [(turn.role, turn.content) for turn in value]
+    return value
+
+
+# ---------------------------------------------------------------- checks of one field each
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text expected, not {type(value).__name__}")
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError(f"bytes expected, not {type(value).__name__}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
+        raise ValueError("a count (0 to 2**53) expected")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"true or false expected, not {type(value).__name__}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, float) or not isfinite(value):
+        raise ValueError("a finite number expected")
+    return value
+
+
+def _share(value: Any) -> float:
+    if not -1e-9 <= _number(value) <= 1 + 1e-6:
+        raise ValueError("a probability expected")
+    return float(value)
+
+
+def _piece(value: Any) -> Piece:
+    if value is None:
+        return None
+    if not 0 < len(_bytes(value)) <= MAX_PIECE_BYTES:
+        raise ValueError(f"a piece must have 1 to {MAX_PIECE_BYTES} bytes")
+    return bytes(value)
+
+
+def _list(value: Any, limit: int = _MAX_ITEMS) -> list[Any]:
+    if not isinstance(value, list) or len(value) > limit:
+        raise ValueError(f"a list of at most {limit} items expected")
+    return value
+
+
+def _candidates(value: Any) -> CandidateSet:
+    normaliser, listed = _list(value, 2)
+    found = []
+    for item in _list(listed, MAX_CANDIDATES):
+        piece, logit, logprob = _list(item, 3)
+        found.append(Candidate(_piece(piece), _number(logit), _number(logprob)))
+    return CandidateSet(tuple(found), _number(normaliser)).checked()
+
+
+def _maybe_candidates(value: Any) -> CandidateSet | None:
+    return None if value is None else _candidates(value)
+
+
+def _conversation(value: Any) -> tuple[m.ChatMessage, ...]:
+    turns = []
+    for item in _list(value):
+        role, content = _list(item, 2)
+        if role not in ("system", "user", "assistant"):
+            raise ValueError("a role is system, user or assistant")
+        turns.append(m.ChatMessage(role, _text(content)))
+    return tuple(turns)
+
+
+def _sampling(value: Any) -> m.Sampling:
+    top_k, top_p, top_t, temperature, seed, over, by_probability = _list(value, 7)
+    low, high = _list(top_t, 2)
+    if over not in ("vocabulary", "top_k"):
+        raise ValueError("over is vocabulary or top_k")
+    return m.Sampling(
+        _count(top_k),
+        None if top_p is None else _number(top_p),
+        (_count(low), _count(high)),
+        _number(temperature),
+        _count(seed),
+        over,
+        _flag(by_probability),
+    )
+
+
+def _pieces(value: Any) -> tuple[Piece, ...]:
+    return tuple(_piece(item) for item in _list(value))
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return tuple(_number(item) for item in _list(value))
+
+
+def _shares(value: Any) -> tuple[float, ...]:
+    if len(_list(value)) != 256:
+        raise ValueError("256 probabilities expected, one per byte")
+    return tuple(_share(item) for item in value)
+
+
+_BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = {
+    "open": (m.Open, (_text, _conversation)),
+    "ask": (m.AskCandidates, (_text, _count, _bytes, _count)),
+    "score": (m.AskScores, (_text, _count, _bytes, _pieces)),
+    "marginals": (m.AskMarginals, (_text, _count, _bytes, _bytes)),
+    "alone": (m.AskAlone, (_text, _count, _bytes, _count, _count, _flag, _sampling)),
+    "close": (m.Close, (_text,)),
+    "opened": (m.Opened, (_text, _count, _count)),
+    "candidates": (m.CandidatesReply, (_text, _count, _candidates, _count)),
+    "scores": (m.ScoresReply, (_text, _count, _numbers, _count)),
+    "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count)),
+    "written": (m.Written, (_text, _count, _piece, _maybe_candidates, _count)),
+    "behind": (m.Behind, (_text,)),
+    "full": (m.Full, (_text, _count)),
+    "closed": (m.Closed, (_text,)),
+    "refused": (m.Refused, (_text, _text, _text)),
+}
+_KIND: Final = {cls: kind for kind, (cls, _) in _BY_KIND.items()}
