@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO, TypeAlias, cast
@@ -17,7 +16,7 @@ from tokencollab.actors.runtime import ModelLink, ModelSpec, Runtime
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.errors import UsageError
-from tokencollab.protocol.messages import ChatMessage, ModelInfo
+from tokencollab.protocol.messages import ChatMessage, ModelInfo, Role
 
 Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, str]]
 """One user message, or a conversation: `ChatMessage` or ``{"role": ..., "content": ...}``."""
@@ -68,9 +67,9 @@ class AnswerStream:
 class Collaboration:
     """Models that write answers together::
 
-        async with Collaboration(base="smollm2-135m-instruct", collaborators=["gemma-3-270m"]) as team:
-            async for token in team.stream("Why is the sky blue?"):
-                print(token.text, end="")
+    async with Collaboration(base="smollm2-135m-instruct", collaborators=["gemma-3-270m"]) as team:
+        async for token in team.stream("Why is the sky blue?"):
+            print(token.text, end="")
     """
 
     def __init__(
@@ -130,8 +129,7 @@ class Collaboration:
             # One model per core: two models with all threads each are ten times slower (facts.md).
             options = replace(options, threads=max(1, (os.cpu_count() or 1) // len(names)))
         specs = [
-            ModelSpec(name, str(Path(file.folder).resolve()), options)
-            for name, file in zip(names, files, strict=True)
+            ModelSpec(name, os.path.abspath(file.folder), options) for name, file in zip(names, files, strict=True)
         ]
         self._progress("loading " + ", ".join(names), 0, 0)
         self._runtime = self._make_runtime()
@@ -164,7 +162,7 @@ class Collaboration:
             from tokencollab.actors.ray_runtime import RayRuntime  # noqa: PLC0415
 
             return RayRuntime()
-        return cast(Runtime, self._runtime_choice)
+        return self._runtime_choice
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
@@ -205,7 +203,12 @@ class Collaboration:
         names = tuple(self._links)
         recorder = None
         if trace is not None:
-            settings = {"method": self.method.to_json(), "seed": seed, "max_tokens": max_tokens, "stop": list(stop)}
+            settings = {
+                "method": self.method.to_json(),
+                "seed": seed,
+                "max_tokens": max_tokens,
+                "stop": list(stop),
+            }
             recorder = TraceRecorder(trace, names, settings)
         coordinator = Coordinator(
             f"{os.getpid()}-{next(self._sessions)}",
@@ -264,7 +267,7 @@ def read_prompt(prompt: Prompt) -> tuple[ChatMessage, ...]:
         role, content = turn.get("role"), turn.get("content")
         if role not in ("system", "user", "assistant") or not isinstance(content, str):
             raise UsageError('a message is {"role": "system" | "user" | "assistant", "content": text}')
-        turns.append(ChatMessage(role, content))
+        turns.append(ChatMessage(cast(Role, role), content))
     if not any(turn.content.strip() for turn in turns if turn.role == "user"):
         raise UsageError("the prompt is empty: give a question")
     return tuple(turns)
@@ -300,9 +303,7 @@ def _answer(
         agreed=tally.agreed,
         together=tally.together,
         proposed={name: tally.proposed[name] for name in names},
-        forwarded={
-            name: tally.forwarded[name] / max(1, tally.took_part[name] - 1) for name in names
-        },
+        forwarded={name: tally.forwarded[name] / max(1, tally.took_part[name] - 1) for name in names},
         lost=dict(tally.lost),
         pieces=tuple(tally.pieces),
     )

@@ -30,6 +30,12 @@ class ModelFailed(errors.TokencollabError):
     """A model did not answer as it should; becomes a `ModelLost` event."""
 
 
+_REFUSALS: dict[str, type[errors.TokencollabError]] = {
+    "PromptTooLong": errors.PromptTooLong,
+    "ModelRefused": errors.ModelRefused,
+}
+
+
 class Coordinator:
     """Writes one answer. ``links`` has the models by name, the base first."""
 
@@ -59,7 +65,6 @@ class Coordinator:
         self._call_seconds = call_seconds
         self._inbox: asyncio.Queue[e.Event | errors.TokencollabError] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open_questions: dict[int, int] = {}  # question -> offset
         self._writing: asyncio.Task[None] | None = None
         self._held: dict[str, int] = {}  # bytes of the text that a model has been sent
         self.tally = Tally()
@@ -126,21 +131,16 @@ class Coordinator:
         text = self._reader.feed(command.piece or b"")
         if self._reader.stopped:
             self.cancel()
-        return Token(
-            text, command.piece, record.step, dict(record.ranks), record.efficacy, record.alone, record.lost
-        )
+        return Token(text, command.piece, record.step, dict(record.ranks), record.efficacy, record.alone, record.lost)
 
     def _carry_out(self, command: e.Command) -> None:
         match command:
-            case e.Ask(model, question, offset, k):
-                self._start(question, offset, model, self._ask(command))
-            case e.Score(model, question, offset, _):
-                self._start(question, offset, model, self._ask(command))
-            case e.Marginals(model, question, offset, _):
-                self._start(question, offset, model, self._ask(command))
-            case e.RunAlone(model=model, question=question, offset=offset):
+            case e.Ask() | e.Score() | e.Marginals():
+                self._start(command.model, self._ask(command))
                 self._stop_writing()
-                self._writing = self._start(question, offset, model, self._write(command))
+            case e.RunAlone():
+                self._stop_writing()
+                self._writing = self._start(command.model, self._write(command))
             case e.Exited(step, _):
                 if self.tally.exit_step is None:
                     self.tally.exit_step = step
@@ -150,8 +150,6 @@ class Coordinator:
                 raise AssertionError("handled where tokens are yielded")
             case _:
                 assert_never(command)
-        if self._writing is not None and isinstance(command, e.Ask):
-            self._stop_writing()
 
     def _stop_writing(self) -> None:
         if self._writing is not None:
@@ -169,7 +167,7 @@ class Coordinator:
 
     # ------------------------------------------------------------ models
 
-    def _start(self, question: int, offset: int, model: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, model: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guard(model, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -181,7 +179,7 @@ class Coordinator:
             await work
         except (errors.PromptTooLong, errors.ModelRefused) as error:
             self._inbox.put_nowait(error)
-        except Exception as error:  # noqa: BLE001  (a model must never take the session with it)
+        except Exception as error:
             log.warning("model lost", session=self._session, model=model, reason=f"{type(error).__name__}: {error}")
             self._held.pop(model, None)
             self._inbox.put_nowait(e.ModelLost(model))
@@ -203,9 +201,7 @@ class Coordinator:
         async with asyncio.timeout(self._call_seconds):
             reply = await self._links[model].ask(request)
         if isinstance(reply, m.Refused):
-            kind = getattr(errors, reply.kind, None)
-            known = isinstance(kind, type) and issubclass(kind, errors.UsageError)
-            raise (kind if known else ModelFailed)(reply.reason)
+            raise _REFUSALS.get(reply.kind, ModelFailed)(reply.reason)
         return reply
 
     async def _ask(self, command: e.Ask | e.Score | e.Marginals) -> None:
@@ -303,5 +299,5 @@ class Coordinator:
         try:
             async with asyncio.timeout(5):
                 await link.ask(m.Close(self._session))
-        except Exception as error:  # noqa: BLE001  (a dead model has nothing to free)
+        except Exception as error:
             log.debug("session not closed", session=self._session, reason=str(error))

@@ -75,5 +75,4 @@ class LocalRuntime:
 
 
 def _import_heavy() -> None:
-    import tokencollab.engines.transformers_engine  # noqa: PLC0415
     import transformers.models.auto.modeling_auto  # noqa: PLC0415, F401

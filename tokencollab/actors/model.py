@@ -8,8 +8,9 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tokencollab.engines.base import Answered, Ask, Engine
 from tokencollab.policies.selection import choose_alone
@@ -96,9 +97,10 @@ class ModelActor:
             job.cancelled = True
 
     async def stop(self) -> None:
-        """Ends the thread; open requests fail."""
+        """Ends the thread; open requests fail. A thread that still loads ends by itself when it has loaded."""
         self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
+        if self._loaded.done():
+            await asyncio.to_thread(self._thread.join)
 
     def _put(self, job: _Job) -> None:
         if not self._thread.is_alive():
@@ -107,38 +109,38 @@ class ModelActor:
 
     # ------------------------------------------------------------ in the thread
 
-    def _post(self, deliver: Deliver, outcome: Reply | Exception) -> None:
-        try:
-            self._loop.call_soon_threadsafe(deliver, outcome)
-        except RuntimeError:  # the loop is closed: nobody listens any more
-            pass
+    def _call(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Calls ``function`` in the event loop."""
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(function, argument)
+
+    def _settle_loaded(self, outcome: ModelInfo | Exception) -> None:
+        if self._loaded.done():
+            return
+        if isinstance(outcome, Exception):
+            self._loaded.set_exception(outcome)
+        else:
+            self._loaded.set_result(outcome)
 
     def _serve(self) -> None:
         try:
             engine = self._load()
-        except Exception as error:  # noqa: BLE001  (whatever it is, the loop must hear of it)
-            failure = error
-            self._call(lambda: self._loaded.done() or self._loaded.set_exception(failure))
+        except Exception as error:
+            self._call(self._settle_loaded, error)
             return
-        self._call(lambda: self._loaded.done() or self._loaded.set_result(engine.info))
+        self._call(self._settle_loaded, engine.info)
         jobs: list[_Job] = []
         while True:
             arrived = self._take(block=not jobs)
             if arrived is None:
                 for job in jobs:
-                    self._post(job.deliver, RuntimeError("the model actor was stopped"))
+                    self._call(job.deliver, RuntimeError("the model actor was stopped"))
                 return
             for job in arrived:
                 self._admit(engine, job, jobs)
             jobs = [job for job in jobs if not job.cancelled]
             if jobs:
                 self._answer(engine, jobs)
-
-    def _call(self, function: Callable[[], object]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function)
-        except RuntimeError:
-            pass
 
     def _take(self, block: bool) -> list[_Job] | None:
         """Everything that waits; None when it is time to end."""
@@ -156,14 +158,14 @@ class ModelActor:
         match job.request:
             case Open() as request:
                 try:
-                    self._post(job.deliver, engine.open(request))
-                except Exception as error:  # noqa: BLE001  (one bad conversation must not end the actor)
-                    self._post(job.deliver, error)
+                    self._call(job.deliver, engine.open(request))
+                except Exception as error:
+                    self._call(job.deliver, error)
             case Close(session):
                 engine.close(session)
                 for other in jobs:
                     other.cancelled |= other.request.session == session
-                self._post(job.deliver, Closed(session))
+                self._call(job.deliver, Closed(session))
             case AskAlone() as request:
                 job.step = request.first_step
                 job.ask = AskCandidates(request.session, request.start, request.data, request.sampling.top_k)
@@ -180,9 +182,9 @@ class ModelActor:
         chosen = list(batch.values())
         try:
             answers = engine.answer([job.ask for job in chosen if job.ask is not None])
-        except Exception as error:  # noqa: BLE001  (becomes a lost model for these sessions)
+        except Exception as error:
             for job in chosen:
-                self._post(job.deliver, error)
+                self._call(job.deliver, error)
                 jobs.remove(job)
             return
         for job, answer in zip(chosen, answers, strict=True):
@@ -193,12 +195,12 @@ class ModelActor:
         """Delivers an answer; True while the model goes on writing alone."""
         reply, request = answer.reply, job.request
         if not (isinstance(request, AskAlone) and isinstance(reply, CandidatesReply)):
-            self._post(job.deliver, reply)
+            self._call(job.deliver, reply)
             return False
         greedy = request.sampling.top_t == (1, 1)
         piece = answer.greedy if greedy else choose_alone(reply.candidates, request.sampling, job.step)
         listed = reply.candidates if request.report else None
-        self._post(job.deliver, Written(reply.session, reply.offset, piece, listed, reply.forwarded))
+        self._call(job.deliver, Written(reply.session, reply.offset, piece, listed, reply.forwarded))
         job.step += 1
         if piece is None or job.step >= request.first_step + request.max_steps:
             return False

@@ -15,7 +15,7 @@ from tokencollab.protocol.errors import ModelRefused, ProtocolError
 from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Reply, Request
 from tokencollab.protocol.wire import Message
 
-_REPLIES = tuple(Reply.__args__)  # type: ignore[attr-defined]
+_REPLIES = tuple(Reply.__args__)
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
@@ -107,7 +107,10 @@ class RayRuntime:
         actor = ray.remote(_RayModel)
         handles = [
             actor.options(
-                num_cpus=spec.options.threads or 1, max_restarts=0, max_task_retries=0, enable_task_events=False
+                num_cpus=spec.options.threads or 1,
+                max_restarts=0,
+                max_task_retries=0,
+                enable_task_events=False,
             ).remote(spec)
             for spec in specs
         ]

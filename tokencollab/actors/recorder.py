@@ -28,7 +28,7 @@ class TraceRecorder:
                 self._candidates[model] = candidates
             case e.ScoresArrived(model, _, logits), e.Score():
                 self._scores[model] = list(zip(command.pieces, logits, strict=True))
-            case e.AloneStep(model, _, _, e.CandidateSet() as candidates), _:
+            case e.AloneStep(model, _, _, CandidateSet() as candidates), _:
                 self._alone.append((model, candidates))  # arrives ahead of its commit
             case _:
                 pass

@@ -42,9 +42,7 @@ class SessionCache:
         """Memory held, in bytes."""
         return sum(k.nbytes + v.nbytes for k, v in self.layers.values())
 
-    def append(
-        self, layer: int, key: torch.Tensor, value: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def append(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Stores new keys and values [1, kv heads, new, head size] behind the kept ones; all of them as views."""
         end = self.length + key.shape[2]
         held = self.layers.get(layer)
@@ -55,9 +53,7 @@ class SessionCache:
         values[:, :, self.length : end] = value
         return keys[:, :, :end], values[:, :, :end]
 
-    def _grow(
-        self, layer: int, key: torch.Tensor, value: torch.Tensor, end: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _grow(self, layer: int, key: torch.Tensor, value: torch.Tensor, end: int) -> tuple[torch.Tensor, torch.Tensor]:
         old = self.layers.get(layer)
         capacity = max(end + _GROW, (old[0].shape[2] * 3) // 2 if old else 0)
         grown = tuple(
@@ -116,7 +112,9 @@ def packed_attention(
         The output [1, total, heads, head size], and no weights.
     """
     if any(kwargs.get(option) is not None for option in ("softcap", "s_aux", "position_bias")):
-        raise NotImplementedError("attention with soft-capping, sinks or a position bias is not supported by this engine")
+        raise NotImplementedError(
+            "attention with soft-capping, sinks or a position bias is not supported by this engine"
+        )
     segments: list[Segment] = _packing.segments
     grouped = query.shape[1] != key.shape[1]
     layer = module.layer_idx

@@ -13,6 +13,7 @@ from tokencollab.engines.options import DtypeName, EngineOptions
 from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary
 from tokencollab.protocol.errors import ModelRefused
 from tokencollab.protocol.messages import ModelInfo
+
 _LOADING = threading.Lock()  # transformers builds models under global state: one thread at a time
 
 
@@ -114,14 +115,21 @@ def _check_packing(model: Any) -> None:
                 segments = [Segment(cache, len(part)) for cache, part in zip(caches, parts, strict=True)]
                 with packed(segments):
                     logits = model(
-                        input_ids=torch.tensor([sum(parts, [])], device=device),
+                        input_ids=torch.tensor([[token for part in parts for token in part]], device=device),
                         position_ids=torch.tensor([positions], device=device),
                         use_cache=False,
                     ).logits[0]
                 for cache, part in zip(caches, parts, strict=True):
                     cache.length += len(part)
             packed_rows = [logits[0], logits[1]]
-        except (NotImplementedError, ValueError, RuntimeError, TypeError, AttributeError, AssertionError) as error:
+        except (
+            NotImplementedError,
+            ValueError,
+            RuntimeError,
+            TypeError,
+            AttributeError,
+            AssertionError,
+        ) as error:
             raise ModelRefused(f"its architecture is not supported by this engine ({_first_line(error)})") from error
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.25
     for mine, theirs in zip(packed_rows, own, strict=True):

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -167,17 +166,23 @@ class TransformersEngine:
             return
         row = [token for _, new in work for token in new]
         positions = [
-            position for session, new in work for position in range(session.cache.length, session.cache.length + len(new))
+            position
+            for session, new in work
+            for position in range(session.cache.length, session.cache.length + len(new))
         ]
         device = self._model.device
         ends = torch.tensor([len(new) for _, new in work], device=device).cumsum(0) - 1
         with torch.inference_mode(), packed([Segment(session.cache, len(new)) for session, new in work]):
-            logits = self._model(
-                input_ids=torch.tensor([row], device=device),
-                position_ids=torch.tensor([positions], device=device),
-                use_cache=False,
-                logits_to_keep=ends,
-            ).logits[0].float()
+            logits = (
+                self._model(
+                    input_ids=torch.tensor([row], device=device),
+                    position_ids=torch.tensor([positions], device=device),
+                    use_cache=False,
+                    logits_to_keep=ends,
+                )
+                .logits[0]
+                .float()
+            )
         for index, (session, new) in enumerate(work):
             session.cache.length += len(new)
             session.forwarded += len(new)

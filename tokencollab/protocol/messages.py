@@ -188,17 +188,7 @@ class Refused:
     reason: str
 
 
-Reply: TypeAlias = (
-    Opened
-    | CandidatesReply
-    | ScoresReply
-    | MarginalsReply
-    | Written
-    | Behind
-    | Full
-    | Closed
-    | Refused
-)
+Reply: TypeAlias = Opened | CandidatesReply | ScoresReply | MarginalsReply | Written | Behind | Full | Closed | Refused
 
 
 @dataclass(frozen=True, slots=True)

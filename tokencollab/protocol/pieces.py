@@ -4,7 +4,7 @@ A piece is the *bytes* that a token would append, or END (any of the model's end
 Identity is by bytes, never by token id or token string (methods.md section 1).
 """
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from tokencollab.protocol.errors import ProtocolError
 
@@ -34,7 +34,7 @@ def piece_to_json(piece: Piece) -> JsonPiece:
         return {"hex": piece.hex()}
 
 
-def piece_from_json(value: object) -> Piece:
+def piece_from_json(value: Any) -> Piece:
     """The inverse of :func:`piece_to_json`.
 
     Raises:

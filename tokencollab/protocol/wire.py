@@ -48,7 +48,7 @@ def decode(frame: bytes) -> Message:
         raise MalformedAnswer(f"a frame of {len(frame)} bytes, at most {MAX_FRAME_BYTES} are allowed")
     try:
         content = msgpack.unpackb(frame, raw=False, strict_map_key=True, max_map_len=0)
-    except Exception as error:  # noqa: BLE001  (msgpack raises many kinds; each means that this is no frame)
+    except Exception as error:
         raise MalformedAnswer(f"not a msgpack frame: {type(error).__name__}") from error
     if not isinstance(content, list) or len(content) < 2:
         raise MalformedAnswer("not a frame of this protocol")

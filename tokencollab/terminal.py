@@ -1,0 +1,94 @@
+"""What a person sees beside the answer: progress, notices, the summary. All of it on standard error."""
+
+import logging
+import sys
+from types import TracebackType
+from typing import Self
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tokencollab.actors.answer import Answer
+
+
+def quiet_logs() -> None:
+    """Log events of warning and above, on standard error."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+class ProgressView:
+    """A moving line on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        """Shows nothing yet."""
+        self._console = Console(stderr=True)
+        self._moving = self._console.is_terminal
+        self._last = ""
+        self._task: TaskID | None = None
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """What is going on, how much is done, of how much (0: not known)."""
+        if what == "ready":
+            return
+        if not self._moving:
+            if what != self._last:
+                print(f"{what} ...", file=sys.stderr, flush=True)
+                self._last = what
+            return
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task(what, total=None)
+        self._progress.update(self._task, description=what, completed=done, total=total or None)
+
+    def say(self, text: str) -> None:
+        """A notice that stays."""
+        self._console.print(text, markup=False, highlight=False, style="yellow", soft_wrap=True)
+
+    def close(self) -> None:
+        """Takes the moving line away."""
+        self._progress.stop()
+
+
+def print_summary(answer: Answer) -> None:
+    """Figures of an answer, on standard error."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    speed = "" if answer.ms_per_token is None else f", {answer.ms_per_token:.1f} ms per token"
+    table.add_row("method", f"{answer.method}, base {answer.models[0]}, seed {answer.seed}")
+    table.add_row("tokens", f"{answer.tokens} in {answer.seconds:.1f} s{speed}; finished: {answer.finish_reason}")
+    table.add_row("cost", f"{answer.cost} candidate sets")
+    if answer.together:
+        share = answer.agreed / answer.together
+        table.add_row("agreed", f"in {answer.agreed} of {answer.together} common steps ({share:.0%})")
+        first = ", ".join(f"{model} {steps}" for model, steps in answer.proposed.items())
+        table.add_row("first choice of", f"{first} (of {answer.tokens} pieces)")
+    exit_text = "never" if answer.exit_step is None else f"after step {answer.exit_step}"
+    if len(answer.models) > 1:
+        table.add_row("base alone", exit_text)
+    forwarded = ", ".join(f"{model} {tokens:.2f}" for model, tokens in answer.forwarded.items())
+    table.add_row("forwarded", f"{forwarded} tokens per piece")
+    if answer.lost:
+        table.add_row("lost", ", ".join(f"{model} {times} times" for model, times in answer.lost.items()))
+    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
