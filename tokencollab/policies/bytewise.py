@@ -1,0 +1,233 @@
+"""Bytewise voting as a state machine (methods.md section 9): models with different tokenizers vote byte by
+byte.
+
+`bytewise_branch` has the masses behind a model's next byte, `bytewise_voter` its weight and its boundaries,
+`bytewise_decision` the vote and the certificate of exactness, `bytewise_turn` the course of a step; this
+module hears the events.
+"""
+
+from dataclasses import replace
+from typing import Any, TypeAlias, assert_never
+
+from tokencollab.policies.bytewise_branch import branch_from
+from tokencollab.policies.bytewise_round import Round
+from tokencollab.policies.bytewise_state import BytewiseState, Roster
+from tokencollab.policies.bytewise_turn import Settings
+from tokencollab.policies.bytewise_voter import Voter, with_marginals
+from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
+from tokencollab.policies.events import (
+    AloneStep,
+    Cancelled,
+    CandidatesArrived,
+    Command,
+    Commit,
+    ContextFull,
+    Event,
+    MarginalsArrived,
+    ModelJoined,
+    ModelLost,
+    ScoresArrived,
+    StepRecord,
+)
+from tokencollab.policies.evidence import ExitPolicy, Verdict
+from tokencollab.policies.exits import build_exit
+from tokencollab.policies.session import including, without
+from tokencollab.policies.settings import Method
+from tokencollab.protocol.errors import UnknownMethod
+from tokencollab.protocol.pieces import END
+
+Outcome: TypeAlias = tuple[BytewiseState, tuple[Command, ...]]
+
+
+class BytewisePolicy:
+    """Bytewise voting with any exit policy. Itself immutable; see `events` for the contract.
+
+    The text it writes is that of the same rule over the models' full vocabularies, whatever ``top_k`` is: what
+    unlisted mass could change (a byte, a move of a boundary, a carried weight) is decided after one more round
+    trip, for which the model only looks up what it has computed already (`Marginals`; it has to go back one
+    token where a weight is asked for that was carried past a boundary).
+
+    A single model follows the same rule. After an exit the base writes token by token, with its own
+    selection.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        exit_policy: ExitPolicy[Any] | None = None,
+        *,
+        max_tokens: int,
+        seed: int,
+        report: bool,
+    ):
+        """``exit_policy`` is the one that ``method`` asks for, unless another is given."""
+        leaving = build_exit(method) if exit_policy is None else exit_policy
+        self._settings = Settings(
+            method, leaving, sampling_of(method, seed), max_tokens, report or leaving.watch is not None
+        )
+
+    def start(self, members: tuple[str, ...]) -> Outcome:
+        """The state and the first questions for ``members``, the base first.
+
+        Raises:
+            UnknownMethod: no members, one named twice, or a weight for a model that is not among them.
+        """
+        if not members or len(set(members)) != len(members):
+            raise UnknownMethod(f"a collaboration needs models, each named once, not {members!r}")
+        strangers = [model for model, _ in self._settings.method.weights if model not in members]
+        if strangers:
+            raise UnknownMethod(
+                f"a weight is given for {strangers[0]!r}, which does not take part; the models are {', '.join(members)}"
+            )
+        base, names = members[0], tuple(sorted(members))
+        turn = Round(self._settings, BytewiseState("together", Roster(base, names), self._settings.exit.start(base)))
+        turn.begin(names)
+        return turn.done()
+
+    def step(self, state: BytewiseState, event: Event) -> Outcome:
+        """The state and the commands after ``event``. What is late, repeated or not asked for changes
+        nothing."""
+        if state.phase == "stopped":
+            return state, ()
+        match event:
+            case CandidatesArrived():
+                outcome = self._candidates(state, event)
+            case MarginalsArrived():
+                outcome = self._marginals(state, event)
+            case AloneStep():
+                outcome = self._alone(state, event)
+            case ModelLost(model):
+                outcome = self._lost(state, model)
+            case ModelJoined(model):
+                outcome = self._joined(state, model)
+            case ContextFull(model):
+                outcome = self._full(state, model)
+            case Cancelled():
+                turn = Round(self._settings, state)
+                turn.stop("cancelled")
+                outcome = turn.done()
+            case ScoresArrived():  # a question of UniTE only
+                outcome = state, ()
+            case _:
+                assert_never(event)
+        return outcome
+
+    # ------------------------------------------------------------ answers
+
+    def _candidates(self, state: BytewiseState, event: CandidatesArrived) -> Outcome:
+        for index, voter in enumerate(state.voters):
+            if voter.question == event.question and voter.name == event.model:
+                last = voter.branches[-1]
+                branch = branch_from(last.boundary, last.share, event.candidates)
+                answered = Voter(
+                    voter.name,
+                    voter.prior,
+                    voter.start,
+                    voter.debts,
+                    voter.low,
+                    voter.weight,
+                    voter.high,
+                    (*voter.branches[:-1], branch),
+                    None,
+                    voter.marginals,
+                    voter.misses,
+                    voter.rank,
+                )
+                return self._answered(state, index, answered)
+        return state, ()
+
+    def _marginals(self, state: BytewiseState, event: MarginalsArrived) -> Outcome:
+        for index, voter in enumerate(state.voters):
+            if voter.name == event.model:
+                answered = with_marginals(voter, event.question, state.length, event.exact, event.end, event.following)
+                if answered is not None:
+                    return self._answered(state, index, answered)
+        return state, ()
+
+    def _answered(self, state: BytewiseState, index: int, voter: Voter) -> Outcome:
+        turn = Round(self._settings, state)
+        turn.voters = (*state.voters[:index], voter, *state.voters[index + 1 :])
+        turn.advance()
+        return turn.done()
+
+    # ------------------------------------------------------------ the base alone
+
+    def _alone(self, state: BytewiseState, event: AloneStep) -> Outcome:
+        """One piece of the base alone; exits that may return observe it, as one step."""
+        if event.question != state.run_question or event.model != state.roster.base:
+            return state, ()
+        settings, turn = self._settings, Round(self._settings, state)
+        ranks: tuple[tuple[str, int | None], ...] = ()
+        verdict = Verdict(alone=True)
+        turn.advances += 1
+        if event.candidates is not None:
+            ballot = Decider(settings.method, settings.sampling).ballot(event.model, event.candidates)
+            evidence = gather_evidence(turn.advances, event.model, event.piece, [ballot])
+            ranks = evidence.ranks
+            if state.roster.returning:
+                turn.exit, verdict = settings.exit.observe(state.exit, evidence)
+        turn.committed += 1
+        turn.length += len(event.piece or b"")
+        turn.run_left -= 1
+        record = StepRecord(turn.committed, ranks, verdict.efficacy, alone=True, lost=state.roster.lost)
+        turn.commands.append(Commit(event.piece, record))
+        turn.roster = replace(state.roster, lost=())
+        if event.piece is END:
+            turn.stop("end")
+        elif turn.committed == settings.max_tokens:
+            turn.stop("length")
+        elif not verdict.alone:
+            turn.begin(turn.roster.live)
+        elif turn.run_left == 0:
+            turn.run_alone(turn.run_steps())
+        return turn.done()
+
+    # ------------------------------------------------------------ models come and go
+
+    def _full(self, state: BytewiseState, model: str) -> Outcome:
+        roster = state.roster
+        if model not in {"together": roster.live, "alone": (roster.base,)}.get(state.phase, ()):
+            return state, ()
+        turn = Round(self._settings, state)
+        turn.flush()
+        turn.stop("length")
+        return turn.done()
+
+    def _lost(self, state: BytewiseState, model: str) -> Outcome:
+        roster = state.roster
+        if model in roster.joining:
+            return replace(state, roster=replace(roster, joining=without(roster.joining, model))), ()
+        if model not in roster.live:
+            return state, ()
+        turn = Round(self._settings, state)
+        turn.roster = replace(roster, live=without(roster.live, model), lost=including(roster.lost, model))
+        if state.phase != "together":
+            if model == roster.base:
+                turn.phase, turn.run_question = "waiting", None
+            return turn.done()
+        turn.voters = tuple(voter for voter in state.voters if voter.name != model)
+        if turn.voters:
+            turn.advance()
+        else:
+            turn.flush()
+            if turn.committed == self._settings.max_tokens:
+                turn.stop("length")
+            elif roster.joining:
+                turn.begin(roster.joining)
+            else:
+                turn.stop("failed")
+        return turn.done()
+
+    def _joined(self, state: BytewiseState, model: str) -> Outcome:
+        roster = state.roster
+        if model in roster.live or model in roster.joining or model in roster.left:
+            return state, ()
+        if state.phase == "together":
+            return replace(state, roster=replace(roster, joining=including(roster.joining, model))), ()
+        if model != roster.base and not roster.returning:
+            return state, ()
+        turn = Round(self._settings, state)
+        turn.roster = replace(roster, live=including(roster.live, model))
+        if model == roster.base:
+            turn.run_alone(state.run_left)
+        return turn.done()

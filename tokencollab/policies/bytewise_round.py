@@ -1,0 +1,232 @@
+"""One round of bytewise voting: what follows from an event until the next answer is needed (methods.md section
+9).
+
+Bytes are decided and held without any message until a model's boundary moves; then they are committed,
+because a question can only be asked about committed text, and every model that moved is asked at the end of
+the text. Where all tokenizers agree this is one `Commit` per token. A step, as exit policies see it, is one
+advance of the base's boundary, so it may span several commits where a collaborator moves inside a token of
+the base.
+
+Everybody waits for everybody: the next byte is decided when no question is open. Models are always visited in
+the order of their names, so neither the order of delivery nor that of the collaborators changes anything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import log
+from typing import Final
+
+from tokencollab.policies.bytewise_branch import END_SYMBOL
+from tokencollab.policies.bytewise_decision import certain, choose, decisive_in, misses, scores_of
+from tokencollab.policies.bytewise_turn import Place, Turn
+from tokencollab.policies.bytewise_voter import Doubt, Row, Voter, after_byte, at_prior, fresh, row_of, settle, weighed
+from tokencollab.policies.evidence import Evidence, Verdict
+from tokencollab.policies.session import including
+
+FADED: Final = 1e-100
+"""When every weight is below this they are scaled up together: only their ratios matter."""
+
+
+class Round(Turn):
+    """Lives within one call of `BytewisePolicy.step`: see `advance`."""
+
+    __slots__ = ()
+
+    def advance(self) -> None:
+        """Decide bytes until a model has to be asked or the answer is over."""
+        while self.phase == "together":
+            for voter in self.voters:
+                if voter.question is not None or voter.marginals:
+                    return
+            if self.unsettled:
+                self._settle()
+            else:
+                self._decide()
+
+    def _decide(self) -> None:
+        """Choose the next byte, or ask for the marginals that decide it."""
+        length, sampling, carry = self.length, self.settings.sampling, self.settings.method.carry
+        rows = [row_of(voter, length, carry) for voter in self.voters]
+        scores = scores_of(rows)
+        chosen = choose(scores, sampling, length + 1) if scores else None
+        sure = chosen is not None and certain(rows, scores, chosen, sampling, length + 1)
+        if not sure and self._ask_what_matters(rows):
+            return
+        if chosen is None or scores[chosen] <= 0.0:
+            self._without_votes(rows)
+        else:
+            self._take(chosen, rows)
+
+    def _ask_what_matters(self, rows: Sequence[Row]) -> bool:
+        """Ask for what the next byte hangs on: first the unlisted mass, then the debts; False if all is known."""
+        voting = [voter for voter, row in zip(self.voters, rows, strict=True) if row.high > 0.0]
+        doubtful = {voter.name: self._places(voter, unlisted_only=True) for voter in voting}
+        if not any(doubtful.values()) and self.settings.method.carry:
+            doubtful = {voter.name: voter.open_debts for voter in voting}
+        if not any(doubtful.values()):
+            return False
+        self.ask_marginals(doubtful)
+        return True
+
+    def _places(self, voter: Voter, boundaries: Sequence[int] = (), *, unlisted_only: bool = False) -> list[Place]:
+        """Where the branches of ``voter`` stand: those at ``boundaries``, or those with unlisted mass."""
+        tail, length = self.tail, self.length
+        return [
+            (branch.boundary, tail[len(tail) - (length - branch.boundary) :])
+            for branch in voter.branches
+            if (branch.unlisted > 0.0 if unlisted_only else branch.boundary in boundaries)
+        ]
+
+    def _without_votes(self, rows: Sequence[Row]) -> None:
+        """No model that has a weight votes for anything: the others start again from their priors."""
+        if any(row.weight <= 0.0 < row.listed + row.unlisted for row in rows):
+            self.voters = tuple([at_prior(voter) for voter in self.voters])
+        else:
+            self.stop("failed")
+
+    def _take(self, chosen: int, rows: Sequence[Row]) -> None:
+        """Hold ``chosen`` and let every model follow; END is committed at once."""
+        length = self.length
+        voters = []
+        dissent = False
+        for voter, row in zip(self.voters, rows, strict=True):
+            missed = misses(row, chosen)
+            dissent = dissent or missed
+            voters.append(after_byte(voter, length, chosen, missed))
+        if dissent and self.settings.exit.needs_decisive:  # where all agree, the others alone agree too
+            self.decisive |= {self.voters[index].name for index in decisive_in(rows, chosen)}
+        if self.settings.exit.watch is not None:
+            self._note_logprob(chosen, rows)
+        stood = self.voters
+        self.voters = tuple(voters)
+        if chosen == END_SYMBOL:
+            self._commit(stood, (), (), ended=True)
+            return
+        self.tail += bytes((chosen,))
+        self.length = length + 1
+        self.held += 1
+        self.unsettled = True
+
+    def _note_logprob(self, chosen: int, rows: Sequence[Row]) -> None:
+        """Add the base's own log-probability of ``chosen``; all its mass counts where nothing is pending."""
+        for voter, row in zip(self.voters, rows, strict=True):
+            if voter.name == self.roster.base and self.logprob is not None:
+                whole = row.listed + row.unlisted if voter.boundary == self.length else row.listed
+                share = row.votes.get(chosen, 0.0) / whole if whole > 0.0 else 0.0
+                self.logprob = self.logprob + log(share) if share > 0.0 else None
+
+    def _settle(self) -> None:
+        """After a byte: who moves to the end of the text, and is asked there?"""
+        method, length = self.settings.method, self.length
+        settled = [settle(voter, length, self.tail, method) for voter in self.voters]
+        doubtful = {
+            voter.name: self._places(voter, result.boundaries)
+            for voter, result in zip(self.voters, settled, strict=True)
+            if isinstance(result, Doubt)
+        }
+        if doubtful:
+            self.ask_marginals(doubtful)
+            return
+        self.unsettled = False
+        stood = self.voters
+        voters, opened, advanced = [], [], []
+        for result in settled:
+            assert not isinstance(result, Doubt)
+            voters.append(result.voter)
+            if result.opened:
+                opened.append(result.voter.name)
+            if result.advanced:
+                advanced.append(result.voter.name)
+        self.voters = tuple(voters)
+        if opened:
+            self._commit(stood, opened, advanced)
+
+    # ------------------------------------------------------------ commit
+
+    def _commit(
+        self, stood: Sequence[Voter], opened: Sequence[str], advanced: Sequence[str], ended: bool = False
+    ) -> None:
+        """Commit what is held, or END; let the exit policy see it if the base's boundary advanced; ask those
+        that moved.
+
+        ``stood`` are the voters before the boundaries moved.
+        """
+        closes = ended or self.roster.counted in advanced
+        verdict = self._observe() if closes else Verdict()
+        self.release(stood, verdict, ended)
+        if ended:
+            self.stop("end")
+        elif self.committed == self.settings.max_tokens:
+            self.stop("length")
+        elif verdict.alone:
+            self.exit_now()
+        else:
+            self._go_on(opened, verdict.out, closes, len(advanced) == len(stood))
+
+    def _observe(self) -> Verdict:
+        """Close the base's step: the evidence of all bytes since its last boundary."""
+        self.advances += 1
+        verdict = Verdict()
+        base = self.roster.base
+        if base in self.roster.live:
+            ranks = tuple(
+                [(v.name, None if v.rank is None else v.rank + v.misses) for v in self.voters],
+            )
+            evidence = Evidence(self.advances, base, ranks, self.decisive, self.logprob)
+            self.exit, verdict = self.settings.exit.observe(self.exit, evidence)
+        self.decisive, self.logprob = frozenset(), 0.0
+        return verdict
+
+    def _go_on(self, opened: Sequence[str], out: frozenset[str], closes: bool, common: bool) -> None:
+        """Ask those that moved and those that join; where all moved the weights are the priors again."""
+        voters = []
+        for voter in self.voters:
+            if voter.name in out:
+                continue
+            rank = 0 if closes else None if voter.rank is None else voter.rank + voter.misses
+            kept = at_prior(voter) if common else voter
+            voters.append(kept._replace(misses=0, rank=rank))
+        if out:
+            roster = self.roster
+            live = tuple([model for model in roster.live if model not in out])
+            self.roster = replace(roster, live=live, left=including(roster.left, *out))
+        asked = opened
+        if self.roster.joining:
+            asked = (*opened, *self.roster.joining)
+            voters = self._joined(voters, common, closes)
+        if not common:
+            voters = _refreshed(voters)
+        oldest = min([voter.branches[0].boundary for voter in voters], default=self.length)
+        self.tail = self.tail[len(self.tail) - (self.length - oldest) :]
+        self.ask(voters, asked)
+
+    def _joined(self, voters: list[Voter], common: bool, closes: bool) -> list[Voter]:
+        """``voters`` and the joining models, each with its prior's part of the weight that is there now."""
+        weight_of = self.settings.method.weight_of
+        per_prior = 1.0
+        if not common:
+            mass = priors = 0.0
+            for voter in voters:
+                priors += voter.prior
+                for branch in voter.branches:
+                    whole = branch.listed if branch.boundary < self.length else 1.0
+                    mass += voter.weight * branch.share * whole
+            per_prior = mass / priors if mass > 0.0 else 1.0
+        rank = 0 if closes else None
+        for name in self.roster.joining:
+            prior = weight_of(name)
+            voters.append(fresh(name, prior, prior * per_prior, self.length, rank))
+        self.roster = replace(self.roster, live=including(self.roster.live, *self.roster.joining), joining=())
+        return sorted(voters, key=_name)
+
+
+def _name(voter: Voter) -> str:
+    return voter.name
+
+
+def _refreshed(voters: list[Voter]) -> list[Voter]:
+    """``voters`` with their weights scaled up together where all of them have faded."""
+    highest = max([voter.high for voter in voters], default=0.0)
+    if not 0.0 < highest < FADED:
+        return voters
+    return [weighed(voter, voter.start / highest, voter.debts) for voter in voters]

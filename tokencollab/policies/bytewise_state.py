@@ -1,0 +1,63 @@
+"""The state of bytewise voting between two events: plain data, comparable and restorable."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokencollab.policies.bytewise_voter import Voter
+from tokencollab.policies.session import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Who is there. Names are sorted.
+
+    ``live`` are the models that take part (while the base is alone: those that wait for it to return),
+    ``joining`` those from the next commit on, ``left`` those that an exit sent away for good, ``lost`` those
+    lost since the last commit. ``returning`` says whether the base, now alone, may come back.
+    """
+
+    base: str
+    live: tuple[str, ...]
+    joining: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    returning: bool = False
+
+    @property
+    def counted(self) -> str:
+        """The model whose boundary counts the steps: the base, or while it is lost the first live model by
+        name."""
+        return self.base if self.base in self.live or not self.live else self.live[0]
+
+
+@dataclass(frozen=True, slots=True)
+class BytewiseState:
+    """Everything a `BytewisePolicy` remembers.
+
+    ``voters`` are sorted by name. ``length`` bytes are decided; ``tail`` has the last of them, from the
+    smallest boundary on; the last ``held`` are not committed yet. ``unsettled``: for the last byte it is not
+    known yet whose boundary moves.
+
+    ``committed`` counts commits, ``advances`` the advances of the base's boundary, which are the steps that
+    exit policies see; ``questions`` counts questions. ``exit`` is the exit policy's own state. ``decisive``
+    and ``logprob`` belong to the bytes since the base's last boundary: the models without which one of them
+    would have been another, and the base's own log-probability of them (None: it lists no piece with one of
+    them). ``run_question`` and ``run_left`` are the open question and the pieces to come while the base runs
+    alone.
+    """
+
+    phase: Phase
+    roster: Roster
+    exit: Any
+    voters: tuple[Voter, ...] = ()
+    tail: bytes = b""
+    length: int = 0
+    held: int = 0
+    unsettled: bool = False
+    committed: int = 0
+    advances: int = 0
+    questions: int = 0
+    decisive: frozenset[str] = frozenset()
+    logprob: float | None = 0.0
+    run_question: int | None = None
+    run_left: int = 0

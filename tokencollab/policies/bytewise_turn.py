@@ -1,0 +1,191 @@
+"""A state of bytewise voting while it is being changed: asking, committing, stopping. `bytewise_round` decides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from tokencollab.policies.bytewise_state import BytewiseState
+from tokencollab.policies.bytewise_voter import Voter, fresh
+from tokencollab.policies.events import Ask, Command, Commit, Exited, Marginals, RunAlone, StepRecord, Stop
+from tokencollab.policies.evidence import ExitPolicy, Verdict
+from tokencollab.policies.session import Phase, including, without
+from tokencollab.policies.settings import Method
+from tokencollab.protocol.messages import Sampling
+from tokencollab.protocol.pieces import END
+
+Place: TypeAlias = tuple[int, bytes]
+"""A boundary and the bytes pending there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a policy was built with."""
+
+    method: Method
+    exit: ExitPolicy[Any]
+    sampling: Sampling
+    max_tokens: int
+    report: bool
+
+
+class Turn:
+    """A state being changed; `done` freezes it. Lives within one call of `BytewisePolicy.step`."""
+
+    __slots__ = (
+        "advances",
+        "commands",
+        "committed",
+        "decisive",
+        "exit",
+        "held",
+        "length",
+        "logprob",
+        "phase",
+        "questions",
+        "roster",
+        "run_left",
+        "run_question",
+        "settings",
+        "tail",
+        "unsettled",
+        "voters",
+    )
+
+    def __init__(self, settings: Settings, state: BytewiseState):
+        self.settings = settings
+        self.phase: Phase = state.phase
+        self.roster = state.roster
+        self.exit = state.exit
+        self.voters = state.voters
+        self.tail = state.tail
+        self.length = state.length
+        self.held = state.held
+        self.unsettled = state.unsettled
+        self.committed = state.committed
+        self.advances = state.advances
+        self.questions = state.questions
+        self.decisive = state.decisive
+        self.logprob = state.logprob
+        self.run_question = state.run_question
+        self.run_left = state.run_left
+        self.commands: list[Command] = []
+
+    def done(self) -> tuple[BytewiseState, tuple[Command, ...]]:
+        """The new state and what is to be done."""
+        state = BytewiseState(
+            self.phase,
+            self.roster,
+            self.exit,
+            self.voters,
+            self.tail,
+            self.length,
+            self.held,
+            self.unsettled,
+            self.committed,
+            self.advances,
+            self.questions,
+            self.decisive,
+            self.logprob,
+            self.run_question,
+            self.run_left,
+        )
+        return state, tuple(self.commands)
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Ask ``names`` (sorted) at the end of the text, with their priors."""
+        self.phase = "together"
+        self.roster = replace(self.roster, live=names, joining=())
+        self.decisive, self.logprob, self.run_question = frozenset(), 0.0, None
+        weight_of = self.settings.method.weight_of
+        self.ask([fresh(name, weight_of(name), weight_of(name), self.length) for name in names], names)
+
+    # ------------------------------------------------------------ commit
+
+    def release(self, stood: Sequence[Voter], verdict: Verdict, ended: bool = False) -> None:
+        """The `Commit` itself."""
+        start = self.length - self.held
+        piece = END if ended else self.tail[len(self.tail) - self.held :]
+        offsets: tuple[tuple[str, int], ...] = ()
+        if any(voter.branches[-1].boundary != start for voter in stood):
+            offsets = tuple([(voter.name, voter.boundary) for voter in stood])
+        ranks = tuple([(voter.name, voter.misses) for voter in self.voters])
+        self.committed += 1
+        self.held = 0
+        lost = self.roster.lost
+        if lost:
+            self.roster = replace(self.roster, lost=())
+        self.commands.append(Commit(piece, StepRecord(self.committed, ranks, verdict.efficacy, False, lost, offsets)))
+
+    def flush(self) -> None:
+        """Commit the bytes that are decided, before the answer stops or others take over."""
+        if self.held:
+            self.release(self.voters, Verdict())
+
+    # ------------------------------------------------------------ questions
+
+    def ask(self, voters: Sequence[Voter], names: Sequence[str]) -> None:
+        """Ask the models ``names`` for candidates at the end of the text."""
+        asked = []
+        for voter in voters:
+            if voter.name in names:
+                number = self.questions
+                self.questions = number + 1
+                self.commands.append(Ask(voter.name, number, self.length, self.settings.method.top_k))
+                asked.append(voter._replace(question=number))
+            else:
+                asked.append(voter)
+        self.voters = tuple(asked)
+
+    def ask_marginals(self, doubtful: Mapping[str, Sequence[Place]]) -> None:
+        """Ask for the masses behind every next byte at these places."""
+        voters = []
+        for voter in self.voters:
+            asked = []
+            for boundary, pending in doubtful.get(voter.name, ()):
+                asked.append((self.questions, boundary, pending))
+                self.commands.append(Marginals(voter.name, self.questions, boundary, pending))
+                self.questions += 1
+            voters.append(voter._replace(marginals=tuple(asked)) if asked else voter)
+        self.voters = tuple(voters)
+
+    # ------------------------------------------------------------ exit and end
+
+    def exit_now(self) -> None:
+        roster = self.roster
+        returning = self.settings.exit.watch is not None
+        everyone = including(roster.live, *roster.joining)
+        live = everyone if returning else (roster.base,)
+        self.commands.append(Exited(self.committed, without(everyone, roster.base)))
+        self.roster = replace(roster, live=live, joining=(), returning=returning)
+        self.run_alone(self.run_steps())
+
+    def run_steps(self) -> int:
+        """How many pieces the base may write alone in one run."""
+        remaining = self.settings.max_tokens - self.committed
+        watch = self.settings.exit.watch
+        return remaining if watch is None else min(remaining, watch)
+
+    def run_alone(self, steps: int) -> None:
+        """Let the base write the next ``steps`` pieces by itself."""
+        self.phase = "alone"
+        self.voters, self.tail, self.unsettled = (), b"", False
+        self.run_question, self.run_left = self.questions, steps
+        self.questions += 1
+        self.commands.append(
+            RunAlone(
+                self.roster.base,
+                self.run_question,
+                self.length,
+                self.committed + 1,
+                steps,
+                self.settings.report,
+            )
+        )
+
+    def stop(self, reason: Literal["end", "length", "cancelled", "failed"]) -> None:
+        """End the answer."""
+        self.phase = "stopped"
+        self.voters, self.tail, self.held, self.unsettled = (), b"", 0, False
+        self.roster = replace(self.roster, live=(), joining=())
+        self.run_question, self.run_left = None, 0
+        self.commands.append(Stop(reason))

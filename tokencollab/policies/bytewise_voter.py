@@ -1,0 +1,305 @@
+"""One model in bytewise voting: its weight, its boundaries, and when they move (methods.md section 9).
+
+The weight. With c_m(x) = F(pending + x) / D(pending), a vote that is taken multiplies the model's weight by
+c_m(x). Inside a token the factors telescope, so the weight is kept as ``W`` such that the unnormalised score
+is a plain sum::
+
+    score(x) = sum over m of W_m * F_m(pending + x)
+
+At a common boundary W_m is the prior and D = 1. When the model moves its boundary, W becomes W * F(pending).
+When it could have stopped at an exact match and stays, D(pending) takes the place of F(pending) as the
+denominator: W becomes W * F / D. At every byte W_m * D_m(pending) is w_m of methods.md up to the common
+factor that normalises.
+
+F and D are bounded rather than known where a model does not list all its mass. A factor of W that is not known is kept
+as a `Debt`, and W has the bounds ``low`` and ``high`` besides the value ``weight`` that listed mass gives. A common
+boundary cancels all debts. A decision that hangs on them asks for the marginals at the places where they were made.
+
+With ``exact=True`` both hypotheses at an exact match are kept: every `Branch` has its ``share``, F and D are
+the share-weighted sums over the branches, and nothing is renormalised at an exact match, so F(x) / D is the
+exact marginal of the next byte over all ways to cut the text into the model's pieces (branches below `PRUNE`
+are dropped).
+"""
+
+from typing import Final, NamedTuple
+
+from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, follow, informed, votes_of
+from tokencollab.policies.settings import Method
+
+PRUNE: Final = 1e-6
+"""With ``exact=True``, a boundary with less than this part of the model's mass is no longer followed."""
+
+
+class Debt(NamedTuple):
+    """A factor of a model's weight that unlisted mass leaves open, or one that was settled after such a one.
+
+    The factor is F(pending) where the model ``moved`` from ``boundary`` past ``pending``, F / D where it could
+    have stopped after ``pending`` and stayed. ``low`` equals ``high`` once it is known.
+    """
+
+    boundary: int
+    pending: bytes
+    moved: bool
+    low: float
+    weight: float
+    high: float
+
+
+class Voter(NamedTuple):
+    """A model that takes part. ``question`` is its open `Ask`, for the last branch; ``marginals`` are its open
+    `Marginals`, as (question, boundary, pending).
+
+    ``start`` is the known part of its weight, ``debts`` are the other factors; ``low``, ``weight`` and ``high`` are
+    the product. ``misses`` counts the bytes since the last `Commit` at which the model's own first choice was
+    another, ``rank`` those before it since the base's last boundary (None: it had no vote there).
+    """
+
+    name: str
+    prior: float
+    start: float
+    debts: tuple[Debt, ...]
+    low: float
+    weight: float
+    high: float
+    branches: tuple[Branch, ...]
+    question: int | None = None
+    marginals: tuple[tuple[int, int, bytes], ...] = ()
+    misses: int = 0
+    rank: int | None = 0
+
+    @property
+    def boundary(self) -> int:
+        """Where the model stood when it was last asked for candidates."""
+        return self.branches[-1].boundary
+
+    @property
+    def open_debts(self) -> list[tuple[int, bytes]]:
+        """Where the weight is not known: (boundary, pending), each place once."""
+        return list(dict.fromkeys((d.boundary, d.pending) for d in self.debts if d.low < d.high))
+
+
+class Settled(NamedTuple):
+    """A voter after a byte. ``opened``: it is to be asked at the end of the text; ``advanced``: its boundary
+    moved there."""
+
+    voter: Voter
+    opened: bool
+    advanced: bool
+
+
+class Doubt(NamedTuple):
+    """Whether the boundary moves hangs on unlisted mass of these branches: ask for their marginals."""
+
+    boundaries: tuple[int, ...]
+
+
+def fresh(name: str, prior: float, weight: float, boundary: int, rank: int | None = 0) -> Voter:
+    """A voter that is to be asked at ``boundary``."""
+    return Voter(name, prior, weight, (), weight, weight, weight, (Branch(boundary, 1.0),), rank=rank)
+
+
+def weighed(voter: Voter, start: float, debts: tuple[Debt, ...]) -> Voter:
+    """``voter`` with the weight ``start`` times the factors ``debts``."""
+    low = weight = high = start
+    for debt in debts:
+        low *= debt.low
+        weight *= debt.weight
+        high *= debt.high
+    return voter._replace(start=start, debts=debts, low=low, weight=weight, high=high)
+
+
+def with_marginals(
+    voter: Voter, question: int, length: int, exact: float, end: float, following: tuple[float, ...]
+) -> Voter | None:
+    """``voter`` after the answer to one of its open `Marginals`; None where it has no such question open.
+
+    The answer says everything about the branch that stands there, and settles the debts made there.
+    """
+    asked = [item for item in voter.marginals if item[0] == question]
+    if not asked:
+        return None
+    _, boundary, pending = asked[0]
+    longer = sum(following)
+    debts = []
+    for debt in voter.debts:
+        if (debt.boundary, debt.pending) == (boundary, pending) and debt.low < debt.high:
+            factor = exact + longer
+            if not debt.moved:
+                factor = factor / longer if longer > 0.0 else 1.0
+            debts.append(debt._replace(low=factor, weight=factor, high=factor))
+        else:
+            debts.append(debt)
+    depth = length - boundary
+    branches = tuple(
+        [
+            informed(branch, exact, end, following, depth)
+            if branch.boundary == boundary and depth == len(pending)
+            else branch
+            for branch in voter.branches
+        ]
+    )
+    voter = voter._replace(
+        branches=branches, marginals=tuple([item for item in voter.marginals if item[0] != question])
+    )
+    return weighed(voter, voter.start, tuple(debts))
+
+
+def after_byte(voter: Voter, length: int, symbol: int, missed: bool) -> Voter:
+    """``voter`` after ``symbol`` was decided as byte number ``length`` (from 0); its boundary is settled
+    afterwards.
+
+    ``missed``: its own first choice was another. After END nothing follows, and only that is noted.
+    """
+    branches = voter.branches
+    if symbol != END_SYMBOL:
+        branches = tuple([follow(branch, length - branch.boundary, symbol) for branch in branches])
+    return Voter(
+        voter.name,
+        voter.prior,
+        voter.start,
+        voter.debts,
+        voter.low,
+        voter.weight,
+        voter.high,
+        branches,
+        None,
+        (),
+        voter.misses + missed,
+        voter.rank,
+    )
+
+
+def moves(exact_low: float, exact_high: float, longer_low: float, longer_high: float, commit: float) -> bool | None:
+    """Whether a model moves its boundary, given bounds on e(pending) and D(pending); None where they do not
+    tell.
+
+    It moves where e / (e + D) > ``commit`` and where no longer piece matches: with e > 0 it ends a piece of
+    its own there, with e = 0 the tail is tokenised afresh.
+    """
+    if exact_high <= 0.0 and longer_high <= 0.0:
+        return True
+    if exact_low > 0.0 and (longer_high <= 0.0 or exact_low * (1.0 - commit) > commit * longer_high):
+        return True
+    if longer_low > 0.0 and exact_high * (1.0 - commit) <= commit * longer_low:
+        return False
+    return None
+
+
+def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | Doubt:
+    """Stay or move after a byte, now that ``length`` bytes are decided, the last of which are ``tail``."""
+    if method.exact:
+        return _settle_exact(voter, length, method.commit)
+    branch = voter.branches[0]
+    listed, known, unlisted = branch.listed, branch.exact, branch.unlisted
+    bound = branch.exact_bound
+    moving = moves(known, bound, listed, listed + unlisted, method.commit)
+    if moving is None:
+        return Doubt((branch.boundary,))
+    if moving:
+        low, weight, high = known + listed, known + listed, known + listed + unlisted
+    elif bound > 0.0:
+        low, weight, high = 1.0 + known / (listed + unlisted), 1.0 + known / listed, 1.0 + bound / listed
+    else:
+        return Settled(voter, False, False)
+    start, debts = voter.start, voter.debts
+    if debts or low < high:
+        pending = tail[len(tail) - (length - branch.boundary) :]
+        debts = (*debts, Debt(branch.boundary, pending, moving, low, weight, high))
+    else:
+        start *= weight
+    return Settled(
+        Voter(
+            voter.name,
+            voter.prior,
+            start,
+            debts,
+            voter.low * low,
+            voter.weight * weight,
+            voter.high * high,
+            (Branch(length, 1.0),) if moving else voter.branches,
+            None,
+            (),
+            voter.misses,
+            voter.rank,
+        ),
+        moving,
+        moving,
+    )
+
+
+def _settle_exact(voter: Voter, length: int, commit: float) -> Settled | Doubt:
+    known = bound = longer = longest = 0.0
+    for branch in voter.branches:
+        known += branch.share * branch.exact
+        bound += branch.share * branch.exact_bound
+        longer += branch.share * branch.listed
+        longest += branch.share * (branch.listed + branch.unlisted)
+    least = PRUNE * (known + longer)
+    doubtful = tuple(
+        branch.boundary for branch in voter.branches if not branch.sure and branch.share * branch.exact_bound > least
+    )
+    if doubtful:
+        return Doubt(doubtful)
+    advanced = moves(known, bound, longer, longest, commit)
+    if advanced is None:
+        return Doubt(tuple(branch.boundary for branch in voter.branches if branch.unlisted > 0.0))
+    whole = known + longer
+    least = PRUNE * (known + longest)
+    if whole <= 0.0:
+        nothing = voter._replace(branches=(Branch(length, 1.0),))
+        return Settled(weighed(nothing, 0.0, ()), True, True)
+    branches = [
+        branch._replace(share=branch.share / whole)
+        for branch in voter.branches
+        if branch.listed + branch.unlisted > 0.0 and branch.share * (branch.listed + branch.unlisted) >= least
+    ]
+    opened = advanced or (known > 0.0 and known >= least)
+    if opened:
+        branches.append(Branch(length, known / whole))
+    voter = voter._replace(branches=tuple(branches))
+    return Settled(weighed(voter, voter.start * whole, ()), opened, advanced)
+
+
+def at_prior(voter: Voter) -> Voter:
+    """``voter`` with its prior as its weight: what a common boundary does."""
+    return weighed(voter, voter.prior, ())
+
+
+class Row(NamedTuple):
+    """One model's vote on one byte: W with its bounds, F(pending + x) as far as known, their sum, and the
+    unlisted mass."""
+
+    low: float
+    weight: float
+    high: float
+    votes: dict[int, float]
+    listed: float
+    unlisted: float
+
+
+def row_of(voter: Voter, length: int, carry: bool) -> Row:
+    """The vote of ``voter`` on byte number ``length``.
+
+    Without ``carry`` the vote is prior * F(x) / D. D is only known to lie between listed and listed +
+    unlisted, and the larger one is taken: the lead of x over y is then prior * (F(x) - F(y)) / D, and its
+    least value over all distributions of u unlisted mass is prior * (listed(x) - listed(y) - u) / (listed +
+    u), where all of u is behind y.
+    """
+    if len(voter.branches) == 1:
+        branch = voter.branches[0]
+        votes = votes_of(branch, length - branch.boundary)
+        listed, unlisted = branch.listed, branch.unlisted
+    else:
+        votes = {}
+        listed = unlisted = 0.0
+        for branch in voter.branches:
+            share = branch.share
+            listed += share * branch.listed
+            unlisted += share * branch.unlisted
+            for symbol, mass in votes_of(branch, length - branch.boundary).items():
+                votes[symbol] = votes.get(symbol, 0.0) + share * mass
+    if carry:
+        return Row(voter.low, voter.weight, voter.high, votes, listed, unlisted)
+    whole = listed + unlisted
+    weight = voter.prior / whole if whole > 0.0 else 0.0
+    return Row(weight, weight, weight, votes, listed, unlisted)
