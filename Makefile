@@ -25,6 +25,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(VENV)/.ready  ## make .venv, ready to use
+	@:
 
 # One stamp per step, so that a change redoes only what follows from it.
 $(VENV)/.made:
