@@ -47,9 +47,7 @@ NEGATIVE: Final = (
 class CollaborationPolicy:
     """GaC, UniTE, DuetNet, DP, DK and the base alone, with any exit policy; see `events` for the contract."""
 
-    def __init__(
-        self, method: Method, exit_policy: ExitPolicy[Any], *, max_tokens: int, seed: int, report: bool
-    ):
+    def __init__(self, method: Method, exit_policy: ExitPolicy[Any], *, max_tokens: int, seed: int, report: bool):
         self._method = method
         self._exit = exit_policy
         self._max_tokens = max_tokens
@@ -67,8 +65,7 @@ class CollaborationPolicy:
         strangers = [model for model, _ in self._method.weights if model not in members]
         if strangers:
             raise UnknownMethod(
-                f"a weight is given for {strangers[0]!r}, which does not take part; "
-                f"the models are {', '.join(members)}"
+                f"a weight is given for {strangers[0]!r}, which does not take part; the models are {', '.join(members)}"
             )
         base = members[0]
         state = State(base, tuple(sorted(members)), "together", self._exit.start(base))
@@ -113,6 +110,7 @@ class CollaborationPolicy:
     def _ask(self, state: State, commands: tuple[Command, ...] = ()) -> Outcome:
         """Ask every live model, and those that were waiting to join, for the next piece."""
         live = tuple(sorted((*state.live, *state.joining))) if state.joining else state.live
+        lost = tuple(model for model in state.lost if model not in live) if state.lost else ()
         first, offset, k = state.questions, state.offset, self._method.top_k
         questions = tuple((model, first + index) for index, model in enumerate(live))
         asks = tuple(Ask(model, question, offset, k) for model, question in questions)
@@ -121,6 +119,7 @@ class CollaborationPolicy:
             phase="together",
             live=live,
             joining=(),
+            lost=lost,
             questions=first + len(live),
             open=questions,
             answers=(),
@@ -324,7 +323,5 @@ def _stop(
     commands: tuple[Command, ...],
     reason: Literal["end", "length", "cancelled", "failed"],
 ) -> Outcome:
-    state = replace(
-        state, phase="stopped", open=(), answers=(), scoring=(), scores=(), live=(), joining=(), run_left=0
-    )
+    state = replace(state, phase="stopped", open=(), answers=(), scoring=(), scores=(), live=(), joining=(), run_left=0)
     return state, (*commands, Stop(reason))

@@ -67,10 +67,7 @@ def step_line(
     line: dict[str, object] = {
         "step": step,
         "candidates": {
-            model: [
-                {"piece": piece_to_json(c.piece), "logit": c.logit, "logprob": c.logprob}
-                for c in sent.candidates
-            ]
+            model: [{"piece": piece_to_json(c.piece), "logit": c.logit, "logprob": c.logprob} for c in sent.candidates]
             for model, sent in sorted(candidates.items())
         },
         "log_normalisers": {model: sent.log_normaliser for model, sent in sorted(candidates.items())},
@@ -163,12 +160,9 @@ class _Reader:
         others = sorted(present - {self.models[0]})
         if alone and others:
             _fail(number, f"candidates of {others[0]!r} in a step of the base alone")
-        if alone or self._may_rest():
-            expected = {self.models[0]} if alone else set()
-        else:
-            expected = self.known - self.absent
-        missing = sorted(expected - present - self.absent)
-        if missing or (not present and not self._may_rest()):
+        expected = {self.models[0]} if alone else set() if self._may_rest() else self.known - self.absent
+        missing = sorted(expected - present - (set() if alone else self.absent))
+        if missing or not (present or self._may_rest()):
             _fail(number, f"no candidates of {missing[0] if missing else 'any model'!r}, which was not lost")
 
     def _may_rest(self) -> bool:

@@ -4,8 +4,8 @@ from itertools import permutations
 from math import exp
 
 import pytest
-from policykit import by_logit, by_probability
 
+from tests.unit.policies.policykit import by_logit, by_probability
 from tokencollab.policies.aggregation import aggregate, foreign_pieces, negative_logit
 from tokencollab.policies.decision import Decider, sampling_of
 from tokencollab.policies.events import Ask, CandidatesArrived, Commit

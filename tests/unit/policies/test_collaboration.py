@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from policykit import Driver, by_logit
 
+from tests.unit.policies.policykit import Driver, by_logit
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy, make_policy, parse_method
 from tokencollab.protocol.candidates import CandidateSet

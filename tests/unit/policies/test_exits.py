@@ -1,0 +1,192 @@
+"""Exit policies: ConfiPara by hand, its ablations, the credible variant, and those of our own."""
+
+from collections.abc import Mapping
+from math import log
+
+import pytest
+
+from tokencollab.policies.beta import beta_cdf, beta_quantile
+from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
+from tokencollab.policies.exits import build_exit
+from tokencollab.policies.methods import parse_method
+
+Ranks = Mapping[str, int | None]
+
+
+def steps(exit_policy: ExitPolicy[object], *ranks: Ranks, base: str = "b") -> list[Verdict]:
+    state = exit_policy.start(base)
+    verdicts = []
+    for number, entry in enumerate(ranks, start=1):
+        state, verdict = exit_policy.observe(state, Evidence(number, base, tuple(sorted(entry.items()))))
+        verdicts.append(verdict)
+    return verdicts
+
+
+def exit_of(name: str, **settings: object) -> ExitPolicy[object]:
+    return build_exit(parse_method("dp", exit=name, **settings))  # type: ignore[arg-type]
+
+
+def test_confipara_by_hand() -> None:
+    """omega = 2, rho = 1.5: agreement, a miss, two wins; figures worked out with pencil and paper."""
+    policy = exit_of("self-efficacy", omega=2, theta=0.3, rho=1.5, eps=0.05)
+    ranks: list[Ranks] = [{"a": 0, "b": 0}, {"a": 0, "b": 1}, {"a": None, "b": 0}, {"a": 3, "b": 2}]
+    first, second, third, fourth = [verdict.efficacy for verdict in steps(policy, *ranks)]
+    assert first is not None
+    assert (first.s, first.f, first.st, first.rt, first.t0) == (2.0, 1.0, None, 0.5, 0.0)
+    # window 1: base 1 win, 1 loss: 2 / 4.5; a 2 wins: 3 / 4; base is more than eps behind: unreliable
+    assert second is not None
+    assert (second.s, second.f, second.st) == (2.0, 2.5, 2 / 4.5)
+    assert (second.s_w, second.f_w, second.rt) == (1.0, 2.5, 1 / 3.5)
+    assert second.t0 == (2 / 4.5) * (1 / 3.5)
+    assert third is not None
+    assert (third.s, third.f, third.rt) == (3.0, 2.5, 1 / 3.5)
+    # window 2: base 2 wins: 3 / 4; a 2 losses: 1 / 5: reliable
+    assert fourth is not None
+    assert (fourth.s_w, fourth.f_w, fourth.rt) == (2.0, 2.5, 2 / 4.5)
+    assert fourth.st == 4 / 6.5
+    assert [verdict.alone for verdict in steps(policy, *ranks)] == [False, False, False, False]
+    eager = exit_of("self-efficacy", omega=2, theta=(4 / 6.5) * (2 / 4.5) - 1e-12)
+    assert [verdict.alone for verdict in steps(eager, *ranks)] == [False, False, False, True]
+    exactly = exit_of("self-efficacy", omega=2, theta=(4 / 6.5) * (2 / 4.5))
+    assert not steps(exactly, *ranks)[-1].alone  # T0 must be above theta
+
+
+def test_the_first_exit_of_full_agreement_comes_at_the_first_window() -> None:
+    agreed: list[Ranks] = [{"a": 0, "b": 0}] * 25
+    assert [v.alone for v in steps(exit_of("self-efficacy"), *agreed)].index(True) == 19
+    strict = steps(exit_of("self-efficacy", ties="failure"), *agreed)
+    assert not any(v.alone for v in strict)
+    assert strict[-1].efficacy is not None
+    assert strict[-1].efficacy.s == 1.0
+
+
+def test_ties_of_absent_ranks_are_never_a_success() -> None:
+    for ties in ("success", "failure"):
+        (verdict,) = steps(exit_of("self-efficacy", ties=ties), {"a": None, "b": None})
+        assert verdict.efficacy is not None
+        assert (verdict.efficacy.s, verdict.efficacy.f) == (1.0, 2.5)
+    (verdict,) = steps(exit_of("self-efficacy", ties="failure"), {"a": None, "b": 7, "c": 7})
+    assert verdict.efficacy is not None
+    assert (verdict.efficacy.s, verdict.efficacy.f) == (2.0, 2.5)
+
+
+def test_ablations_use_one_term_and_wait_for_omega_too() -> None:
+    agreed: list[Ranks] = [{"a": 0, "b": 0}] * 3
+    for name, value in (("confidence", 4 / 5), ("reliability", 0.5 + 1 / 6)):
+        verdicts = steps(exit_of(name, omega=3, theta=0.1), *agreed)
+        assert [v.alone for v in verdicts] == [False, False, True]
+        assert verdicts[1].efficacy is not None
+        assert verdicts[1].efficacy.t0 == 0.0
+        assert verdicts[2].efficacy is not None
+        assert verdicts[2].efficacy.t0 == pytest.approx(value)
+
+
+def test_reliability_holds_the_base_against_the_mean_within_eps() -> None:
+    # one window of 1: base loses to both: 1/(2+3) = .2; a beats both: 3/4; c beats b only: 2/(3+1.5)
+    ranks: Ranks = {"a": 0, "b": 2, "c": 1}
+    mean = (3 / 4 + 2 / 4.5) / 2
+    within = exit_of("reliability", omega=1, eps=mean - 0.2 + 1e-9)
+    beyond = exit_of("reliability", omega=1, eps=mean - 0.2 - 1e-9)
+    reliable, unreliable = steps(within, ranks)[0].efficacy, steps(beyond, ranks)[0].efficacy
+    assert reliable is not None
+    assert unreliable is not None
+    assert (reliable.s_w, reliable.f_w) == (2.0, 1.0)
+    assert (unreliable.s_w, unreliable.f_w) == (1.0, 2.5)
+
+
+def test_a_model_lost_in_a_window_is_not_in_its_verdict() -> None:
+    policy = exit_of("reliability", omega=3, eps=0.01)
+    strong = {"a": 0, "b": 5, "c": 5}
+    gone = steps(policy, strong, {"b": 0, "c": 0}, {"b": 0, "c": 0})[-1].efficacy  # b and c: 4 / 6.5 each
+    back = steps(policy, strong, {"b": 0, "c": 0}, strong)[-1].efficacy  # b and c: 4 / 8, a: 5 / 6
+    assert gone is not None
+    assert back is not None
+    assert gone.s_w == 2.0
+    assert back.f_w == 2.5
+    alone = steps(policy, strong, strong, {"b": 0})[-1].efficacy
+    assert alone is not None
+    assert (alone.s_w, alone.f_w, alone.rt) == (1.0, 1.0, 0.5)  # nobody to compare with: no verdict
+
+
+def test_beta_against_scipy() -> None:
+    """scipy.stats.beta.cdf and .ppf, to 12 digits."""
+    for x, a, b, value in BETA_CDF:
+        assert beta_cdf(x, a, b) == pytest.approx(value, rel=1e-11)
+    for q, a, b, value in BETA_PPF:
+        assert beta_quantile(q, a, b) == pytest.approx(value, rel=1e-11)
+    assert (beta_cdf(0.0, 2, 3), beta_cdf(1.0, 2, 3)) == (0.0, 1.0)
+
+
+BETA_CDF = [
+    (0.3, 1, 1, 0.3),
+    (0.3, 2, 3.5, 0.4117025023425647),
+    (0.9, 61, 1, 0.0016173092699229895),
+    (0.6, 40, 27.5, 0.5431250594156761),
+    (0.02, 1, 40, 0.5542995960490489),
+    (0.55, 500, 400.5, 0.3748648572581247),
+    (0.999, 3, 1.5, 0.9998618163126521),
+]
+BETA_PPF = [
+    (0.1, 1, 1, 0.1),
+    (0.1, 61, 1, 0.9629562524599026),
+    (0.05, 2, 3.5, 0.08572749421489521),
+    (0.9, 40, 27.5, 0.6684270312530303),
+    (0.01, 1, 40, 0.00025122683359019477),
+    (0.1, 500, 400.5, 0.534002220594427),
+    (0.5, 1, 2.5, 0.24214171674480095),
+    (0.001, 3, 300, 0.0006328033896571484),
+]
+
+
+def test_credible_exits_later_than_the_mean() -> None:
+    agreed: list[Ranks] = [{"a": 0, "b": 0}] * 60
+    mean = [v.alone for v in steps(exit_of("self-efficacy", omega=5), *agreed)].index(True)
+    credible = steps(exit_of("credible", omega=5, quantile=0.1), *agreed)
+    assert [v.alone for v in credible].index(True) > mean
+    last = credible[-1].efficacy
+    assert last is not None
+    assert last.st is not None
+    assert last.st == pytest.approx(0.1 ** (1 / 61))  # the quantile of Beta(61, 1)
+    assert last.rt == pytest.approx(0.1 ** (1 / 13))
+    assert last.t0 == last.st * last.rt
+
+
+def test_rejoin_comes_back_when_the_mean_probability_falls_and_starts_anew() -> None:
+    policy = exit_of("rejoin", omega=1, theta=0.1, rejoin_below=0.5, rejoin_window=2)
+    assert policy.watch == 2
+    state = policy.start("b")
+    state, verdict = policy.observe(state, Evidence(1, "b", (("a", 0), ("b", 0))))
+    assert verdict.alone
+    for step, probability, alone in ((2, 0.9, True), (3, 0.2, True), (4, 0.6, True), (5, 0.39, False)):
+        state, verdict = policy.observe(state, Evidence(step, "b", (("b", 0),), base_logprob=log(probability)))
+        assert verdict.alone is alone
+    assert state == policy.start("b")
+    state, _ = policy.observe(state, Evidence(6, "b", (("a", 0), ("b", 0))))
+    for step in (7, 8):
+        state, verdict = policy.observe(state, Evidence(step, "b", (("b", None),)))
+    assert not verdict.alone  # a piece that the base does not even list counts as probability 0
+
+
+def test_an_idle_collaborator_leaves_and_the_last_one_takes_the_base_along() -> None:
+    policy = exit_of("per-collaborator", patience=2)
+    assert policy.needs_decisive
+    state = policy.start("b")
+    everybody = (("a", 0), ("b", 0), ("c", 0))
+
+    def see(step: int, ranks: tuple[tuple[str, int | None], ...], *decisive: str) -> Verdict:
+        nonlocal state
+        state, verdict = policy.observe(state, Evidence(step, "b", ranks, frozenset(decisive)))
+        return verdict
+
+    assert see(1, everybody, "c") == Verdict()
+    assert see(2, (("b", 0), ("c", 0))) == Verdict()  # a did not answer: this does not count against it
+    assert see(3, everybody, "c", "b") == Verdict(out=frozenset("a"))
+    assert see(4, (("b", 0), ("c", 0))) == Verdict()
+    assert see(5, (("b", 0), ("c", 0))) == Verdict(out=frozenset("c"), alone=True)
+    assert see(6, (("b", 0),)) == Verdict()
+
+
+def test_fixed_and_never() -> None:
+    agreed: list[Ranks] = [{"a": 0, "b": 0}] * 4
+    assert [v.alone for v in steps(exit_of("fixed-3"), *agreed)] == [False, False, True, True]
+    assert not any(v.alone for v in steps(exit_of("never"), *agreed))

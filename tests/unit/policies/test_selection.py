@@ -1,0 +1,102 @@
+"""Truncation and Top-T: by hand, at their edges, and in frequency."""
+
+from math import exp, log
+
+import pytest
+
+from tests.unit.policies.policykit import by_logit, by_probability
+from tokencollab.policies.selection import choose_alone, select, uniform
+from tokencollab.policies.truncation import truncate
+from tokencollab.protocol.messages import Sampling
+
+
+def sampling(top_t: tuple[int, int] = (1, 1), *, by_score: bool = True, temperature: float = 1.0) -> Sampling:
+    return Sampling(10, None, top_t, temperature, 3, by_probability=not by_score)
+
+
+def test_truncation_is_the_shortest_head_that_reaches_p() -> None:
+    sent = by_probability((b"a", 0.5), (b"b", 0.25), (b"c", 0.125), (b"d", 0.0625)).candidates
+    assert truncate(sent, 3, None, "vocabulary") == sent[:3]
+    assert truncate(sent, 9, None, "vocabulary") == sent
+    assert truncate(sent, 4, 0.5, "vocabulary") == sent[:1]
+    assert truncate(sent, 4, 0.51, "vocabulary") == sent[:2]
+    assert truncate(sent, 4, 0.75, "vocabulary") == sent[:2]
+    assert truncate(sent, 3, 0.9, "vocabulary") == sent[:3]  # not reached: all of the top k
+    assert truncate(sent, 4, 1e-9, "vocabulary") == sent[:1]
+    assert truncate(sent, 2, 0.66, "top_k") == sent[:1]  # .5 of .75
+    assert truncate(sent, 2, 0.67, "top_k") == sent[:2]
+    assert truncate(sent, 3, 0.58, "top_k") == sent[:2]  # .5 of .875 is .571
+
+
+def test_uniform_is_pinned_and_differs_by_seed_step_and_draw() -> None:
+    assert uniform(0, 1, 0) == UNIFORM_0_1_0
+    values = {uniform(seed, step, draw) for seed in range(5) for step in range(5) for draw in range(4)}
+    assert len(values) == 100
+    assert all(0 <= value < 1 for value in values)
+    many = [uniform(1, step, 0) for step in range(2000)]
+    assert sum(many) / 2000 == pytest.approx(0.5, abs=0.03)
+    assert min(many) < 0.01
+    assert max(many) > 0.99
+
+
+UNIFORM_0_1_0 = 0.9655433524115176
+
+
+def test_greedy_ties_go_to_probability_then_to_bytes() -> None:
+    assert select([(b"b", 1.0, 0.2), (b"a", 2.0, 0.1)], sampling(), 1) == b"a"
+    assert select([(b"b", 1.0, 0.2), (b"a", 1.0, 0.1)], sampling(), 1) == b"b"
+    assert select([(b"a", 1.0, 0.1), (b"b", 1.0, 0.2)], sampling(), 1) == b"b"
+    assert select([(b"b", 1.0, 0.2), (b"a", 1.0, 0.2), (b"aa", 1.0, 0.2)], sampling(), 1) == b"a"
+    assert select([(b"", 1.0, 0.2), (None, 1.0, 0.2)], sampling(), 1) is None
+    assert select([(None, 1.0, 0.2), (b"!", 1.0, 0.2)], sampling(), 1) is None
+    assert select([(None, 1.0, 0.2), (b"!", 1.0, 0.3)], sampling(), 1) == b"!"
+
+
+def frequencies(scored: list[tuple[bytes | None, float, float]], how: Sampling, n: int = 3000) -> dict[object, float]:
+    drawn = [select(scored, how, step) for step in range(1, n + 1)]
+    return {piece: drawn.count(piece) / n for piece in set(drawn)}
+
+
+def test_top_t_samples_among_the_best_by_softmax_or_by_share() -> None:
+    scored: list[tuple[bytes | None, float, float]] = [(b"c", 0.1, 0.1), (b"a", 0.6, 0.6), (None, 0.3, 0.3)]
+    share = frequencies(scored, sampling((2, 2), by_score=False))
+    assert share == pytest.approx({b"a": 2 / 3, None: 1 / 3}, abs=0.03)
+    soft = frequencies(scored, sampling((2, 2), temperature=0.5))
+    odds = exp(0.3 / 0.5)
+    assert soft == pytest.approx({b"a": odds / (1 + odds), None: 1 / (1 + odds)}, abs=0.03)
+    whole = frequencies(scored, sampling((9, 9), by_score=False))
+    assert whole == pytest.approx({b"a": 0.6, None: 0.3, b"c": 0.1}, abs=0.03)
+
+
+def test_random_t_draws_t_evenly() -> None:
+    scored: list[tuple[bytes | None, float, float]] = [(b"a", 0.5, 0.5), (b"b", 0.5, 0.4), (b"c", 0.5, 0.3)]
+    found = frequencies(scored, sampling((1, 2), by_score=False))
+    assert found == pytest.approx({b"a": 0.75, b"b": 0.25}, abs=0.03)
+    found = frequencies(scored, sampling((1, 3), by_score=False))
+    assert found == pytest.approx({b"a": 11 / 18, b"b": 5 / 18, b"c": 2 / 18}, abs=0.03)
+
+
+def test_other_draws_are_independent_and_underflow_falls_back_to_the_best() -> None:
+    scored: list[tuple[bytes | None, float, float]] = [(b"a", 0.5, 0.5), (b"b", 0.5, 0.4)]
+    how = sampling((2, 2), by_score=False)
+    pairs = [(select(scored, how, step), select(scored, how, step, 2)) for step in range(500)]
+    assert len(set(pairs)) == 4
+    assert select([(b"a", 0.0, 0.0), (b"b", 0.0, 0.0)], how, 1) == b"a"
+
+
+def test_a_model_alone_truncates_and_selects_its_own() -> None:
+    sent = by_probability((b"a", 0.5), (b"b", 0.3), (b"c", 0.15))
+    assert choose_alone(sent, sampling(), 1) == b"a"
+    joint = Sampling(10, 0.6, (5, 5), 1.0, 3, by_probability=True)
+    drawn = [choose_alone(sent, joint, step) for step in range(1, 2001)]
+    assert set(drawn) == {b"a", b"b"}
+    assert drawn.count(b"a") / 2000 == pytest.approx(0.625, abs=0.03)
+    two = Sampling(2, None, (5, 5), 1.0, 3)
+    drawn = [choose_alone(by_logit((b"a", log(3.0)), (b"b", 0.0), (b"c", 0.0)), two, step) for step in range(2000)]
+    assert set(drawn) == {b"a", b"b"}
+    assert drawn.count(b"a") / 2000 == pytest.approx(0.75, abs=0.03)
+
+
+def test_greedy_alone_is_the_models_own_first_choice_even_in_a_tie() -> None:
+    sent = by_logit((b"z", 1.0), (b"a", 1.0))
+    assert choose_alone(sent, sampling(), 1) == b"z"

@@ -1,0 +1,150 @@
+"""Recomputing from a trace, without any model, what a method would choose and when the base would leave."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tokencollab.policies.aggregation import Ballot
+from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
+from tokencollab.policies.events import Efficacy
+from tokencollab.policies.evidence import Verdict
+from tokencollab.policies.exits import build_exit
+from tokencollab.policies.presets import parse_method
+from tokencollab.policies.selection import choose_alone
+from tokencollab.policies.settings import Method, setting_names
+from tokencollab.policies.words import NO_WORD
+from tokencollab.protocol.errors import TraceError, UsageError
+from tokencollab.protocol.pieces import Piece, piece_to_json
+from tokencollab.protocol.trace import Trace, TraceStep
+
+_NO_FIGURES: Mapping[str, None] = dict.fromkeys(("s", "f", "st", "s_w", "f_w", "rt", "t0"))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStep:
+    """One step, recomputed: ``ranks`` are those of the piece that the exit policy was fed.
+
+    ``recorded`` means something only where ``decided``. ``efficacy`` is None for exits that have no such
+    figures and as long as the base has not voted; it stands still in steps without the base's vote.
+    """
+
+    step: int
+    chosen: Piece
+    recorded: Piece
+    decided: bool
+    ranks: tuple[tuple[str, int | None], ...]
+    efficacy: Efficacy | None
+    exited: bool
+
+    def to_json(self) -> dict[str, object]:
+        """The line of ``replay --json``; ``recorded`` is null for END, and where the trace has no choice."""
+        figures = _NO_FIGURES if self.efficacy is None else asdict(self.efficacy)
+        return {
+            "step": self.step,
+            "chosen": piece_to_json(self.chosen),
+            "recorded": piece_to_json(self.recorded),
+            "ranks": dict(self.ranks),
+            **figures,
+            "exited": self.exited,
+        }
+
+
+def method_of(trace: Trace) -> Method:
+    """The method that the header of ``trace`` names.
+
+    Raises:
+        UsageError: it names none, or one that does not exist.
+    """
+    settings = trace.settings.get("method")
+    match settings:
+        case Mapping():
+            known = setting_names()  # a newer version's settings are none of ours
+            return Method.from_json({key: value for key, value in settings.items() if key in known})
+        case str():
+            return parse_method(settings)
+        case _:
+            raise UsageError("the trace does not say its method; name one with --method, e.g. --method duetnet")
+
+
+def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[ReplayStep]:
+    """The steps of ``trace`` under ``method``, up to the exit or ``past_exit``. The seed is the trace's.
+
+    ``method`` None is the trace's own. A model that was lost in a step has no vote in it, answered or not.
+    The exit policy is fed the recorded piece where there is one, else the recomputed one. Past an exit that
+    is final the figures go on as if nobody had left.
+
+    Raises:
+        UsageError: no method is given and the trace names none; a weight for a model that is not in the
+        trace. TraceError: while iterating, a step of the base alone that lacks its candidates.
+    """
+    chosen = method_of(trace) if method is None else method
+    seed = trace.settings.get("seed", 0)
+    if not isinstance(seed, int):
+        raise TraceError(f"line 1: seed must be a whole number, not {seed!r}")
+    strangers = [model for model, _ in chosen.weights if model not in trace.models]
+    if strangers:
+        raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
+    return _Replayer(trace, chosen, seed).steps(past_exit)
+
+
+class _Replayer:
+    """The state of a replay between two steps."""
+
+    def __init__(self, trace: Trace, method: Method, seed: int) -> None:
+        self._trace, self._base = trace, trace.models[0]
+        self._decider = Decider(method, sampling_of(method, seed))
+        self._solo = method.aggregation == "base" or len(trace.models) == 1
+        self._exit = build_exit(method)
+        self._exit_state: Any = self._exit.start(self._base)
+        self._word = NO_WORD
+        self._left: frozenset[str] = frozenset()
+        self._alone = False
+        self._efficacy: Efficacy | None = None
+
+    def steps(self, past_exit: bool) -> Iterator[ReplayStep]:
+        exited = False
+        for step in self._trace.steps:
+            replayed = self._step(step)
+            exited = self._alone or (exited and self._exit.watch is None)
+            yield ReplayStep(*replayed, self._efficacy, exited)
+            if exited and not past_exit:
+                return
+
+    def _step(self, step: TraceStep) -> tuple[int, Piece, Piece, bool, tuple[tuple[str, int | None], ...]]:
+        returning = self._alone and self._exit.watch is not None
+        alone = step.alone or self._solo or returning
+        piece, ballots = self._choose(step, alone)
+        fed = step.chosen if step.decided else piece
+        decisive: frozenset[str] = frozenset()
+        if self._exit.needs_decisive and not alone:
+            decisive = self._decider.decisive(step.step, fed, ballots, self._word)
+        evidence = gather_evidence(step.step, self._base, fed, ballots, decisive)
+        if returning or (not alone and any(ballot.model == self._base for ballot in ballots)):
+            self._exit_state, verdict = self._exit.observe(self._exit_state, evidence)
+            self._follow(verdict)
+        if alone:
+            ballots = []
+        self._word = self._decider.word_after(self._word, fed, ballots)
+        return step.step, piece, step.chosen, step.decided, evidence.ranks
+
+    def _choose(self, step: TraceStep, alone: bool) -> tuple[Piece, list[Ballot]]:
+        """The recomputed piece, and the votes it comes from."""
+        sets = dict(step.candidates)
+        if alone:
+            if self._base not in sets:
+                raise TraceError(f"line {step.step + 1}: no candidates of the base, {self._base!r}, which is alone")
+            own = sets[self._base]
+            piece = choose_alone(own, self._decider.sampling, step.step)
+            return piece, [self._decider.ballot(self._base, own)]
+        voters = [model for model in sets if model not in step.lost]  # it may have answered before it was lost
+        if not voters:
+            raise TraceError(f"line {step.step + 1}: every model with candidates was lost; nobody could choose")
+        staying = [model for model in voters if model not in self._left] or voters
+        scores = dict(step.scores)
+        ballots = [self._decider.ballot(model, sets[model], scores.get(model, ())) for model in staying]
+        return self._decider.decide(step.step, ballots, self._word), ballots
+
+    def _follow(self, verdict: Verdict) -> None:
+        self._alone = verdict.alone
+        self._left |= verdict.out
+        self._efficacy = verdict.efficacy or self._efficacy
