@@ -83,7 +83,7 @@ def print_summary(answer: Answer) -> None:
         share = answer.agreed / answer.together
         table.add_row("agreed", f"in {answer.agreed} of {answer.together} common steps ({share:.0%})")
         first = ", ".join(f"{model} {steps}" for model, steps in answer.proposed.items())
-        table.add_row("first choice of", f"{first} (of {answer.tokens} pieces)")
+        table.add_row("first choice of", first)
     exit_text = "never" if answer.exit_step is None else f"after step {answer.exit_step}"
     if len(answer.models) > 1:
         table.add_row("base alone", exit_text)

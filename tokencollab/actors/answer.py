@@ -52,7 +52,7 @@ class Answer:
         ms_per_token: milliseconds per committed piece after the first (so without the prompt); None below two.
         agreed: steps in which every model that answered had the chosen piece first.
         together: steps that more than one model took part in.
-        proposed: per model, the steps whose piece was its first choice.
+        proposed: per model, the steps not written by the base alone whose piece was its first choice.
         forwarded: per model, tokens that went through it after the prompt, per committed piece it took part in.
         lost: per model, how often it was lost.
         pieces: every committed piece, in order.
@@ -89,6 +89,7 @@ class Answer:
 class Tally:
     """Counts while an answer is being written."""
 
+    base: str
     cost: int = 0
     agreed: int = 0
     together: int = 0
@@ -102,12 +103,16 @@ class Tally:
     def commit(self, piece: Piece, record: StepRecord) -> None:
         """Counts one committed step."""
         self.pieces.append(piece)
-        ranks = [rank for _, rank in record.ranks]
-        if len(ranks) > 1:
-            self.together += 1
-            self.agreed += all(rank == 0 for rank in ranks)
-        for model, rank in record.ranks:
-            self.took_part[model] += 1
-            self.proposed[model] += rank == 0
+        if record.alone:
+            self.cost += 1  # of the others the coordinator counts what arrives
+            self.took_part[self.base] += 1
+        else:
+            ranks = [rank for _, rank in record.ranks]
+            if len(ranks) > 1:
+                self.together += 1
+                self.agreed += all(rank == 0 for rank in ranks)
+            for model, rank in record.ranks:
+                self.took_part[model] += 1
+                self.proposed[model] += rank == 0
         for model in record.lost:
             self.lost[model] += 1

@@ -90,7 +90,8 @@ class Collaboration:
             base: the base model: a known name, a hub id, a folder of safetensors, or a ``.gguf`` file.
             collaborators: further models, in the same forms.
             method: a preset (`list_methods`) or a `Method`.
-            runtime: ``local`` (threads of this process), ``ray`` (actors of a cluster), or one of your own.
+            runtime: ``local`` (threads of this process), ``ray`` (actors of a cluster), or one of your own, which
+                gets the models' names as they are written here.
             options: how the models compute; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
             notify: hears notices of the method, each once per answer.
@@ -120,17 +121,13 @@ class Collaboration:
         Raises:
             UnknownModel, ModelUnavailable, ModelRefused: a model cannot be had, or cannot take part.
         """
-        from tokencollab.engines.store import resolve  # noqa: PLC0415
-
-        files = [await asyncio.to_thread(resolve, spec, self._progress) for spec in self._specs]
-        names = _unique([file.name for file in files])
+        files = [await asyncio.to_thread(self._find, spec) for spec in self._specs]
+        names = _unique([name for name, _ in files])
         options = self._options
         if options.threads is None:
             # One model per core: two models with all threads each are ten times slower (facts.md).
             options = replace(options, threads=max(1, (os.cpu_count() or 1) // len(names)))
-        specs = [
-            ModelSpec(name, os.path.abspath(file.folder), options) for name, file in zip(names, files, strict=True)
-        ]
+        specs = [ModelSpec(name, folder, options) for name, (_, folder) in zip(names, files, strict=True)]
         self._progress("loading " + ", ".join(names), 0, 0)
         self._runtime = self._make_runtime()
         try:
@@ -152,6 +149,15 @@ class Collaboration:
         self._links = {}
         if runtime is not None:
             await runtime.close()
+
+    def _find(self, spec: str) -> tuple[str, str]:
+        """Name and folder of a model, fetched if need be. A runtime of the caller's own gets what the caller wrote."""
+        if not isinstance(self._runtime_choice, str):
+            return spec, spec
+        from tokencollab.engines.store import resolve  # noqa: PLC0415
+
+        files = resolve(spec, self._progress)
+        return files.name, os.path.abspath(files.folder)
 
     def _make_runtime(self) -> Runtime:
         if self._runtime_choice == "local":

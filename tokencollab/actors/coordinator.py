@@ -67,7 +67,7 @@ class Coordinator:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
         self._held: dict[str, int] = {}  # bytes of the text that a model has been sent
-        self.tally = Tally()
+        self.tally = Tally(next(iter(self._links)))
         self.finish_reason: FinishReason = "cancelled"
         self.first_commit: float | None = None
         self.last_commit: float | None = None
@@ -265,7 +265,6 @@ class Coordinator:
                     return
                 match reply:
                     case m.Written() if reply.offset == offset:
-                        self.tally.cost += 1
                         self._count_forwarded(model, reply.forwarded, offset)
                         offset += len(reply.piece or b"")
                         self._held[model] = reply.offset

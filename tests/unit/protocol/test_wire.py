@@ -1,0 +1,127 @@
+"""Frames go there and back unchanged; anything else is refused, whatever the bytes."""
+
+import math
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokencollab.protocol import messages as m
+from tokencollab.protocol import wire
+from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate, CandidateSet
+from tokencollab.protocol.errors import MalformedAnswer, ProtocolError
+
+pieces = st.none() | st.binary(min_size=1, max_size=8)
+numbers = st.floats(-50, 50)
+counts = st.integers(0, 1 << 40)
+names = st.text(max_size=8)
+
+
+@st.composite
+def candidate_sets(draw: st.DrawFn) -> CandidateSet:
+    listed = draw(st.lists(pieces, min_size=1, max_size=6, unique=True))
+    logits = sorted(draw(st.lists(numbers, min_size=len(listed), max_size=len(listed))), reverse=True)
+    normaliser = logits[0] + draw(st.floats(0, 10))
+    return CandidateSet(tuple(map(Candidate, listed, logits, [x - normaliser for x in logits])), normaliser)
+
+
+samplings = st.builds(
+    m.Sampling,
+    counts,
+    st.none() | numbers,
+    st.tuples(counts, counts),
+    numbers,
+    counts,
+    st.sampled_from(["vocabulary", "top_k"]),
+    st.booleans(),
+)
+turns = st.builds(m.ChatMessage, st.sampled_from(["system", "user", "assistant"]), st.text(max_size=8))
+shares = st.lists(st.floats(0, 1), min_size=256, max_size=256).map(tuple)
+everything = st.one_of(
+    st.builds(m.Open, names, st.lists(turns, max_size=3).map(tuple)),
+    st.builds(m.AskCandidates, names, counts, st.binary(max_size=8), counts),
+    st.builds(m.AskScores, names, counts, st.binary(max_size=8), st.lists(pieces, max_size=4).map(tuple)),
+    st.builds(m.AskMarginals, names, counts, st.binary(max_size=8), st.binary(max_size=8)),
+    st.builds(m.AskAlone, names, counts, st.binary(max_size=8), counts, counts, st.booleans(), samplings),
+    st.builds(m.Close, names),
+    st.builds(m.Opened, names, counts, counts),
+    st.builds(m.CandidatesReply, names, counts, candidate_sets(), counts),
+    st.builds(m.ScoresReply, names, counts, st.lists(numbers, max_size=4).map(tuple), counts),
+    st.builds(m.MarginalsReply, names, counts, st.floats(0, 1), st.floats(0, 1), shares, counts),
+    st.builds(m.Written, names, counts, pieces, st.none() | candidate_sets(), counts),
+    st.builds(m.Behind, names),
+    st.builds(m.Full, names, counts),
+    st.builds(m.Closed, names),
+    st.builds(m.Refused, names, names, names),
+)
+
+
+@given(everything)
+def test_every_message_comes_back_as_it_was(message: wire.Message) -> None:
+    assert wire.decode(wire.encode(message)) == message
+
+
+@given(everything, st.data())
+def test_a_mutated_frame_is_refused_or_is_some_valid_message(message: wire.Message, data: st.DataObject) -> None:
+    frame = bytearray(wire.encode(message))
+    for _ in range(data.draw(st.integers(1, 4))):
+        match data.draw(st.integers(0, 2)):
+            case 0:
+                frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+            case 1:
+                del frame[data.draw(st.integers(0, len(frame) - 1)) :]
+                frame += b"\x00"
+            case _:
+                frame.insert(data.draw(st.integers(0, len(frame))), data.draw(st.integers(0, 255)))
+    try:
+        decoded = wire.decode(bytes(frame))
+    except MalformedAnswer:
+        return
+    assert wire.decode(wire.encode(decoded)) == decoded
+
+
+@given(st.binary(max_size=64))
+def test_random_bytes_are_refused(noise: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        wire.decode(noise)
+
+
+def frame_of(*candidates: tuple[object, float, float], normaliser: float = 1.0) -> bytes:
+    return bytes(msgpack.packb([1, "candidates", "s", 0, [normaliser, list(candidates)], 1]))
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (frame_of((b"a", 1.0, 0.0), (b"a", 0.5, -0.5)), "twice"),
+        (frame_of((b"a", 0.5, -0.5), (b"b", 1.0, -0.2)), "out of order"),
+        (frame_of((b"a", 1.0, 0.5)), "above one"),
+        (frame_of((b"a", math.nan, -1.0)), "finite"),
+        (frame_of((b"a", 1.0, -math.inf)), "finite"),
+        (frame_of((b"", 1.0, -1.0)), "1 to"),
+        (frame_of((b"x" * 5000, 1.0, -1.0)), "1 to"),
+        (frame_of(("text", 1.0, -1.0)), "bytes expected"),
+        (frame_of((b"a", 1, -1.0)), "finite number"),
+        (frame_of(), "0 candidates"),
+        (frame_of((b"a", 1.0, -1.0), normaliser=math.inf), "finite"),
+        (frame_of(*[(i.to_bytes(2, "big"), 0.0, -9.0) for i in range(MAX_CANDIDATES + 1)]), "at most"),
+        (msgpack.packb([2, "close", "s"]), "version 2"),
+        (msgpack.packb([1, "exec", "s"]), "unknown kind"),
+        (msgpack.packb([1, "close"]), "0 fields"),
+        (msgpack.packb([1, "close", "s", 1]), "2 fields"),
+        (msgpack.packb([1, "ask", "s", -1, b"", 10]), "count"),
+        (msgpack.packb([1, "ask", "s", True, b"", 10]), "count"),
+        (msgpack.packb({"a": 1}), "msgpack"),
+        (b"\xc1", "msgpack"),
+        (b"\x00" * (wire.MAX_FRAME_BYTES + 1), "at most"),
+    ],
+)
+def test_nonsense_is_refused_with_the_reason(frame: bytes, reason: str) -> None:
+    with pytest.raises(MalformedAnswer, match=reason):
+        wire.decode(frame)
+
+
+def test_a_message_larger_than_a_frame_is_not_sent() -> None:
+    with pytest.raises(ProtocolError, match="larger"):
+        wire.encode(m.AskCandidates("s", 0, b"x" * (wire.MAX_FRAME_BYTES + 1), 10))

@@ -1,0 +1,92 @@
+"""A public kit for testing policies and programs without models."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import exp, log
+
+from tokencollab.actors.local import LocalRuntime
+from tokencollab.engines.base import EXTRA_CANDIDATES, Answered, Ask
+from tokencollab.protocol.candidates import Candidate, CandidateSet
+from tokencollab.protocol.messages import (
+    AskCandidates,
+    AskMarginals,
+    AskScores,
+    Behind,
+    CandidatesReply,
+    Full,
+    MarginalsReply,
+    ModelInfo,
+    Open,
+    Opened,
+    Refused,
+    Reply,
+    ScoresReply,
+)
+from tokencollab.protocol.pieces import Piece, piece_order
+
+Script = Callable[[bytes], Mapping[Piece, float]]
+"""From the shared text so far to the raw logits of every piece of the vocabulary."""
+
+
+class ScriptedEngine:
+    """An engine whose answers are a function of the text: deterministic, instant, no weights."""
+
+    def __init__(self, name: str, script: Script, context_length: int = 1 << 20) -> None:
+        """``context_length`` counts bytes of the answer."""
+        self._script = script
+        self._context = context_length
+        self.texts: dict[str, bytes] = {}
+        self.calls: list[list[Ask]] = []
+        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False)
+
+    def open(self, request: Open) -> Opened | Refused:
+        """See `Engine.open`. The prompt has as many tokens as characters."""
+        tokens = sum(len(turn.content) for turn in request.messages)
+        if tokens >= self._context:
+            return Refused(request.session, "PromptTooLong", f"the prompt is too long for {self.info.name}")
+        self.texts[request.session] = b""
+        return Opened(request.session, tokens, self._context - tokens)
+
+    def close(self, session: str) -> None:
+        """See `Engine.close`."""
+        self.texts.pop(session, None)
+
+    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+        """See `Engine.answer`."""
+        self.calls.append(list(requests))
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Ask) -> Answered:
+        text = self.texts.get(request.session)
+        if text is None or len(text) < request.start:
+            return Answered(Behind(request.session))
+        text = self.texts[request.session] = text[: request.start] + request.data
+        if len(text) >= self._context:
+            return Answered(Full(request.session, len(text)))
+        logits = self._script(text)
+        normaliser = log(sum(exp(logit) for logit in logits.values()))
+        reply: Reply
+        match request:
+            case AskCandidates(k=k):
+                ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))
+                listed = tuple(Candidate(piece, x, x - normaliser) for piece, x in ranked[: k + EXTRA_CANDIDATES])
+                reply = CandidatesReply(request.session, len(text), CandidateSet(listed, normaliser), 1)
+                return Answered(reply, ranked[0][0])
+            case AskScores(pieces=pieces):
+                lowest = min(logits.values())
+                reply = ScoresReply(request.session, len(text), tuple(logits.get(p, lowest) for p in pieces), 0)
+            case AskMarginals(pending=pending):
+                mass = {piece: exp(logit - normaliser) for piece, logit in logits.items()}
+                longer = [0.0] * 256
+                for piece, probability in mass.items():
+                    if piece is not None and len(piece) > len(pending) and piece.startswith(pending):
+                        longer[piece[len(pending)]] += probability
+                exact = mass.get(pending, 0.0) if pending else 0.0
+                end = 0.0 if pending else mass.get(None, 0.0)
+                reply = MarginalsReply(request.session, len(text), exact, end, tuple(longer), 0)
+        return Answered(reply)
+
+
+def scripted_runtime(*engines: ScriptedEngine) -> LocalRuntime:
+    """A runtime for `Collaboration(runtime=...)` whose models are these engines, by their names."""
+    by_name = {engine.info.name: engine for engine in engines}
+    return LocalRuntime(load=lambda spec: by_name[spec.name])
