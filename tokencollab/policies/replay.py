@@ -79,7 +79,7 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     """
     chosen = method_of(trace) if method is None else method
     seed = trace.settings.get("seed", 0)
-    if not isinstance(seed, int):
+    if not isinstance(seed, int) or isinstance(seed, bool):
         raise TraceError(f"line 1: seed must be a whole number, not {seed!r}")
     strangers = [model for model, _ in chosen.weights if model not in trace.models]
     if strangers:

@@ -1,12 +1,17 @@
 """Building candidate sets and carrying out a policy's commands, for the tests of the policies."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from hashlib import blake2b
 from math import exp, log
 
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy
+from tokencollab.policies.selection import choose_alone
 from tokencollab.protocol.candidates import Candidate, CandidateSet
+from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.trace import step_line
 
 Book = Mapping[str, Callable[[bytes], CandidateSet]]
 """Models by name: text so far -> candidates."""
@@ -33,11 +38,38 @@ def first_token_logit(candidates: CandidateSet, piece: Piece) -> float:
     return candidates.candidates[-1].logit - 1
 
 
-class Driver:
-    """Carries out a policy's commands with models from a book, in order of asking."""
+VOCABULARY: tuple[Piece, ...] = (b" ", b"a", b"b", b"ab", b" a", b".", b"\xe6\x97", b"\xa5", "é".encode(), None)
 
-    def __init__(self, policy: Policy, book: Book, members: Iterable[str] | None = None) -> None:
-        self.policy, self.book = policy, book
+
+def toy(name: str, sharpness: float = 3.0, shift: float = 12.0, listed: int = 7) -> Callable[[bytes], CandidateSet]:
+    """A model whose logits are a fixed function of its name and the end of the text; it lists its best pieces."""
+
+    def candidates(text: bytes) -> CandidateSet:
+        digest = blake2b(name.encode() + b"|" + text[-6:], digest_size=32).digest()
+        shared = blake2b(text[-6:], digest_size=32).digest()
+        logits = [shift + sharpness * (digest[i] + 2 * shared[i]) / 256 for i in range(len(VOCABULARY))]
+        logits[-1] -= sharpness  # END is rare
+        total = log(sum(exp(logit) for logit in logits))
+        ordered = sorted(zip(VOCABULARY, logits, strict=True), key=lambda entry: -entry[1])[:listed]
+        return CandidateSet(tuple(Candidate(p, logit, logit - total) for p, logit in ordered), total).checked()
+
+    return candidates
+
+
+class Driver:
+    """Carries out a policy's commands with models from a book, in order of asking, and records the trace."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        book: Book,
+        members: Iterable[str] | None = None,
+        sampling: Sampling = Sampling(10, None, (1, 1), 1.0, 0),  # noqa: B008 - frozen
+    ) -> None:
+        self.policy, self.book, self.sampling = policy, book, sampling
+        self.trace: list[str] = []
+        self.candidates: dict[str, CandidateSet] = {}
+        self.scores: dict[str, Sequence[tuple[Piece, float]]] = {}
         self.text = b""
         self.pieces: list[Piece] = []
         self.commits: list[e.Commit] = []
@@ -50,7 +82,8 @@ class Driver:
     def take(self, commands: Iterable[e.Command]) -> None:
         for command in commands:
             match command:
-                case e.Commit(piece, _):
+                case e.Commit(piece, record):
+                    self.record(piece, record)
                     self.text += piece or b""
                     self.pieces.append(piece)
                     self.commits.append(command)
@@ -62,6 +95,20 @@ class Driver:
                 case _:
                     self.others.append(command)
 
+    def record(self, piece: Piece, record: e.StepRecord) -> None:
+        line = step_line(
+            record.step,
+            self.candidates,
+            piece,
+            alone=record.alone,
+            scores=self.scores,
+            offsets=dict(record.offsets),
+            efficacy=asdict(record.efficacy) if record.efficacy else None,
+            lost=record.lost,
+        )
+        self.trace.append(line)
+        self.candidates, self.scores = {}, {}
+
     def hear(self, event: e.Event) -> None:
         self.state, commands = self.policy.step(self.state, event)
         self.take(commands)
@@ -69,15 +116,18 @@ class Driver:
     def answer(self, command: e.Command) -> None:
         match command:
             case e.Ask(model, question, offset, _):
-                self.hear(e.CandidatesArrived(model, question, self.book[model](self.text[:offset])))
+                self.candidates[model] = self.book[model](self.text[:offset])
+                self.hear(e.CandidatesArrived(model, question, self.candidates[model]))
             case e.Score(model, question, offset, pieces):
                 candidates = self.book[model](self.text[:offset])
                 logits = tuple(first_token_logit(candidates, piece) for piece in pieces)
+                self.scores[model] = list(zip(pieces, logits, strict=True))
                 self.hear(e.ScoresArrived(model, question, logits))
-            case e.RunAlone(model, question, _, _, steps, report):
-                for _ in range(steps):
+            case e.RunAlone(model, question, _, first, steps, report):
+                for step in range(first, first + steps):
                     candidates = self.book[model](self.text)
-                    piece = candidates.best.piece
+                    piece = choose_alone(candidates, self.sampling, step)
+                    self.candidates = {model: candidates}
                     self.hear(e.AloneStep(model, question, piece, candidates if report else None))
                     if self.stop or piece is None:
                         break

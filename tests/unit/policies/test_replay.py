@@ -1,0 +1,258 @@
+"""Replay: a trace with its own settings gives every decision again, and what the exits would have done."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.unit.policies.policykit import Driver, by_logit, by_probability, toy
+from tokencollab.policies import events as e
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.replay import ReplayStep, replay
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.errors import TraceError, UnknownMethod, UsageError
+from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.trace import header_line, parse_trace, step_line
+
+KEYS = ["step", "chosen", "recorded", "ranks", "s", "f", "st", "s_w", "f_w", "rt", "t0", "exited"]
+AGGREGATIONS = ("gac", "unite", "duetnet", "dp", "dk")
+EXITS: list[tuple[str, dict[str, Any]]] = [
+    ("never", {}),
+    ("fixed-9", {}),
+    ("self-efficacy", {"omega": 4, "theta": 0.35}),
+    ("confidence", {"omega": 4, "theta": 0.2, "ties": "failure"}),
+    ("reliability", {"omega": 3, "theta": 0.55, "eps": 0.2}),
+    ("credible", {"omega": 4, "theta": 0.1}),
+    ("rejoin", {"omega": 3, "theta": 0.3, "rejoin_below": 0.4, "rejoin_window": 3}),
+    ("per-collaborator", {"patience": 3}),
+]
+SELECTIONS: list[dict[str, Any]] = [
+    {},
+    {"top_t": "1-2", "weights": {"a": 0.7}, "owner_finishes": True},
+]
+
+
+def record(method: Method, seed: int = 5, *, lose: bool = False) -> Driver:
+    """One answer of three toy models; with ``lose`` the first collaborator goes away twice and comes back once."""
+    book = {name: toy(name) for name in ("base", "a", "c")}
+    policy = make_policy(method, max_tokens=40, seed=seed, report=True)
+    driver = Driver(policy, book, sampling=sampling_of(method, seed))
+    driver.trace.insert(0, header_line(list(book), {"method": method.to_json(), "seed": seed}))
+    while not driver.stop:
+        count = len(driver.commits)
+        driver.answer(driver.pending.pop(0))
+        if lose and len(driver.commits) > count and count in (2, 20):
+            driver.pending = [p for p in driver.pending if getattr(p, "model", "") != "a"]
+            driver.hear(e.ModelLost("a"))
+        if lose and len(driver.commits) > count and count == 7:
+            driver.hear(e.ModelJoined("a"))
+    return driver
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=["greedy", "sampled"])
+@pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_a_trace_gives_its_own_decisions_again(
+    aggregation: str, leave: str, settings: dict[str, Any], selection: dict[str, Any]
+) -> None:
+    method = parse_method("gac", aggregation=aggregation, exit=leave, top_k=4, **settings, **selection)
+    for lose in (False, True):
+        driver = record(method, lose=lose)
+        steps = list(replay(parse_trace(driver.trace), None, past_exit=True))
+        assert [step.chosen for step in steps] == driver.pieces
+        figures = [commit.record.efficacy for commit in driver.commits]
+        for step, commit, wanted in zip(steps, driver.commits, figures, strict=True):
+            assert step.ranks == commit.record.ranks
+            assert wanted is None or step.efficacy == wanted
+        exits = [command.step for command in driver.others if isinstance(command, e.Exited)]
+        stopping = list(replay(parse_trace(driver.trace), None, past_exit=False))
+        if exits:
+            assert stopping[-1].step == exits[0]
+            assert stopping[-1].exited
+            assert stopping == steps[: exits[0]]
+        else:
+            assert stopping == steps
+            assert not any(step.exited for step in steps)
+
+
+def test_the_cases_above_do_exit_and_do_return() -> None:
+    exited = set()
+    for leave, settings in EXITS:
+        driver = record(parse_method("dp", exit=leave, top_k=4, **settings))
+        alone = [commit.record.alone for commit in driver.commits]
+        if any(alone):
+            exited.add(leave)
+        if leave == "rejoin":
+            assert "".join("01"[flag] for flag in alone).count("10") >= 1  # came back at least once
+    assert exited >= {"fixed-9", "self-efficacy", "confidence", "reliability", "rejoin"}
+
+
+def test_base_alone_replays_too() -> None:
+    method = parse_method("base", top_t=2)
+    book = {"b": toy("b")}
+    policy = make_policy(method, max_tokens=20, seed=3, report=True)
+    driver = Driver(policy, book, sampling=sampling_of(method, 3)).run()
+    lines = [header_line(["b"], {"method": "base", "seed": 3}), *driver.trace]
+    steps = list(replay(parse_trace(lines), method, past_exit=False))
+    assert [step.chosen for step in steps] == driver.pieces
+    assert not any(step.exited for step in steps)
+    assert {step.efficacy for step in steps} == {None}
+    assert steps[0].ranks == driver.commits[0].record.ranks
+
+
+def trace_of(*steps: dict[str, CandidateSet], chosen: Sequence[Piece] | None = None, **settings: object) -> list[str]:
+    """A trace with a line per step; without ``chosen`` a trace of candidates alone."""
+    lines = [header_line(["b", "a"], settings)]
+    for number, candidates in enumerate(steps, start=1):
+        line = json.loads(step_line(number, candidates, None if chosen is None else chosen[number - 1]))
+        if chosen is None:
+            del line["chosen"]
+        lines.append(json.dumps(line))
+    return lines
+
+
+AGREED = {"b": by_probability((b"x", 0.8), (b"y", 0.1)), "a": by_probability((b"x", 0.7), (b"z", 0.2))}
+APART = {"b": by_probability((b"x", 0.8), (b"y", 0.1)), "a": by_probability((b"y", 0.95), (b"z", 0.01))}
+
+
+def replayed(lines: list[str], name: str | None, *, past_exit: bool = True, **settings: Any) -> list[ReplayStep]:
+    method = None if name is None else parse_method(name, **settings)
+    return list(replay(parse_trace(lines), method, past_exit))
+
+
+def test_the_json_has_exactly_the_keys_of_the_issue() -> None:
+    lines = trace_of(AGREED, APART, AGREED)
+    steps = replayed(lines, "dp", exit="self-efficacy", omega=2, theta=0.9)
+    for step in steps:
+        assert list(step.to_json()) == KEYS
+    assert steps[0].to_json() == {
+        "step": 1,
+        "chosen": "x",
+        "recorded": None,
+        "ranks": {"a": 0, "b": 0},
+        "s": 2.0,
+        "f": 1.0,
+        "st": None,
+        "s_w": 1.0,
+        "f_w": 1.0,
+        "rt": 0.5,
+        "t0": 0.0,
+        "exited": False,
+    }
+    assert steps[1].to_json()["st"] == 2 / 4.5
+    none = replayed(lines, "dp")[0].to_json()
+    assert list(none) == KEYS
+    assert {none[key] for key in KEYS[4:11]} == {None}
+
+
+def test_the_exit_is_fed_the_recorded_piece_where_there_is_one() -> None:
+    recorded = replayed(trace_of(APART, chosen=[b"x"]), "confipara-u")[0]
+    assert (recorded.chosen, recorded.recorded, recorded.decided) == (b"y", b"x", True)
+    assert recorded.ranks == (("a", None), ("b", 0))
+    assert recorded.efficacy is not None
+    assert recorded.efficacy.s == 2.0
+    bare = replayed(trace_of(APART), "confipara-u")[0]
+    assert (bare.chosen, bare.decided) == (b"y", False)
+    assert bare.ranks == (("a", 0), ("b", 1))
+    assert bare.efficacy is not None
+    assert bare.efficacy.f == 2.5
+
+
+def test_past_a_final_exit_the_figures_go_on() -> None:
+    lines = trace_of(*[AGREED] * 3, *[APART] * 3, chosen=[b"x"] * 3 + [b"y"] * 3)
+    steps = replayed(lines, "dp", exit="self-efficacy", omega=2, theta=0.4)
+    assert [step.exited for step in steps] == [False, True, True, True, True, True]
+    assert [step.efficacy.f for step in steps if step.efficacy] == [1.0, 1.0, 1.0, 2.5, 4.0, 5.5]
+    assert len(replayed(lines, "dp", exit="self-efficacy", omega=2, theta=0.4, past_exit=False)) == 2
+
+
+def test_steps_without_the_base_leave_the_exit_as_it_is() -> None:
+    lines = trace_of(AGREED, {"a": AGREED["a"]}, AGREED, chosen=[b"x"] * 3)
+    line = json.loads(lines[2])
+    lines[2] = json.dumps({**line, "lost": ["b"]})
+    steps = replayed(lines, "confipara-u")
+    assert [step.efficacy.s for step in steps if step.efficacy] == [2.0, 2.0, 3.0]
+    assert steps[1].ranks == (("a", 0),)
+    first = json.loads(lines[1])
+    first["candidates"].pop("b")
+    lines[1] = json.dumps({**first, "lost": ["b"]})
+    assert replayed(lines, "confipara-u")[0].efficacy is None
+
+
+def test_what_a_model_sent_before_it_was_lost_does_not_count() -> None:
+    lines = trace_of(APART, APART, chosen=[b"y", b"y"])
+    lines[1] = json.dumps({**json.loads(lines[1]), "lost": ["a"]})
+    steps = replayed(lines, "dp")
+    assert [(step.chosen, step.ranks) for step in steps] == [
+        (b"x", (("b", None),)),
+        (b"y", (("a", 0), ("b", None))),
+    ]
+    lines[1] = json.dumps({**json.loads(lines[1]), "lost": ["a", "b"]})
+    with pytest.raises(TraceError, match="line 2: every model with candidates was lost"):
+        replayed(lines, "dp")
+
+
+def test_unite_without_recorded_scores_takes_the_last_listed_logit() -> None:
+    a, b = by_logit((b"x", 3.0), (b"y", 1.0)), by_logit((b"z", 4.0), (b"y", 1.0))
+    lines = trace_of({"a": a, "b": b})
+    assert replayed(lines, "unite", top_k=1)[0].chosen == b"z"  # x: 3 and 1, z: 1 and 4
+    scored = json.loads(lines[1])
+    scored["scores"] = {"b": [{"piece": "x", "logit": 3.9}]}
+    assert replayed([lines[0], json.dumps(scored)], "unite", top_k=1)[0].chosen == b"x"
+
+
+def test_a_trace_says_its_method_or_the_caller_does() -> None:
+    with pytest.raises(UsageError, match="does not say its method; name one with --method"):
+        replayed(trace_of(AGREED), None)
+    with pytest.raises(UnknownMethod, match="unknown method 'best'"):
+        replayed(trace_of(AGREED, method="best"), None)
+    assert replayed(trace_of(AGREED, method="dp"), None)[0].chosen == b"x"
+    newer = {**parse_method("dp").to_json(), "mood": "good"}
+    assert replayed(trace_of(AGREED, method=newer), None)[0].chosen == b"x"
+    with pytest.raises(UsageError, match="a weight is given for 'z'; the trace has b, a"):
+        replayed(trace_of(AGREED), "dp", weights={"z": 1.0})
+    with pytest.raises(TraceError, match="line 1: seed must be a whole number, not 'x'"):
+        replayed(trace_of(AGREED, seed="x"), "dp")
+    with pytest.raises(TraceError, match="line 1: seed must be a whole number, not True"):
+        replayed(trace_of(AGREED, seed=True), "dp")
+
+
+def test_the_seed_of_the_trace_is_used() -> None:
+    even = {"b": by_probability((b"x", 0.4), (b"y", 0.4)), "a": by_probability((b"x", 0.4), (b"y", 0.4))}
+    drawn = {
+        seed: [step.chosen for step in replayed(trace_of(*[even] * 12, seed=seed), "dp", top_t=2)] for seed in (0, 1)
+    }
+    assert drawn[0] != drawn[1]
+    assert [step.chosen for step in replayed(trace_of(*[even] * 12), "dp", top_t=2)] == drawn[0]
+
+
+def test_the_base_method_on_a_trace_of_several_models() -> None:
+    lines = trace_of(APART, AGREED)
+    assert [step.chosen for step in replayed(lines, "base")] == [b"x", b"x"]
+    assert replayed(lines, "base")[0].ranks == (("b", 0),)
+    gone = json.loads(lines[1])
+    gone["candidates"].pop("b")
+    with pytest.raises(TraceError, match="line 2: no candidates of the base, 'b', which is alone"):
+        replayed([lines[0], json.dumps({**gone, "lost": ["b"]})], "base")
+
+
+def test_rejoin_over_a_trace_of_full_collaboration() -> None:
+    doubt = {"b": by_probability((b"x", 0.3), (b"y", 0.2)), "a": APART["a"]}
+    lines = trace_of(AGREED, AGREED, doubt, doubt, APART, AGREED)
+    steps = replayed(lines, "dp", exit="rejoin", omega=2, theta=0.4, rejoin_window=2)
+    assert [step.exited for step in steps] == [False, True, True, False, False, False]
+    assert [step.chosen for step in steps] == [b"x", b"x", b"x", b"x", b"y", b"x"]
+    assert steps[4].efficacy is not None
+    assert (steps[4].efficacy.s, steps[4].efficacy.f) == (1.0, 2.5)
+
+
+def test_a_collaborator_that_left_has_no_vote_afterwards() -> None:
+    lines = trace_of(AGREED, AGREED, APART)
+    steps = replayed(lines, "dp", exit="per-collaborator", patience=2)
+    assert [step.ranks for step in steps] == [(("a", 0), ("b", 0)), (("a", 0), ("b", 0)), (("b", 0),)]
+    assert [step.exited for step in steps] == [False, True, True]
+    assert steps[2].chosen == b"x"
+    orphan = trace_of(AGREED, AGREED, {"a": APART["a"]})
+    orphan[3] = json.dumps({**json.loads(orphan[3]), "lost": ["b"]})
+    assert replayed(orphan, "dp", exit="per-collaborator", patience=2)[2].chosen == b"y"

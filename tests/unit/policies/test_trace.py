@@ -1,0 +1,181 @@
+"""The trace: every bit survives, and every kind of damage is refused with its line and reason."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.policies.policykit import by_logit
+from tokencollab.protocol.candidates import Candidate, CandidateSet
+from tokencollab.protocol.errors import TraceError
+from tokencollab.protocol.trace import Trace, TraceStep, header_line, parse_trace, step_line
+
+A1 = by_logit((b"x", 0.1), (b"\xf0\x9f", -7.25), (None, -8.0))
+B1 = CandidateSet(
+    (Candidate(b"y", 1e-300, -0.1), Candidate("é\n\u2028".encode(), -0.0, -5e-324 - 3)), 0.30000000000000004
+)
+HEADER = header_line(["b", "a"], {"method": "dp", "seed": 7, "note": "é"})
+
+
+def lines() -> list[str]:
+    return [
+        HEADER,
+        step_line(1, {"b": B1, "a": A1}, b"x", efficacy={"st": None, "t0": 0.5}),
+        step_line(2, {"b": B1}, b"\xf0\x9f", lost=["a"], scores={"b": [(None, 1 / 3)]}, offsets={"b": 3}),
+        step_line(3, {"b": B1, "c": A1}, b"y", joined=["c"]),
+        step_line(4, {"b": B1}, None, alone=True),
+    ]
+
+
+def test_what_is_written_is_read_bit_for_bit() -> None:
+    assert parse_trace(lines()) == Trace(
+        ("b", "a"),
+        {"method": "dp", "seed": 7, "note": "é"},
+        (
+            TraceStep(1, (("a", A1), ("b", B1)), b"x", True),
+            TraceStep(2, (("b", B1),), b"\xf0\x9f", True, False, (("b", ((None, 1 / 3),)),), (("b", 3),), ("a",), ()),
+            TraceStep(3, (("b", B1), ("c", A1)), b"y", True, joined=("c",)),
+            TraceStep(4, (("b", B1),), None, True, alone=True),
+        ),
+    )
+    assert all("\n" not in line for line in lines())
+
+
+def test_the_format_is_that_of_the_issue() -> None:
+    assert json.loads(HEADER) == {
+        "tokencollab_trace": 1,
+        "models": ["b", "a"],
+        "method": "dp",
+        "seed": 7,
+        "note": "é",
+    }
+    step = json.loads(lines()[2])
+    assert step["step"] == 2
+    assert step["candidates"]["b"][0] == {"piece": "y", "logit": 1e-300, "logprob": -0.1}
+    assert step["chosen"] == {"hex": "f09f"}
+    assert step["lost"] == ["a"]
+    assert step["offsets"] == {"b": 3}
+    assert step["scores"] == {"b": [{"piece": None, "logit": 1 / 3}]}
+    assert "alone" not in step
+    assert "efficacy" not in step
+    assert json.loads(lines()[1])["efficacy"] == {"st": None, "t0": 0.5}
+    last = json.loads(lines()[4])
+    assert last["alone"] is True
+    assert last["chosen"] is None
+    assert not {"lost", "joined", "scores", "offsets"} & set(last)
+
+
+def test_a_trace_of_candidates_alone_and_unknown_keys_are_accepted() -> None:
+    step = {"step": 1, "candidates": {"b": [{"piece": "x", "logit": 3, "logprob": -1, "id": 5}]}, "mood": "good"}
+    trace = parse_trace(['{"tokencollab_trace": 1, "models": ["b"]}', json.dumps(step)])
+    (read,) = trace.steps
+    assert not read.decided
+    assert read.candidates[0][1] == CandidateSet((Candidate(b"x", 3.0, -1.0),), 4.0)
+    assert trace.settings == {}
+
+
+def edit(number: int, change: Callable[[dict[str, Any]], None]) -> list[str]:
+    damaged = lines()
+    line = json.loads(damaged[number - 1])
+    change(line)
+    damaged[number - 1] = json.dumps(line)
+    return damaged
+
+
+def first(line: dict[str, Any]) -> Any:
+    return line["candidates"]["b"]
+
+
+DAMAGE: list[tuple[str, list[str], str]] = [
+    ("empty", [], "line 1: the trace is empty"),
+    ("cut", [*lines()[:2], lines()[2][:-5]], r"line 3: not whole JSON \(a cut line\?\)"),
+    ("blank", [lines()[0], "", *lines()[1:]], "line 2: not whole JSON"),
+    ("not an object", [lines()[0], "[1]"], r"line 2: a line of a trace must be an object, not \[1\]"),
+    ("version", edit(1, lambda h: h.update(tokencollab_trace=2)), "line 1: not a header of version 1: .* is 2"),
+    ("true", edit(1, lambda h: h.update(tokencollab_trace=True)), "line 1: not a header .* is True"),
+    ("no header", lines()[1:], "line 1: not a header of version 1: tokencollab_trace is None"),
+    ("no models", edit(1, lambda h: h.pop("models")), "line 1: models must be a list, not None"),
+    ("nobody", edit(1, lambda h: h.update(models=[])), r"line 1: models must name .* each once, not \[\]"),
+    ("twice", edit(1, lambda h: h.update(models=["b", "b"])), "line 1: models must name"),
+    ("unnamed", edit(1, lambda h: h.update(models=["b", 1])), "line 1: models must be a list of names"),
+    ("gap", [lines()[0], lines()[2]], "line 2: step 2 where step 1 must be"),
+    ("repeated", [*lines()[:2], lines()[1]], "line 3: step 1 where step 2 must be"),
+    ("no step", edit(2, lambda s: s.pop("step")), "line 2: step None where step 1 must be"),
+    ("true step", edit(2, lambda s: s.update(step=True)), "line 2: step True where"),
+    ("NaN", [lines()[0], lines()[1].replace("-0.1}", "NaN}")], "line 2: .*NaN is not a number that a trace may"),
+    ("Infinity", [lines()[0], lines()[1].replace("-0.1}", "-Infinity}")], "line 2: .*-Infinity is not a number"),
+    ("1e999", [lines()[0], lines()[1].replace("-0.1}", "-1e999}")], "line 2: a logprob of b is not finite"),
+    ("huge", [lines()[0], lines()[1].replace("-0.1}", "-1" + 400 * "0" + "}")], "line 2: a logprob of b is not fi"),
+    ("unsorted", edit(2, lambda s: first(s).reverse()), "line 2: the candidates of b: .* out of order"),
+    ("doubled", edit(2, lambda s: first(s).append(first(s)[-1])), "line 2: the candidates of b: .* listed twice"),
+    ("no set", edit(2, lambda s: s["candidates"].update(b=[])), "line 2: the candidates of b are empty"),
+    ("set", edit(2, lambda s: s["candidates"].update(b=3)), "line 2: the candidates of b must be a list, not 3"),
+    ("entry", edit(2, lambda s: first(s).insert(0, 3)), "line 2: a candidate of b must be an object, not 3"),
+    ("no piece", edit(2, lambda s: first(s)[0].pop("piece")), "line 2: a candidate of b has no piece"),
+    ("empty piece", edit(2, lambda s: first(s)[0].update(piece="")), "line 2: a piece must have 1 to"),
+    ("hex", edit(2, lambda s: first(s)[0].update(piece={"hex": "zz"})), "line 2: .* not valid hexadecimal"),
+    ("text", edit(2, lambda s: first(s)[0].update(logit="1")), "line 2: a logit of b must be a number, not '1'"),
+    ("flag", edit(2, lambda s: first(s)[0].update(logit=True)), "line 2: a logit of b must be a number, not True"),
+    ("no prob", edit(2, lambda s: first(s)[0].pop("logprob")), "line 2: a logprob of b must be a number, not None"),
+    ("over one", edit(2, lambda s: first(s)[0].update(logprob=0.01)), "line 2: .* probability is above one"),
+    ("norm", edit(2, lambda s: s["log_normalisers"].update(b="x")), "line 2: the log-normaliser of b must be a n"),
+    ("norms", edit(2, lambda s: s.update(log_normalisers=[])), "line 2: log_normalisers must be an object"),
+    ("no candidates", edit(2, lambda s: s.pop("candidates")), "line 2: candidates must be an object, not None"),
+    ("missing", edit(2, lambda s: s["candidates"].pop("a")), "line 2: no candidates of 'a', which was not lost"),
+    ("nobody's", edit(3, lambda s: s.update(candidates={})), "line 3: no candidates of 'b'"),
+    ("all lost", edit(3, lambda s: s.update(candidates={}, lost=["a", "b"])), "line 3: no candidates of 'any mod"),
+    ("stranger", edit(4, lambda s: s.pop("joined")), "line 4: candidates of 'c', which is not among the models"),
+    ("not back", edit(4, lambda s: s["candidates"].pop("c")), "line 4: no candidates of 'c'"),
+    ("alone with", edit(5, lambda s: s["candidates"].update(a=first(s))), "line 5: candidates of 'a' in a step of"),
+    ("not alone", edit(5, lambda s: s.pop("alone")), "line 5: no candidates of 'c'"),
+    ("alone, base away", edit(5, lambda s: s.update(candidates={}, lost=["b"])), "line 5: no candidates of 'b'"),
+    ("alone?", edit(5, lambda s: s.update(alone=1)), "line 5: alone must be true or false, not 1"),
+    ("lost?", edit(3, lambda s: s.update(lost="a")), "line 3: lost must be a list, not 'a'"),
+    ("chosen", edit(2, lambda s: s.update(chosen=3)), "line 2: a piece must be a string"),
+    ("score", edit(3, lambda s: s.update(scores={"b": [{"logit": 1.0}]})), "line 3: a score of b has no piece"),
+    ("score?", edit(3, lambda s: s.update(scores={"b": [{"piece": "x"}]})), "line 3: a score of b must be a numb"),
+    ("scores", edit(3, lambda s: s.update(scores=[])), "line 3: scores must be an object"),
+    ("scores of b", edit(3, lambda s: s.update(scores={"b": 1})), "line 3: the scores of b must be a list"),
+    ("a score", edit(3, lambda s: s.update(scores={"b": [1]})), "line 3: a score of b must be an object"),
+    ("offset", edit(3, lambda s: s.update(offsets={"b": -1})), "line 3: the offset of b must be a whole number fr"),
+    ("offset?", edit(3, lambda s: s.update(offsets={"b": True})), "line 3: the offset of b must be a whole numb"),
+    ("offset.", edit(3, lambda s: s.update(offsets={"b": 1.0})), "line 3: the offset of b must be a whole numb"),
+]
+
+
+@pytest.mark.parametrize(("damaged", "message"), [d[1:] for d in DAMAGE], ids=[d[0] for d in DAMAGE])
+def test_damage_is_refused_with_line_and_reason(damaged: list[str], message: str) -> None:
+    with pytest.raises(TraceError, match="^" + message):
+        parse_trace(damaged)
+
+
+def test_every_cut_of_a_trace_is_refused_or_a_shorter_trace() -> None:
+    text = "\n".join(lines())
+    ends = {len("\n".join(lines()[:count])) for count in range(1, 6)}
+    for cut in range(len(text)):
+        part = text[:cut].split("\n")
+        if cut in ends:
+            parse_trace(part)
+        elif part[-1]:
+            with pytest.raises(TraceError):
+                parse_trace(part)
+
+
+def test_models_may_rest_only_where_the_method_says_so() -> None:
+    for method in ({"aggregation": "bytewise"}, {"exit": "per-collaborator"}):
+        header = header_line(["b", "a"], {"method": method})
+        assert len(parse_trace([header, step_line(1, {"b": B1}, b"y")]).steps) == 1
+    flushed = [header_line(["b", "a"], {"method": {"aggregation": "bytewise"}}), step_line(1, {}, b"y")]
+    assert parse_trace(flushed).steps[0].candidates == ()
+    header = header_line(["b", "a"], {"method": {"aggregation": "dp", "exit": "never"}})
+    with pytest.raises(TraceError, match="no candidates of 'a'"):
+        parse_trace([header, step_line(1, {"b": B1}, b"y")])
+
+
+def test_a_lost_model_may_be_missing_until_it_is_back() -> None:
+    away = [HEADER, step_line(1, {"b": B1}, b"y", lost=["a"]), step_line(2, {"b": B1}, b"y")]
+    back = [*away, step_line(3, {"a": A1, "b": B1}, b"y")]
+    assert len(parse_trace(back).steps) == 3
+    with pytest.raises(TraceError, match="line 5: no candidates of 'a'"):
+        parse_trace([*back, step_line(4, {"b": B1}, b"y")])
