@@ -1,0 +1,23 @@
+"""Fixtures that all tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``tiny_model("bytes", seed=1)``: the folder of a tiny model, built once; see `tiny.build`."""
+    built: dict[str, Path] = {}
+
+    def get(kind: str = "bytes", **options: Any) -> Path:
+        from tiny import build  # imports torch, which most tests do without
+
+        key = f"{kind} {sorted(options.items())}"
+        if key not in built:
+            built[key] = build(tmp_path_factory.mktemp("tiny") / f"tiny-{kind}", kind, **options)  # type: ignore[arg-type]
+        return built[key]
+
+    return get
