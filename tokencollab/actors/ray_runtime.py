@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import ray
@@ -10,6 +10,7 @@ import ray
 from tokencollab.actors.local import load_engine
 from tokencollab.actors.model import ModelActor
 from tokencollab.actors.runtime import ModelLink, ModelSpec
+from tokencollab.engines.base import Engine
 from tokencollab.protocol import wire
 from tokencollab.protocol.errors import ModelRefused, ProtocolError
 from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Reply, Request
@@ -22,13 +23,14 @@ _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in th
 class _RayModel:
     """`ModelActor` at Ray's edge: frames in, frames out."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> None:
         self._spec = spec
+        self._load = load
         self._actor: ModelActor | None = None
 
     async def ready(self) -> tuple[ModelInfo | None, str]:
         """What the model is, or why it cannot take part."""
-        self._actor = ModelActor(lambda: load_engine(self._spec))
+        self._actor = ModelActor(lambda: self._load(self._spec))
         try:
             return await self._actor.ready(), ""
         except ModelRefused as error:
@@ -95,8 +97,9 @@ class RayLink:
 class RayRuntime:
     """Models as Ray actors: in the cluster this process is connected to, else in one of its own on this machine."""
 
-    def __init__(self) -> None:
-        """Nothing is started yet."""
+    def __init__(self, load: Callable[[ModelSpec], Engine] = load_engine) -> None:
+        """Nothing is started yet. ``load`` makes the engine of a spec, in the actor's process."""
+        self._load = load
         self._handles: list[Any] = []
         self._own_cluster = False
 
@@ -111,7 +114,7 @@ class RayRuntime:
                 max_restarts=0,
                 max_task_retries=0,
                 enable_task_events=False,
-            ).remote(spec)
+            ).remote(spec, self._load)
             for spec in specs
         ]
         self._handles += handles

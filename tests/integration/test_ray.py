@@ -1,0 +1,84 @@
+"""The Ray runtime gives what the in-process runtime gives, and outlives its models."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tokencollab import END, Answer, Collaboration, Piece
+from tokencollab.actors.local import LocalRuntime
+from tokencollab.actors.ray_runtime import RayRuntime
+from tokencollab.actors.runtime import ModelSpec
+from tokencollab.engines.base import Engine
+from tokencollab.testing import ScriptedEngine
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+TEXT = "Zoë says 你好 🙂 to everybody, and everybody says hello to Zoë!".encode()
+
+
+def load(spec: ModelSpec) -> Engine:
+    """Models that write `TEXT` in pieces of one and of three bytes."""
+    width = {"one": 1, "three": 3}[spec.name]
+
+    def script(done: bytes) -> Mapping[Piece, float]:
+        piece: Piece = TEXT[len(done) : len(done) + width] or END
+        return {piece: 9.0, b"~": 5.0, b"!?": 4.0, (b"?" if piece is END else END): 1.0}
+
+    return ScriptedEngine(spec.name, script)
+
+
+async def answer(runtime: Any, method: str, **arguments: Any) -> Answer:
+    async with Collaboration("one", ["three"], method, runtime=runtime) as team:
+        return await team.generate("?", **arguments)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Any:
+    """One cluster for the module; the runtimes find it and leave it alone."""
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("method", ["duetnet", "unite", "dpara-5", "base"])
+async def test_ray_and_in_process_give_the_same(method: str) -> None:
+    make: list[Callable[[], Any]] = [lambda: LocalRuntime(load), lambda: RayRuntime(load)]
+    here, there = [await answer(runtime(), method, max_tokens=40, seed=3) for runtime in make]
+    assert here.pieces == there.pieces
+    assert (here.text, here.cost, here.exit_step) == (there.text, there.cost, there.exit_step)
+
+
+async def test_a_killed_actor_is_lost_and_the_answer_goes_on(cluster: Any) -> None:
+    runtime = RayRuntime(load)
+    async with Collaboration("one", ["three"], "duetnet", runtime=runtime) as team:
+        stream = team.stream("?")
+        async for token in stream:
+            if token.step == 5:
+                cluster.kill(runtime._handles[1])
+        assert stream.answer.text.encode() == TEXT
+        assert stream.answer.lost == {"three": 1}
+
+
+async def test_leaving_a_stream_of_the_base_alone_stops_the_model() -> None:
+    runtime = RayRuntime(lambda spec: ScriptedEngine(spec.name, lambda done: {b"a": 2.0, END: 1.0}))
+    async with Collaboration("one", runtime=runtime) as team:
+        stream = team.stream("?", max_tokens=100_000)
+        await anext(stream)
+        await stream.aclose()
+        again = await asyncio.wait_for(team.generate("?", max_tokens=5), 30)
+        assert again.text == "aaaaa"
+
+
+def test_a_model_that_cannot_be_loaded_is_refused_in_one_line(cluster: Any, tmp_path: Any) -> None:
+    from tokencollab import ModelRefused
+
+    async def run() -> None:
+        async with Collaboration(str(tmp_path), runtime=RayRuntime()):
+            pass
+
+    with pytest.raises(ModelRefused, match="cannot be loaded"):
+        asyncio.run(run())
