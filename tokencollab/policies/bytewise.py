@@ -14,7 +14,7 @@ from tokencollab.policies.bytewise_round import Round
 from tokencollab.policies.bytewise_state import BytewiseState, Roster
 from tokencollab.policies.bytewise_turn import Settings
 from tokencollab.policies.bytewise_voter import Voter, with_marginals
-from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
+from tokencollab.policies.decision import Decider, gather_evidence
 from tokencollab.policies.events import (
     AloneStep,
     Cancelled,
@@ -42,10 +42,10 @@ Outcome: TypeAlias = tuple[BytewiseState, tuple[Command, ...]]
 class BytewisePolicy:
     """Bytewise voting with any exit policy. Itself immutable; see `events` for the contract.
 
-    The text it writes is that of the same rule over the models' full vocabularies, whatever ``top_k`` is: what
-    unlisted mass could change (a byte, a move of a boundary, a carried weight) is decided after one more round
-    trip, for which the model only looks up what it has computed already (`Marginals`; it has to go back one
-    token where a weight is asked for that was carried past a boundary).
+    The text it writes is that of the same rule over the models' full vocabularies, whatever ``top_k`` is:
+    what unlisted mass could change (a byte, a move of a boundary, a carried weight) is decided after one more
+    round trip, for which the model only looks up what it has computed already (`Marginals`; it has to go back
+    one token where a weight is asked for that was carried past a boundary).
 
     A single model follows the same rule. After an exit the base writes token by token, with its own
     selection.
@@ -62,9 +62,7 @@ class BytewisePolicy:
     ):
         """``exit_policy`` is the one that ``method`` asks for, unless another is given."""
         leaving = build_exit(method) if exit_policy is None else exit_policy
-        self._settings = Settings(
-            method, leaving, sampling_of(method, seed), max_tokens, report or leaving.watch is not None
-        )
+        self._settings = Settings(method, leaving, max_tokens, seed, report)
 
     def start(self, members: tuple[str, ...]) -> Outcome:
         """The state and the first questions for ``members``, the base first.

@@ -1,5 +1,5 @@
-"""One round of bytewise voting: what follows from an event until the next answer is needed (methods.md section
-9).
+"""One round of bytewise voting: what follows from an event until the next answer is needed (methods.md
+section 9).
 
 Bytes are decided and held without any message until a model's boundary moves; then they are committed,
 because a question can only be asked about committed text, and every model that moved is asked at the end of
@@ -16,7 +16,7 @@ from dataclasses import replace
 from math import log
 from typing import Final
 
-from tokencollab.policies.bytewise_branch import END_SYMBOL
+from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch
 from tokencollab.policies.bytewise_decision import certain, choose, decisive_in, misses, scores_of
 from tokencollab.policies.bytewise_turn import Place, Turn
 from tokencollab.policies.bytewise_voter import Doubt, Row, Voter, after_byte, at_prior, fresh, row_of, settle, weighed
@@ -40,8 +40,40 @@ class Round(Turn):
                     return
             if self.unsettled:
                 self._settle()
-            else:
+            elif not self._take_agreed():
                 self._decide()
+
+    def _take_agreed(self) -> bool:
+        """Take a whole piece at once where every model gives most of its mass to the same one.
+
+        Let every model stand at the end of the text and give its piece u more than max(1/2, commit, 1 -
+        commit) of all its mass. Then each byte of u is every model's own first choice, whatever was not
+        listed and whatever the weights are; at a byte before the end of u, D >= P(u) and e <= 1 - P(u), so
+        nobody moves; at the end e = P(u) and D <= 1 - P(u), so everybody does, and no weight is carried. Byte
+        by byte it would come to the same.
+        """
+        settings = self.settings
+        if not settings.agreeing:
+            return False
+        length = self.length
+        agreed = b""
+        for voter in self.voters:
+            branch = voter.branches[0]
+            if branch.boundary != length or not branch.pieces or branch.following is not None:
+                return False
+            piece, mass = branch.pieces[0]
+            if mass <= settings.most * (branch.listed + branch.unlisted) or (agreed and piece != agreed):
+                return False
+            agreed = piece
+        self.tail += agreed
+        self.held += len(agreed)
+        self.length = length = length + len(agreed)
+        stood = self.voters
+        names = [voter.name for voter in stood]
+        there = (Branch(length, 1.0),)
+        self.voters = tuple([voter._replace(branches=there) for voter in stood])
+        self._commit(stood, names, names)
+        return True
 
     def _decide(self) -> None:
         """Choose the next byte, or ask for the marginals that decide it."""
@@ -58,7 +90,8 @@ class Round(Turn):
             self._take(chosen, rows)
 
     def _ask_what_matters(self, rows: Sequence[Row]) -> bool:
-        """Ask for what the next byte hangs on: first the unlisted mass, then the debts; False if all is known."""
+        """Ask for what the next byte hangs on: first the unlisted mass, then the debts; False if all is
+        known."""
         voting = [voter for voter, row in zip(self.voters, rows, strict=True) if row.high > 0.0]
         doubtful = {voter.name: self._places(voter, unlisted_only=True) for voter in voting}
         if not any(doubtful.values()) and self.settings.method.carry:

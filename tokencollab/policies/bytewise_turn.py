@@ -1,31 +1,36 @@
-"""A state of bytewise voting while it is being changed: asking, committing, stopping. `bytewise_round` decides."""
+"""A state of bytewise voting while it is being changed: asking, committing, stopping. `bytewise_round`
+decides."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from tokencollab.policies.bytewise_state import BytewiseState
 from tokencollab.policies.bytewise_voter import Voter, fresh
+from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import Ask, Command, Commit, Exited, Marginals, RunAlone, StepRecord, Stop
 from tokencollab.policies.evidence import ExitPolicy, Verdict
 from tokencollab.policies.session import Phase, including, without
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import END
 
 Place: TypeAlias = tuple[int, bytes]
 """A boundary and the bytes pending there."""
 
 
-@dataclass(frozen=True, slots=True)
 class Settings:
-    """What a policy was built with."""
+    """What a policy was built with, and what follows from it: see `bytewise_round.Round` for the last two."""
 
-    method: Method
-    exit: ExitPolicy[Any]
-    sampling: Sampling
-    max_tokens: int
-    report: bool
+    __slots__ = ("agreeing", "exit", "max_tokens", "method", "most", "report", "sampling")
+
+    def __init__(self, method: Method, leaving: ExitPolicy[Any], max_tokens: int, seed: int, report: bool):
+        self.method = method
+        self.exit = leaving
+        self.sampling = sampling_of(method, seed)
+        self.max_tokens = max_tokens
+        self.report = report or leaving.watch is not None
+        self.agreeing = method.top_t == (1, 1) and not method.exact and leaving.watch is None
+        self.most = max(0.5, method.commit, 1.0 - method.commit)
 
 
 class Turn:

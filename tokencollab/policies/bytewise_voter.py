@@ -11,9 +11,10 @@ When it could have stopped at an exact match and stays, D(pending) takes the pla
 denominator: W becomes W * F / D. At every byte W_m * D_m(pending) is w_m of methods.md up to the common
 factor that normalises.
 
-F and D are bounded rather than known where a model does not list all its mass. A factor of W that is not known is kept
-as a `Debt`, and W has the bounds ``low`` and ``high`` besides the value ``weight`` that listed mass gives. A common
-boundary cancels all debts. A decision that hangs on them asks for the marginals at the places where they were made.
+F and D are bounded rather than known where a model does not list all its mass. A factor of W that is not
+known is kept as a `Debt`, and W has the bounds ``low`` and ``high`` besides the value ``weight`` that listed
+mass gives. A common boundary cancels all debts. A decision that hangs on them asks for the marginals at the
+places where they were made.
 
 With ``exact=True`` both hypotheses at an exact match are kept: every `Branch` has its ``share``, F and D are
 the share-weighted sums over the branches, and nothing is renormalised at an exact match, so F(x) / D is the
@@ -33,8 +34,8 @@ PRUNE: Final = 1e-6
 class Debt(NamedTuple):
     """A factor of a model's weight that unlisted mass leaves open, or one that was settled after such a one.
 
-    The factor is F(pending) where the model ``moved`` from ``boundary`` past ``pending``, F / D where it could
-    have stopped after ``pending`` and stayed. ``low`` equals ``high`` once it is known.
+    The factor is F(pending) where the model ``moved`` from ``boundary`` past ``pending``, F / D where it
+    could have stopped after ``pending`` and stayed. ``low`` equals ``high`` once it is known.
     """
 
     boundary: int
@@ -46,12 +47,13 @@ class Debt(NamedTuple):
 
 
 class Voter(NamedTuple):
-    """A model that takes part. ``question`` is its open `Ask`, for the last branch; ``marginals`` are its open
-    `Marginals`, as (question, boundary, pending).
+    """A model that takes part. ``question`` is its open `Ask`, for the last branch; ``marginals`` are its
+    open `Marginals`, as (question, boundary, pending).
 
-    ``start`` is the known part of its weight, ``debts`` are the other factors; ``low``, ``weight`` and ``high`` are
-    the product. ``misses`` counts the bytes since the last `Commit` at which the model's own first choice was
-    another, ``rank`` those before it since the base's last boundary (None: it had no vote there).
+    ``start`` is the known part of its weight, ``debts`` are the other factors; ``low``, ``weight`` and
+    ``high`` are the product. ``misses`` counts the bytes since the last `Commit` at which the model's own
+    first choice was another, ``rank`` those before it since the base's last boundary (None: it had no vote
+    there).
     """
 
     name: str
@@ -188,7 +190,7 @@ def moves(exact_low: float, exact_high: float, longer_low: float, longer_high: f
 def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | Doubt:
     """Stay or move after a byte, now that ``length`` bytes are decided, the last of which are ``tail``."""
     if method.exact:
-        return _settle_exact(voter, length, method.commit)
+        return _settle_exact(voter, length, method)
     branch = voter.branches[0]
     listed, known, unlisted = branch.listed, branch.exact, branch.unlisted
     bound = branch.exact_bound
@@ -227,7 +229,9 @@ def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | 
     )
 
 
-def _settle_exact(voter: Voter, length: int, commit: float) -> Settled | Doubt:
+def _settle_exact(voter: Voter, length: int, method: Method) -> Settled | Doubt:
+    """Both hypotheses at an exact match. Where the weight may go back to the prior the model's whole mass
+    must be known, so that its shares add up to one there."""
     known = bound = longer = longest = 0.0
     for branch in voter.branches:
         known += branch.share * branch.exact
@@ -240,8 +244,8 @@ def _settle_exact(voter: Voter, length: int, commit: float) -> Settled | Doubt:
     )
     if doubtful:
         return Doubt(doubtful)
-    advanced = moves(known, bound, longer, longest, commit)
-    if advanced is None:
+    advanced = moves(known, bound, longer, longest, method.commit)
+    if advanced is None or (advanced and method.carry and longest - longer > least):
         return Doubt(tuple(branch.boundary for branch in voter.branches if branch.unlisted > 0.0))
     whole = known + longer
     least = PRUNE * (known + longest)

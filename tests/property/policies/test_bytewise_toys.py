@@ -121,12 +121,14 @@ def play(
     extra: int = 0,
     shuffle: int | None = None,
     exit_policy: Any = None,
+    policy: BytewisePolicy | None = None,
     watch: Callable[[BytewiseState], BytewiseState] = lambda state: state,
 ) -> Run:
     """Serve the policy until it stops, delivering answers in the order of ``shuffle``'s random numbers."""
-    policy = BytewisePolicy(method, exit_policy, max_tokens=max_tokens, seed=seed, report=True)
+    if policy is None:
+        policy = BytewisePolicy(method, exit_policy, max_tokens=max_tokens, seed=seed, report=True)
     by_name = {toy.name: toy for toy in models}
-    order = Random(shuffle) if shuffle is not None else None  # noqa: S311
+    order = Random(shuffle) if shuffle is not None else None  # noqa: S311 - not a secret
     run = Run()
     state, commands = policy.start(tuple(toy.name for toy in models))
     waiting: list[e.Event] = []

@@ -1,0 +1,194 @@
+"""Replay of bytewise voting: the policy again, fed with the recorded answers instead of models.
+
+Between two commits no model is asked for candidates twice, and always at the end of the text as it was then.
+So a step of a trace needs the candidates of the models that were asked (by model), and the marginals that
+were asked for (by model, offset and pending bytes); everything else follows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tokencollab.policies.bytewise import BytewisePolicy
+from tokencollab.policies.bytewise_state import BytewiseState
+from tokencollab.policies.events import (
+    AloneStep,
+    Ask,
+    CandidatesArrived,
+    Command,
+    Commit,
+    Efficacy,
+    Event,
+    Marginals,
+    MarginalsArrived,
+    ModelJoined,
+    ModelLost,
+)
+from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
+from tokencollab.policies.exits import build_exit
+from tokencollab.policies.settings import Method
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.errors import TraceError
+from tokencollab.protocol.pieces import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMarginals:
+    """One answer to `Marginals`, with what was asked; see `MarginalsArrived` for the masses."""
+
+    model: str
+    offset: int
+    pending: bytes
+    exact: float
+    end: float
+    following: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStep:
+    """One commit of a trace: what was received for it, and what was written.
+
+    ``candidates`` has the models that were asked after the commit before; ``lost`` those lost since then. A
+    model whose candidates come back after it was lost, or that is new, had joined.
+    """
+
+    candidates: tuple[tuple[str, CandidateSet], ...]
+    chosen: Piece
+    marginals: tuple[RecordedMarginals, ...] = ()
+    alone: bool = False
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedStep:
+    """One commit as the policy makes it again. ``exited``: the exit policy left at this step or has left
+    before."""
+
+    step: int
+    chosen: Piece
+    recorded: Piece
+    ranks: tuple[tuple[str, int | None], ...]
+    offsets: tuple[tuple[str, int], ...]
+    efficacy: Efficacy | None
+    exited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Another exit policy that is observed but, unless ``leaves``, not obeyed. Its state: (inner state,
+    exited)."""
+
+    inner: ExitPolicy[Any]
+    leaves: bool
+
+    @property
+    def needs_decisive(self) -> bool:
+        return self.inner.needs_decisive
+
+    @property
+    def watch(self) -> int | None:
+        return self.inner.watch
+
+    def start(self, base: str) -> tuple[Any, bool]:
+        return self.inner.start(base), False
+
+    def observe(self, state: tuple[Any, bool], evidence: Evidence) -> tuple[tuple[Any, bool], Verdict]:
+        inner, verdict = self.inner.observe(state[0], evidence)
+        exited = state[1] or verdict.alone
+        return (inner, exited), verdict if self.leaves else replace(verdict, alone=False)
+
+
+def replay_bytewise(
+    method: Method,
+    members: tuple[str, ...],
+    steps: Sequence[RecordedStep],
+    *,
+    seed: int,
+    max_tokens: int,
+    past_exit: bool = False,
+) -> Iterator[ReplayedStep]:
+    """Every commit of a trace as ``method`` decides it from the recorded answers, up to the exit.
+
+    ``members``: the base first. With ``past_exit`` it goes on: where the recorded base went on alone it does,
+    and where the recorded collaboration went on so does this one.
+
+    Raises: TraceError: the trace has no answer to a question that ``method`` asks. With the settings of the
+    trace that means damage; other weights, ``carry``, ``commit`` or ``exact`` move boundaries elsewhere, and
+    other exits do not.
+    """
+    exit_policy = build_exit(method)
+    stays, leaves = (
+        BytewisePolicy(method, _Watched(exit_policy, obeyed), max_tokens=max_tokens, seed=seed, report=True)
+        for obeyed in (False, True)
+    )
+    state, commands = stays.start(members)
+    questions = list(commands)
+    for number, step in enumerate(steps, start=1):
+        after = steps[number] if number < len(steps) else None
+        policy = leaves if after is not None and after.alone else stays
+        for event in _comings_and_goings(state, step, after):
+            state, more = policy.step(state, event)
+            questions.extend(more)
+        commit, state, questions = _one_commit(policy, state, questions, number, step)
+        exited = state.exit[1]
+        record = commit.record
+        yield ReplayedStep(number, commit.piece, step.chosen, record.ranks, record.offsets, record.efficacy, exited)
+        if state.phase == "stopped" or (exited and not past_exit):
+            return
+
+
+def _comings_and_goings(state: BytewiseState, step: RecordedStep, after: RecordedStep | None) -> Iterator[Event]:
+    """Models lost before this commit, and those that must have joined, since they answer in the next step."""
+    for model in step.lost:
+        yield ModelLost(model)
+    if after is None or after.alone:
+        return
+    here = set(state.roster.live).difference(step.lost).union(state.roster.joining)
+    for model, _ in after.candidates:
+        if model not in here:
+            yield ModelJoined(model)
+
+
+def _one_commit(
+    policy: BytewisePolicy, state: BytewiseState, questions: list[Command], number: int, step: RecordedStep
+) -> tuple[Commit, BytewiseState, list[Command]]:
+    """Answer what is asked until a piece is committed; the commit, the state, and what is asked after it."""
+    if step.alone:
+        candidates = dict(step.candidates).get(state.roster.base)
+        if state.run_question is None:
+            raise TraceError(f"step {number} was written by the base alone, but here it takes part in the vote")
+        alone = AloneStep(state.roster.base, state.run_question, step.chosen, candidates)
+        state, commands = policy.step(state, alone)
+        return _split(commands, state)
+    while questions:
+        answer = _answer(questions.pop(0), number, step, state)
+        if answer is None:
+            continue
+        state, commands = policy.step(state, answer)
+        if any(isinstance(command, Commit) for command in commands):
+            return _split(commands, state)
+        questions.extend(commands)
+    raise TraceError(f"step {number}: the recorded answers do not lead to a piece")
+
+
+def _split(commands: tuple[Command, ...], state: BytewiseState) -> tuple[Commit, BytewiseState, list[Command]]:
+    commit = next(command for command in commands if isinstance(command, Commit))
+    return commit, state, [command for command in commands if command is not commit]
+
+
+def _answer(command: Command, number: int, step: RecordedStep, state: BytewiseState) -> Event | None:
+    match command:
+        case Ask(model, question):
+            candidates = dict(step.candidates).get(model)
+            if candidates is not None:
+                return CandidatesArrived(model, question, candidates)
+        case Marginals(model, question, offset, pending):
+            for known in step.marginals:
+                if (known.model, known.offset, known.pending) == (model, offset, pending):
+                    return MarginalsArrived(model, question, known.exact, known.end, known.following)
+        case _:
+            return None
+    if model not in state.roster.live:
+        return None
+    what = "candidates" if isinstance(command, Ask) else f"marginals at byte {command.offset}"
+    raise TraceError(f"step {number}: the trace has no {what} of {model}, which this method asks for")
