@@ -28,7 +28,8 @@ QUESTION = "Why is the sky blue? Explain it step by step, with all details that 
 def steps(engine: Engine, question: str, tokens: int) -> list[float]:
     """Seconds of each decode step of one engine, greedy, prompt not counted."""
     engine.open(Open("bench", (ChatMessage("user", question),)))
-    offset, data, seconds = 0, b"", []
+    offset, data = 0, b""
+    seconds: list[float] = []
     while len(seconds) <= tokens:
         began = time.perf_counter()
         (answered,) = engine.answer([AskCandidates("bench", offset, data, 10)])
@@ -187,7 +188,10 @@ def main() -> None:
     arguments = parser.parse_args()
     models = [arguments.base, arguments.other]
     figures = asyncio.run(overhead(models, arguments.tokens, arguments.rounds))
-    figures += asyncio.run(growth(*models, (16, arguments.long), arguments.tokens // 2, max(3, arguments.rounds // 2)))
+    lengths, rounds = (16, arguments.long), max(3, arguments.rounds // 2)
+    figures += asyncio.run(
+        growth(arguments.base, arguments.other, lengths, tokens=arguments.tokens // 2, rounds=rounds)
+    )
     report("latency per token", figures, arguments.json, models=models, method="duetnet", tokens=arguments.tokens)
 
 

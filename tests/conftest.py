@@ -13,7 +13,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     built: dict[str, Path] = {}
 
     def get(kind: str = "bytes", **options: Any) -> Path:
-        from tiny import build  # imports torch, which most tests do without
+        from tests.tiny import build  # imports torch, which most tests do without
 
         key = f"{kind} {sorted(options.items())}"
         if key not in built:

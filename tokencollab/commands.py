@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -168,7 +168,7 @@ def replay(arguments: argparse.Namespace) -> int:
         raise UsageError(f"the trace {arguments.trace} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{arguments.trace} is no trace: it is not UTF-8 text") from None
-    steps = [step.to_json() for step in replay_trace(trace, method, arguments.past_exit)]
+    steps: list[dict[str, Any]] = [step.to_json() for step in replay_trace(trace, method, arguments.past_exit)]
     if arguments.json:
         for step in steps:
             print(json.dumps(step, ensure_ascii=False))

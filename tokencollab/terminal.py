@@ -67,7 +67,8 @@ class ProgressView:
 
     def close(self) -> None:
         """Takes the moving line away."""
-        self._progress.stop()
+        if self._task is not None:
+            self._progress.stop()
 
 
 def print_summary(answer: Answer) -> None:

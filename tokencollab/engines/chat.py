@@ -10,7 +10,10 @@ from tokencollab.protocol.messages import ChatMessage
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A rendered conversation. ``lead`` is the space that the model may put before the answer, outside the shared text."""
+    """A rendered conversation.
+
+    ``lead`` is the space that the model may put before the answer, outside the shared text.
+    """
 
     ids: tuple[int, ...]
     lead: bytes
@@ -46,14 +49,19 @@ def _templated(tokenizer: Any, messages: Sequence[ChatMessage]) -> str:
         chat = [{"role": turn.role, "content": turn.content} for turn in turns]
         return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
 
-    try:
-        text = apply(messages)
-        if messages[0].role != "system" or messages[0].content.strip() in text:
+    forms, reason = [messages], ""
+    if messages[0].role == "system":
+        forms.append(_system_in_first_user(messages))
+    for form in forms:
+        try:
+            text = apply(form)
+        except (TemplateError, TypeError) as error:
+            reason = str(error)
+            continue
+        # A template that knows no system role may also leave it out without a word.
+        if form is not messages or len(forms) == 1 or messages[0].content.strip() in text:
             return text
-    except (TemplateError, TypeError):
-        if messages[0].role != "system":
-            raise ModelRefused("its chat template cannot render this conversation") from None
-    return apply(_system_in_first_user(messages))
+    raise ModelRefused(f"its chat template cannot render this conversation ({reason})")
 
 
 def _system_in_first_user(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

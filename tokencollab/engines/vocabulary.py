@@ -65,9 +65,7 @@ def token_decoder(decoder: dict[str, Any] | None) -> Callable[[str], bytes]:
                 fallback = True
             case "WordPiece":
                 prefix = step["prefix"]
-                return lambda token: (
-                    token.removeprefix(prefix) if token.startswith(prefix) else f" {token}"
-                ).encode()
+                return lambda token: (token.removeprefix(prefix) if token.startswith(prefix) else f" {token}").encode()
             case "Fuse" | "Strip":  # both act on a whole text's beginning or end, not in its middle
                 pass
             case other:
@@ -100,12 +98,12 @@ class Vocabulary:
     def id_of(self) -> dict[bytes, int]:
         """Token of exactly these bytes; a real token wins over a byte-fallback one, then the smaller id."""
         ids: dict[bytes, int] = {}
-        # The later entry wins: fallback bytes first, and each kind from the last id to the first.
-        for kind in (True, False):
-            for token in range(len(self.pieces) - 1, -1, -1):
-                piece = self.pieces[token]
-                if piece is not None and (token in self.fallback_ids) is kind:
-                    ids[piece] = token
+        for token, piece in enumerate(self.pieces):
+            if piece is not None and token not in self.fallback_ids:
+                ids.setdefault(piece, token)
+        for token in sorted(self.fallback_ids):
+            if (piece := self.pieces[token]) is not None:
+                ids.setdefault(piece, token)
         return ids
 
     @cached_property
@@ -121,23 +119,27 @@ class Vocabulary:
 
     @property
     def order(self) -> list[int]:
-        """The ids of all pieces, in byte order of the pieces: the axis that ``span`` counts along."""
+        """The ids of all pieces, in byte order of the pieces: the axis that ``fences`` counts along."""
         return self._sorted[1]
 
-    def span(self, prefix: bytes) -> tuple[int, int]:
-        """The half-open range along ``order`` of the pieces that begin with ``prefix``."""
+    def fences(self, prefix: bytes) -> list[int]:
+        """Where along ``order`` the pieces that begin with ``prefix`` stand: 258 positions.
+
+        From the first to the second: pieces equal to ``prefix``; from number 1 + x on up to the next: pieces that
+        begin with ``prefix`` and byte x.
+        """
         pieces = self._sorted[0]
-        bumped = prefix.rstrip(b"\xff")
         low = bisect_left(pieces, prefix)
-        if not bumped:
-            return low, len(pieces)
-        return low, bisect_left(pieces, bumped[:-1] + bytes([bumped[-1] + 1]), lo=low)
+        bumped = prefix.rstrip(b"\xff")
+        after = bumped[:-1] + bytes([bumped[-1] + 1]) if bumped else None
+        high = len(pieces) if after is None else bisect_left(pieces, after, lo=low)
+        inner = [bisect_left(pieces, prefix + bytes([byte]), lo=low, hi=high) for byte in range(256)]
+        return [low, *inner, high]
 
     def starting_with(self, prefix: bytes) -> list[int]:
         """The ids of the pieces that begin with ``prefix`` and are longer."""
-        low, high = self.span(prefix)
-        pieces, ids = self._sorted
-        return ids[bisect_left(pieces, prefix + b"\x00", lo=low) : high]
+        fences = self.fences(prefix)
+        return self.order[fences[1] : fences[-1]]
 
 
 def read_vocabulary(tokenizer: Any, end_ids: Sequence[int], size: int) -> Vocabulary:
@@ -158,18 +160,18 @@ def read_vocabulary(tokenizer: Any, end_ids: Sequence[int], size: int) -> Vocabu
     decode = token_decoder(decoder)
     tokens: dict[str, int] = tokenizer.get_vocab()
     pieces: list[bytes | None] = [None] * size
-    fallback = set()
     for token, index in tokens.items():
         if index < size:
             pieces[index] = decode(token) or None
-            if _is_byte_fallback(token):
-                fallback.add(index)
+    fallback = {tokens[f"<0x{byte:02X}>"] for byte in range(256) if f"<0x{byte:02X}>" in tokens}
     ends = {*end_ids, tokenizer.eos_token_id} - {None}
     for index, added in tokenizer.added_tokens_decoder.items():
         if index >= size:
             continue
-        # An added token that is not special is text ("\n" in Gemma) and stands for itself.
-        pieces[index] = None if added.special else added.content.encode("utf-8")
+        # An added token that is not special is text ("\n" in Gemma). It is written as it stands, so the table of
+        # byte-level BPE does not apply; a marker for spaces does ("▁▁").
+        if added.special or decode is _byte_level:
+            pieces[index] = None if added.special else added.content.encode("utf-8")
         if added.special and added.content in END_TOKENS:
             ends.add(index)
     unknown = tokenizer.unk_token_id
@@ -181,5 +183,5 @@ def read_vocabulary(tokenizer: Any, end_ids: Sequence[int], size: int) -> Vocabu
         pieces=tuple(pieces),
         end_ids=tuple(sorted(index for index in ends if index < size)),
         unknown_id=unknown if unknown not in ends else None,
-        fallback_ids=frozenset(fallback),
+        fallback_ids=frozenset(index for index in fallback if index < size),
     )

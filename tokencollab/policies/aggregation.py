@@ -38,9 +38,7 @@ class Ballot:
         return None
 
 
-def aggregate(
-    aggregation: Aggregation, ballots: Sequence[Ballot], reference: Literal["raw", "floor"]
-) -> list[Scored]:
+def aggregate(aggregation: Aggregation, ballots: Sequence[Ballot], reference: Literal["raw", "floor"]) -> list[Scored]:
     """The score of every piece in the union of the truncated candidates, under a piece-level paradigm.
 
     Raises:

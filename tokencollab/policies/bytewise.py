@@ -13,7 +13,7 @@ from tokencollab.policies.bytewise_branch import branch_from
 from tokencollab.policies.bytewise_round import Round
 from tokencollab.policies.bytewise_state import BytewiseState, Roster
 from tokencollab.policies.bytewise_turn import Settings
-from tokencollab.policies.bytewise_voter import Voter, with_marginals
+from tokencollab.policies.bytewise_voter import Voter, at_prior, with_marginals
 from tokencollab.policies.decision import Decider, gather_evidence
 from tokencollab.policies.events import (
     AloneStep,
@@ -205,6 +205,8 @@ class BytewisePolicy:
             return turn.done()
         turn.voters = tuple(voter for voter in state.voters if voter.name != model)
         if turn.voters:
+            if all(voter.branches[0].boundary == state.length for voter in turn.voters):
+                turn.voters = tuple(at_prior(voter) for voter in turn.voters)  # a common boundary without it
             turn.advance()
         else:
             turn.flush()

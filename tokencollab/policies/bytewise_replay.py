@@ -11,6 +11,7 @@ from typing import Any
 
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_state import BytewiseState
+from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import (
     AloneStep,
     Ask,
@@ -26,6 +27,7 @@ from tokencollab.policies.events import (
 )
 from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
 from tokencollab.policies.exits import build_exit
+from tokencollab.policies.selection import choose_alone
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import TraceError
@@ -112,9 +114,10 @@ def replay_bytewise(
     ``members``: the base first. With ``past_exit`` it goes on: where the recorded base went on alone it does,
     and where the recorded collaboration went on so does this one.
 
-    Raises: TraceError: the trace has no answer to a question that ``method`` asks. With the settings of the
-    trace that means damage; other weights, ``carry``, ``commit`` or ``exact`` move boundaries elsewhere, and
-    other exits do not.
+    Raises:
+        TraceError: the trace has no answer to a question that ``method`` asks. With the settings of the trace
+            that means damage; other weights, ``carry``, ``commit`` or ``exact`` move boundaries elsewhere, and
+            other exits do not.
     """
     exit_policy = build_exit(method)
     stays, leaves = (
@@ -123,6 +126,7 @@ def replay_bytewise(
     )
     state, commands = stays.start(members)
     questions = list(commands)
+    efficacy: Efficacy | None = None
     for number, step in enumerate(steps, start=1):
         after = steps[number] if number < len(steps) else None
         policy = leaves if after is not None and after.alone else stays
@@ -132,7 +136,11 @@ def replay_bytewise(
         commit, state, questions = _one_commit(policy, state, questions, number, step)
         exited = state.exit[1]
         record = commit.record
-        yield ReplayedStep(number, commit.piece, step.chosen, record.ranks, record.offsets, record.efficacy, exited)
+        efficacy = record.efficacy or efficacy
+        chosen = commit.piece
+        if step.alone and step.candidates:
+            chosen = choose_alone(step.candidates[0][1], sampling_of(method, seed), number)
+        yield ReplayedStep(number, chosen, step.chosen, record.ranks, record.offsets, efficacy, exited)
         if state.phase == "stopped" or (exited and not past_exit):
             return
 

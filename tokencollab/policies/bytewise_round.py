@@ -194,7 +194,7 @@ class Round(Turn):
         elif verdict.alone:
             self.exit_now()
         else:
-            self._go_on(opened, verdict.out, closes, len(advanced) == len(stood))
+            self._go_on(opened, advanced, verdict.out, closes)
 
     def _observe(self) -> Verdict:
         """Close the base's step: the evidence of all bytes since its last boundary."""
@@ -210,12 +210,12 @@ class Round(Turn):
         self.decisive, self.logprob = frozenset(), 0.0
         return verdict
 
-    def _go_on(self, opened: Sequence[str], out: frozenset[str], closes: bool, common: bool) -> None:
+    def _go_on(self, opened: Sequence[str], advanced: Sequence[str], out: frozenset[str], closes: bool) -> None:
         """Ask those that moved and those that join; where all moved the weights are the priors again."""
+        staying = [voter for voter in self.voters if voter.name not in out]
+        common = all(voter.name in advanced for voter in staying)
         voters = []
-        for voter in self.voters:
-            if voter.name in out:
-                continue
+        for voter in staying:
             rank = 0 if closes else None if voter.rank is None else voter.rank + voter.misses
             kept = at_prior(voter) if common else voter
             voters.append(kept._replace(misses=0, rank=rank))

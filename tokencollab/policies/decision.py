@@ -34,9 +34,7 @@ class Decider:
     method: Method
     sampling: Sampling
 
-    def ballot(
-        self, model: str, candidates: CandidateSet, foreign: tuple[tuple[Piece, float], ...] = ()
-    ) -> Ballot:
+    def ballot(self, model: str, candidates: CandidateSet, foreign: tuple[tuple[Piece, float], ...] = ()) -> Ballot:
         """``model``'s vote from what it sent and, for UniTE, the logits it was asked for."""
         method, received = self.method, candidates.candidates
         kept = truncate(received, method.top_k, method.top_p, method.over)

@@ -188,9 +188,7 @@ def parse_method(
         **given,
     )
     if temperature is not None and method.top_t == (1, 1):
-        raise UnknownMethod(
-            "temperature has no effect on the best piece; give top_t above 1, e.g. 2, as well"
-        )
+        raise UnknownMethod("temperature has no effect on the best piece; give top_t above 1, e.g. 2, as well")
     if over is not None and method.top_p is None:
         raise UnknownMethod("over says what top_p is a share of; give top_p as well")
     return method
@@ -224,9 +222,7 @@ def _exit(name: str) -> _Choice:
 
 def _count(digits: str, name: str) -> int:
     if len(digits) > 9 or int(digits) < 1:
-        raise UnknownMethod(
-            f"{name} must have a number of tokens from 1 on, e.g. {name.rstrip('()0123456789')}20"
-        )
+        raise UnknownMethod(f"{name} must have a number of tokens from 1 on, e.g. {name.rstrip('()0123456789')}20")
     return int(digits)
 
 
@@ -250,6 +246,4 @@ def _refuse_unused(aggregation: Aggregation, exit_name: ExitName, given: Mapping
                 f"{key} has no effect with the aggregation {aggregation}; it belongs to {', '.join(users)}"
             )
         if exit_name not in (users := _EXITS_USING.get(key, (exit_name,))):
-            raise UnknownMethod(
-                f"{key} has no effect with the exit {exit_name}; it belongs to {', '.join(users)}"
-            )
+            raise UnknownMethod(f"{key} has no effect with the exit {exit_name}; it belongs to {', '.join(users)}")

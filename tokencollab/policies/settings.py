@@ -71,9 +71,7 @@ class Method:
         _number("temperature", self.temperature, "above 0", lambda x: x > 0)
         _one_of("exit", self.exit, EXITS)
         if (self.exit == "fixed") != (self.exit_after is not None):
-            raise UnknownMethod(
-                "the exit fixed needs its number of tokens, e.g. fixed-20, and no other exit has one"
-            )
+            raise UnknownMethod("the exit fixed needs its number of tokens, e.g. fixed-20, and no other exit has one")
         if self.exit_after is not None:
             _integer("the number of tokens of the exit fixed", self.exit_after, 1)
         _integer("omega", self.omega, 1)
@@ -170,21 +168,11 @@ def _one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 def _integer(what: str, value: object, low: int, high: int | None = None) -> None:
-    if (
-        not isinstance(value, int)
-        or isinstance(value, bool)
-        or value < low
-        or (high is not None and value > high)
-    ):
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         limit = f"{low} or more" if high is None else f"from {low} to {high}"
         raise UnknownMethod(f"{what} must be a whole number, {limit}, not {value!r}")
 
 
 def _number(what: str, value: object, limit: str, allowed: Callable[[float], bool]) -> None:
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or not isfinite(value)
-        or not allowed(value)
-    ):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value) or not allowed(value):
         raise UnknownMethod(f"{what} must be a number {limit}, not {value!r}")

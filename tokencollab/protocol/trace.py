@@ -6,7 +6,8 @@ method's own JSON form and ``settings["seed"]`` the seed. Step: ``{"step": 1, "c
 "logit", "logprob"}, ...]}, "chosen": piece, ...}``, candidates as received, best first. Further keys of a
 step, where there is something to say: ``alone`` (the base wrote it by itself), ``log_normalisers``,
 ``scores`` (UniTE's foreign pieces), ``offsets`` (where each model stood), ``efficacy``, ``lost`` and
-``joined`` (models since the step before). Other keys are ignored.
+``joined`` (models since the step before), ``marginals`` (bytewise voting; ``following`` by byte, zeros left
+out, ``pending`` in hexadecimal). Other keys are ignored.
 """
 
 import json
@@ -23,6 +24,18 @@ VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
+class TraceMarginals:
+    """One model's answer about the next byte after ``pending``, as `messages.MarginalsReply` (bytewise voting)."""
+
+    model: str
+    offset: int
+    pending: bytes
+    exact: float
+    end: float
+    following: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TraceStep:
     """One step: ``candidates`` by model, sorted; ``chosen`` means something only where ``decided``."""
 
@@ -35,6 +48,7 @@ class TraceStep:
     offsets: tuple[tuple[str, int], ...] = ()
     lost: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
+    marginals: tuple[TraceMarginals, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ def step_line(
     efficacy: Mapping[str, float | None] | None = None,
     lost: Sequence[str] = (),
     joined: Sequence[str] = (),
+    marginals: Sequence[TraceMarginals] = (),
 ) -> str:
     """The line of one step. Numbers keep every bit; ``efficacy`` are the figures of the exit policy."""
     line: dict[str, object] = {
@@ -88,6 +103,18 @@ def step_line(
         line["lost"] = sorted(lost)
     if joined:
         line["joined"] = sorted(joined)
+    if marginals:
+        line["marginals"] = [
+            {
+                "model": m.model,
+                "offset": m.offset,
+                "pending": m.pending.hex(),
+                "exact": m.exact,
+                "end": m.end,
+                "following": {str(byte): mass for byte, mass in enumerate(m.following) if mass},
+            }
+            for m in marginals
+        ]
     return _dump(line)
 
 
@@ -150,6 +177,7 @@ class _Reader:
                 offsets=_offsets(number, line.get("offsets", {})),
                 lost=lost,
                 joined=joined,
+                marginals=_marginals(number, line.get("marginals", [])),
             )
         )
 
@@ -233,6 +261,31 @@ def _offsets(number: int, value: object) -> tuple[tuple[str, int], ...]:
             _fail(number, f"the offset of {model} must be a whole number from 0 on, not {offset!r}")
         offsets.append((model, offset))
     return tuple(offsets)
+
+
+def _marginals(number: int, value: object) -> tuple[TraceMarginals, ...]:
+    marginals = []
+    for entry in _list(number, "marginals", value):
+        fields = _object(number, "an entry of marginals", entry)
+        model, offset, pending = fields.get("model"), fields.get("offset"), fields.get("pending")
+        if not isinstance(model, str) or not isinstance(offset, int) or not isinstance(pending, str):
+            _fail(number, "an entry of marginals must have a model, an offset and pending bytes")
+        following = [0.0] * 256
+        try:
+            for byte, mass in _object(number, "following", fields.get("following")).items():
+                following[_byte(byte)] = _number(number, f"the mass of byte {byte}", mass)
+            behind = bytes.fromhex(pending)
+        except ValueError as error:
+            raise TraceError(f"line {number}: marginals of {model}: not a byte ({error})") from error
+        exact, end = (_number(number, f"{key} of {model}", fields.get(key)) for key in ("exact", "end"))
+        marginals.append(TraceMarginals(model, offset, behind, exact, end, tuple(following)))
+    return tuple(marginals)
+
+
+def _byte(text: str) -> int:
+    if not text.isdecimal() or int(text) > 255:
+        raise ValueError(f"{text!r}")
+    return int(text)
 
 
 def _load(number: int, text: str) -> Mapping[str, object]:
