@@ -142,8 +142,7 @@ def parse_method(
     one's. Where ``aggregation`` or ``exit`` is given the method is named after the two, e.g. ``dp+fixed-20``.
 
     Raises:
-        UnknownMethod: no such preset, aggregation or exit, a bad value, or a setting that the method does not
-        use;
+        UnknownMethod: no such preset, aggregation or exit, a bad value, or a setting that the method does not use;
             one line that says what there is or why not.
     """
     preset_aggregation, choice = _preset(name)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokencollab.policies.aggregation import Ballot
+from tokencollab.policies.bytewise_replay import RecordedMarginals, RecordedStep, replay_bytewise
 from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Verdict
@@ -74,8 +75,9 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     is final the figures go on as if nobody had left.
 
     Raises:
-        UsageError: no method is given and the trace names none; a weight for a model that is not in the
-        trace. TraceError: while iterating, a step of the base alone that lacks its candidates.
+        UsageError: no method is given and the trace names none; a weight for a model that is not in the trace.
+        TraceError: while iterating, a step of the base alone that lacks its candidates; under bytewise voting, a
+            step from which its own choice leads elsewhere, or a question that the trace has no answer to.
     """
     chosen = method_of(trace) if method is None else method
     seed = trace.settings.get("seed", 0)
@@ -84,7 +86,39 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     strangers = [model for model, _ in chosen.weights if model not in trace.models]
     if strangers:
         raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
+    if chosen.aggregation == "bytewise":
+        return _bytewise(trace, chosen, seed, past_exit)
     return _Replayer(trace, chosen, seed).steps(past_exit)
+
+
+def _bytewise(trace: Trace, method: Method, seed: int, past_exit: bool) -> Iterator[ReplayStep]:
+    """Bytewise voting goes on from its own bytes: the figures are those of the recomputed pieces.
+
+    Where they part from the recorded ones there are no candidates for what would follow, and the replay ends.
+    """
+    steps = [
+        RecordedStep(
+            step.candidates,
+            step.chosen,
+            tuple(RecordedMarginals(m.model, m.offset, m.pending, m.exact, m.end, m.following) for m in step.marginals),
+            step.alone,
+            step.lost,
+        )
+        for step in trace.steps
+    ]
+    most = trace.settings.get("max_tokens")
+    if not isinstance(most, int) or most < len(steps):
+        most = len(steps) + 1
+    replayed = replay_bytewise(method, trace.models, steps, seed=seed, max_tokens=most, past_exit=past_exit)
+    for recorded, made in zip(trace.steps, replayed, strict=False):
+        yield ReplayStep(
+            made.step, made.chosen, recorded.chosen, recorded.decided, made.ranks, made.efficacy, made.exited
+        )
+        if recorded.decided and not recorded.alone and made.chosen != recorded.chosen:
+            raise TraceError(
+                f"line {made.step + 1}: with these settings bytewise voting writes {made.chosen!r} where the trace "
+                f"has {recorded.chosen!r}; the trace has no candidates for what would follow"
+            )
 
 
 class _Replayer:

@@ -11,7 +11,7 @@ from tokencollab.policies.selection import choose_alone
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
-from tokencollab.protocol.trace import step_line
+from tokencollab.protocol.trace import TraceMarginals, step_line
 
 Book = Mapping[str, Callable[[bytes], CandidateSet]]
 """Models by name: text so far -> candidates."""
@@ -56,6 +56,21 @@ def toy(name: str, sharpness: float = 3.0, shift: float = 12.0, listed: int = 7)
     return candidates
 
 
+def listed_marginals(candidates: CandidateSet, pending: bytes) -> tuple[float, float, tuple[float, ...]]:
+    """What a model answers to `Marginals`, as if it had no pieces but those that it lists."""
+    exact = end = 0.0
+    following = [0.0] * 256
+    for candidate in candidates.candidates:
+        piece, mass = candidate.piece, exp(candidate.logprob)
+        if piece is None:
+            end += mass if not pending else 0.0
+        elif piece == pending:
+            exact += mass
+        elif piece.startswith(pending):
+            following[piece[len(pending)]] += mass
+    return exact, end, tuple(following)
+
+
 class Driver:
     """Carries out a policy's commands with models from a book, in order of asking, and records the trace."""
 
@@ -70,6 +85,7 @@ class Driver:
         self.trace: list[str] = []
         self.candidates: dict[str, CandidateSet] = {}
         self.scores: dict[str, Sequence[tuple[Piece, float]]] = {}
+        self.marginals: list[TraceMarginals] = []
         self.text = b""
         self.pieces: list[Piece] = []
         self.commits: list[e.Commit] = []
@@ -90,7 +106,7 @@ class Driver:
                 case e.Stop(reason):
                     self.stop = reason
                     self.pending.clear()
-                case e.Ask() | e.Score() | e.RunAlone():
+                case e.Ask() | e.Score() | e.Marginals() | e.RunAlone():
                     self.pending.append(command)
                 case _:
                     self.others.append(command)
@@ -105,9 +121,10 @@ class Driver:
             offsets=dict(record.offsets),
             efficacy=asdict(record.efficacy) if record.efficacy else None,
             lost=record.lost,
+            marginals=self.marginals,
         )
         self.trace.append(line)
-        self.candidates, self.scores = {}, {}
+        self.candidates, self.scores, self.marginals = {}, {}, []
 
     def hear(self, event: e.Event) -> None:
         self.state, commands = self.policy.step(self.state, event)
@@ -123,6 +140,10 @@ class Driver:
                 logits = tuple(first_token_logit(candidates, piece) for piece in pieces)
                 self.scores[model] = list(zip(pieces, logits, strict=True))
                 self.hear(e.ScoresArrived(model, question, logits))
+            case e.Marginals(model, question, offset, pending):
+                masses = listed_marginals(self.book[model](self.text[:offset]), pending)
+                self.marginals.append(TraceMarginals(model, offset, pending, *masses))
+                self.hear(e.MarginalsArrived(model, question, *masses))
             case e.RunAlone(model, question, _, first, steps, report):
                 for step in range(first, first + steps):
                     candidates = self.book[model](self.text)

@@ -256,3 +256,26 @@ def test_a_collaborator_that_left_has_no_vote_afterwards() -> None:
     orphan = trace_of(AGREED, AGREED, {"a": APART["a"]})
     orphan[3] = json.dumps({**json.loads(orphan[3]), "lost": ["b"]})
     assert replayed(orphan, "dp", exit="per-collaborator", patience=2)[2].chosen == b"y"
+
+
+@pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
+def test_bytewise_gives_its_own_decisions_again(leave: str, settings: dict[str, Any]) -> None:
+    method = parse_method("bytewise", exit=leave, top_k=4, **settings)
+    driver = record(method)
+    trace = parse_trace(driver.trace)
+    steps = list(replay(trace, None, past_exit=True))
+    assert [step.chosen for step in steps] == driver.pieces
+    assert [step.ranks for step in steps] == [commit.record.ranks for commit in driver.commits]
+    assert [list(step.to_json()) for step in steps] == [KEYS] * len(steps)
+    exits = [command.step for command in driver.others if isinstance(command, e.Exited)]
+    stopping = list(replay(trace, None, past_exit=False))
+    assert stopping == (steps[: exits[0]] if exits else steps)
+
+
+def test_bytewise_with_other_settings_ends_where_it_leaves_the_trace() -> None:
+    lines = trace_of(APART, APART, chosen=[b"x", b"x"])
+    recomputed = replay(parse_trace(lines), parse_method("bytewise"), past_exit=True)
+    step = next(recomputed)
+    assert (step.chosen, step.recorded) == (b"y", b"x")
+    with pytest.raises(TraceError, match=r"line 2: .* bytewise voting writes b'y' where the trace has b'x'"):
+        next(recomputed)

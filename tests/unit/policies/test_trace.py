@@ -9,7 +9,7 @@ import pytest
 from tests.unit.policies.policykit import by_logit
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.errors import TraceError
-from tokencollab.protocol.trace import Trace, TraceStep, header_line, parse_trace, step_line
+from tokencollab.protocol.trace import Trace, TraceMarginals, TraceStep, header_line, parse_trace, step_line
 
 A1 = by_logit((b"x", 0.1), (b"\xf0\x9f", -7.25), (None, -8.0))
 B1 = CandidateSet(
@@ -40,6 +40,18 @@ def test_what_is_written_is_read_bit_for_bit() -> None:
         ),
     )
     assert all("\n" not in line for line in lines())
+
+
+def test_marginals_are_read_as_written() -> None:
+    following = tuple(0.1 * (byte % 3) for byte in range(256))
+    marginals = (
+        TraceMarginals("b", 7, b"\xe6", 1 / 3, 0.0, following),
+        TraceMarginals("b", 8, b"", 0.0, 1e-9, following),
+    )
+    line = step_line(1, {"b": B1, "a": A1}, b"y", marginals=marginals)
+    assert parse_trace([HEADER, line]).steps[0].marginals == marginals
+    assert json.loads(line)["marginals"][0]["pending"] == "e6"
+    assert "marginals" not in lines()[1]
 
 
 def test_the_format_is_that_of_the_issue() -> None:
@@ -85,6 +97,11 @@ def edit(number: int, change: Callable[[dict[str, Any]], None]) -> list[str]:
 
 def first(line: dict[str, Any]) -> Any:
     return line["candidates"]["b"]
+
+
+def marginal(line: dict[str, Any], **changes: object) -> None:
+    entry = {"model": "b", "offset": 1, "pending": "e6", "exact": 0.5, "end": 0.0, "following": {"97": 0.25}}
+    line["marginals"] = [{**entry, **changes}]
 
 
 DAMAGE: list[tuple[str, list[str], str]] = [
@@ -140,6 +157,19 @@ DAMAGE: list[tuple[str, list[str], str]] = [
     ("a score", edit(3, lambda s: s.update(scores={"b": [1]})), "line 3: a score of b must be an object"),
     ("offset", edit(3, lambda s: s.update(offsets={"b": -1})), "line 3: the offset of b must be a whole number fr"),
     ("offset?", edit(3, lambda s: s.update(offsets={"b": True})), "line 3: the offset of b must be a whole numb"),
+    ("marginals", edit(3, lambda s: s.update(marginals={})), "line 3: marginals must be a list"),
+    ("marginal", edit(3, lambda s: s.update(marginals=[1])), "line 3: an entry of marginals must be an object"),
+    ("of whom", edit(3, lambda s: marginal(s, model=1)), "line 3: an entry of marginals must have a model, an off"),
+    ("where", edit(3, lambda s: marginal(s, offset="1")), "line 3: an entry of marginals must have a model, an off"),
+    ("behind", edit(3, lambda s: marginal(s, pending=None)), "line 3: an entry of marginals must have a model"),
+    ("odd hex", edit(3, lambda s: marginal(s, pending="e")), "line 3: marginals of b: not a byte"),
+    ("byte 256", edit(3, lambda s: marginal(s, following={"256": 0.5})), "line 3: marginals of b: not a byte"),
+    ("byte -1", edit(3, lambda s: marginal(s, following={"-1": 0.5})), "line 3: marginals of b: not a byte"),
+    ("byte x", edit(3, lambda s: marginal(s, following={"x": 0.5})), "line 3: marginals of b: not a byte"),
+    ("mass", edit(3, lambda s: marginal(s, following={"1": "a"})), "line 3: the mass of byte 1 must be a number"),
+    ("exact", edit(3, lambda s: marginal(s, exact=None)), "line 3: exact of b must be a number, not None"),
+    ("end", edit(3, lambda s: marginal(s, end=True)), "line 3: end of b must be a number, not True"),
+    ("follow", edit(3, lambda s: marginal(s, following=[])), "line 3: following must be an object"),
     ("offset.", edit(3, lambda s: s.update(offsets={"b": 1.0})), "line 3: the offset of b must be a whole numb"),
 ]
 

@@ -1,0 +1,171 @@
+"""The invariants of methods.md section 5, for self-efficacy and what is built on it."""
+
+from dataclasses import asdict, replace
+from math import inf
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.property.policies.oracle import History
+from tokencollab.policies.beta import beta_cdf, beta_quantile
+from tokencollab.policies.events import Efficacy
+from tokencollab.policies.evidence import Evidence, Verdict
+from tokencollab.policies.exits import build_exit
+from tokencollab.policies.methods import Method, parse_method
+
+quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+ranks = st.one_of(st.none(), st.integers(0, 3))
+steps = st.dictionaries(st.sampled_from(["a", "c", "x"]), ranks, max_size=3).flatmap(
+    lambda others: st.builds(lambda own: {**others, "b": own}, ranks)
+)
+runs = st.lists(steps, min_size=1, max_size=40)
+Run = list[dict[str, int | None]]
+
+
+@st.composite
+def methods(draw: st.DrawFn) -> Method:
+    return parse_method(
+        "dp",
+        exit=draw(st.sampled_from(["self-efficacy", "reliability"])),
+        omega=draw(st.integers(1, 9)),
+        theta=draw(st.floats(0, 1.2)),
+        rho=draw(st.floats(1.01, 5)),
+        eps=draw(st.floats(0.001, 0.5)),
+        ties=draw(st.sampled_from(["success", "failure"])),
+    )
+
+
+def observe(method: Method, run: Run) -> list[tuple[Verdict, Efficacy]]:
+    policy = build_exit(method)
+    state, verdicts = policy.start("b"), []
+    for number, entry in enumerate(run, start=1):
+        state, verdict = policy.observe(state, Evidence(number, "b", tuple(sorted(entry.items()))))
+        assert verdict.efficacy is not None
+        verdicts.append((verdict, verdict.efficacy))
+    return verdicts
+
+
+@quick
+@given(methods(), runs)
+def test_figures_are_those_of_the_whole_history(method: Method, run: Run) -> None:
+    history = History(method)
+    for entry, (verdict, efficacy) in zip(run, observe(method, run), strict=True):
+        history.steps.append({model: inf if rank is None else rank for model, rank in entry.items()})
+        expected = history.figures("b")
+        assert asdict(efficacy) == expected
+        assert verdict.alone == (efficacy.t0 > method.theta)
+        assert verdict.out == frozenset()
+
+
+@quick
+@given(methods(), runs)
+def test_bounds(method: Method, run: Run) -> None:
+    last_rt = 0.5
+    for number, (verdict, e) in enumerate(observe(method, run), start=1):
+        assert min(e.s, e.f, e.s_w, e.f_w) >= 1
+        assert 0 < e.rt < 1
+        assert (e.st is None) == (number < method.omega)
+        if e.st is None:
+            assert e.t0 == 0
+            assert not verdict.alone
+        else:
+            assert 0 < e.st < 1
+            if method.exit == "self-efficacy":
+                assert 0 <= e.t0 <= min(e.st, e.rt)
+        assert e.s - 1 == int(e.s - 1)
+        losses = round((e.f - 1) / method.rho)
+        assert e.f == 1 + method.rho * losses
+        windows = (e.s_w - 1) + round((e.f_w - 1) / method.rho)
+        assert windows <= number // method.omega
+        if number % method.omega:
+            assert e.rt == last_rt
+        last_rt = e.rt
+        if method.theta >= 1:
+            assert not verdict.alone
+
+
+@quick
+@given(methods(), runs, st.integers(0, 39), st.sampled_from(["a", "c", "x"]))
+def test_more_agreement_never_lowers_st(method: Method, run: Run, at: int, model: str) -> None:
+    better = [dict(entry) for entry in run]
+    entry = better[at % len(run)]
+    if entry["b"] is None or model not in entry:
+        return
+    entry[model] = None  # the base is ahead of it now
+    for (_, before), (_, after) in zip(observe(method, run), observe(method, better), strict=True):
+        assert (before.st is None) == (after.st is None)
+        assert before.st is None or after.st is None or after.st >= before.st
+
+
+@quick
+@given(methods(), runs, st.floats(0.01, 3))
+def test_a_larger_penalty_never_raises_st(method: Method, run: Run, more: float) -> None:
+    harder = replace(method, rho=method.rho + more)
+    for (_, mild), (_, hard) in zip(observe(method, run), observe(harder, run), strict=True):
+        assert mild.st is None or hard.st is None or hard.st <= mild.st
+        if mild.s_w == hard.s_w and (mild.f_w == 1) == (hard.f_w == 1):
+            same_verdicts = round((mild.f_w - 1) / method.rho) == round((hard.f_w - 1) / harder.rho)
+            assert not same_verdicts or hard.rt <= mild.rt
+
+
+@quick
+@given(methods(), runs, st.permutations(["a", "c", "x"]), st.randoms(use_true_random=False))
+def test_names_and_order_do_not_matter(method: Method, run: Run, names: list[str], random: Any) -> None:
+    renamed = dict(zip(["a", "c", "x"], names, strict=True))
+    other = [{renamed.get(model, model): rank for model, rank in entry.items()} for entry in run]
+    for (_, one), (_, two) in zip(observe(method, run), observe(method, other), strict=True):
+        assert (one.s, one.f, one.st) == (two.s, two.f, two.st)
+        if method.exit == "self-efficacy" and len(run[0]) <= 3:
+            assert abs(one.rt - two.rt) < 1e-12 or method.eps < 1e-3 or one.s_w != two.s_w
+    shuffled = list(run)
+    random.shuffle(shuffled)
+    assert observe(method, shuffled)[-1][1].st == observe(method, run)[-1][1].st
+
+
+@quick
+@given(runs, st.integers(1, 5), st.integers(0, 40), st.sampled_from(["self-efficacy", "credible", "rejoin"]))
+def test_a_state_saved_midway_continues_identically(run: Run, omega: int, cut: int, name: str) -> None:
+    policy = build_exit(parse_method("dp", exit=name, omega=omega, theta=0.2))
+    evidence = [Evidence(i, "b", tuple(sorted(entry.items()))) for i, entry in enumerate(run, start=1)]
+    state = policy.start("b")
+    straight = []
+    for entry in evidence:
+        before = repr(state)
+        following, verdict = policy.observe(state, entry)
+        assert repr(state) == before  # the state handed in is left as it was
+        assert policy.observe(state, entry) == (following, verdict)
+        assert hash(following) is not None
+        straight.append((following, verdict))
+        state = following
+    cut = min(cut, len(run) - 1)
+    resumed = straight[cut][0]
+    again = build_exit(parse_method("dp", exit=name, omega=omega, theta=0.2))
+    for entry, expected in zip(evidence[cut + 1 :], straight[cut + 1 :], strict=True):
+        resumed, verdict = again.observe(resumed, entry)
+        assert (resumed, verdict) == expected
+
+
+@quick
+@given(runs, st.integers(1, 6), st.floats(0.01, 0.49))
+def test_credible_figures_lie_below_the_means(run: Run, omega: int, quantile: float) -> None:
+    mean = observe(parse_method("dp", exit="self-efficacy", omega=omega), run)
+    low = observe(parse_method("dp", exit="credible", omega=omega, quantile=0.01), run)
+    mid = observe(parse_method("dp", exit="credible", omega=omega, quantile=quantile), run)
+    for (_, a), (_, b), (_, c) in zip(mean, low, mid, strict=True):
+        assert (a.s, a.f, a.s_w, a.f_w) == (b.s, b.f, b.s_w, b.f_w) == (c.s, c.f, c.s_w, c.f_w)
+        assert b.rt <= c.rt
+        if a.st is not None and b.st is not None and c.st is not None:
+            assert b.st <= c.st
+            assert b.st < a.st
+
+
+@quick
+@given(st.floats(0.001, 0.999), st.integers(0, 400), st.integers(0, 400), st.floats(1.01, 4))
+def test_the_quantile_inverts_the_distribution(q: float, wins: int, losses: int, rho: float) -> None:
+    a, b = 1.0 + wins, 1.0 + rho * losses
+    x = beta_quantile(q, a, b)
+    assert 0 < x < 1
+    assert abs(beta_cdf(x, a, b) - q) < 1e-9
+    assert abs(beta_cdf(x, a, b) + beta_cdf(1 - x, b, a) - 1) < 1e-9
