@@ -5,9 +5,8 @@ not associative, and order of arrival would decide exact ties.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import exp, fsum
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from tokencollab.policies.settings import Aggregation
 from tokencollab.protocol.candidates import Candidate
@@ -17,8 +16,7 @@ Scored: TypeAlias = tuple[Piece, float, float]
 """A piece, its score, and the summed full-softmax probability of the models that list it (for ties)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ballot:
+class Ballot(NamedTuple):
     """One model's vote: ``kept`` are its truncated candidates, ``received`` all it sent, best first.
 
     ``foreign`` are pairs (piece, raw logit) of pieces that it did not send and was asked to score (UniTE).
@@ -61,15 +59,13 @@ def aggregate(aggregation: Aggregation, ballots: Sequence[Ballot], reference: Li
 
 
 def foreign_pieces(ballots: Sequence[Ballot]) -> list[tuple[str, tuple[Piece, ...]]]:
-    """What UniTE must ask: per model the pieces of the union that it neither sent nor has scored."""
-    union = dict.fromkeys(candidate.piece for ballot in ballots for candidate in ballot.kept)
+    """What UniTE must ask: per model the pieces of the union that it did not send."""
+    union = dict.fromkeys([candidate.piece for ballot in ballots for candidate in ballot.kept])
     missing = []
     for ballot in ballots:
         known = {candidate.piece for candidate in ballot.received}
-        known.update(piece for piece, _ in ballot.foreign)
-        pieces = tuple(piece for piece in union if piece not in known)
-        if pieces:
-            missing.append((ballot.model, pieces))
+        if not known.issuperset(union):
+            missing.append((ballot.model, tuple([piece for piece in union if piece not in known])))
     return missing
 
 

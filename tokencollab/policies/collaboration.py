@@ -5,7 +5,6 @@ foreign pieces scored, one question per model; then the piece is committed and t
 takes part.
 """
 
-from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from tokencollab.policies.aggregation import Ballot, foreign_pieces, negative_logit
@@ -70,7 +69,7 @@ class CollaborationPolicy:
         base = members[0]
         state = State(base, tuple(sorted(members)), "together", self._exit.start(base))
         if self._method.aggregation == "base" or len(members) == 1:
-            state = replace(state, live=(base,))
+            state = state._replace(live=(base,))
             return self._run_alone(state, self._max_tokens)
         return self._ask(state)
 
@@ -114,8 +113,7 @@ class CollaborationPolicy:
         first, offset, k = state.questions, state.offset, self._method.top_k
         questions = tuple((model, first + index) for index, model in enumerate(live))
         asks = tuple(Ask(model, question, offset, k) for model, question in questions)
-        state = replace(
-            state,
+        state = state._replace(
             phase="together",
             live=live,
             joining=(),
@@ -132,8 +130,7 @@ class CollaborationPolicy:
         """Let the base write the next ``steps`` pieces by itself."""
         question = state.questions
         run = RunAlone(state.base, question, state.offset, state.step, steps, self._report)
-        state = replace(
-            state,
+        state = state._replace(
             phase="alone",
             questions=question + 1,
             open=((state.base, question),),
@@ -157,8 +154,7 @@ class CollaborationPolicy:
         model = event.model
         if state.phase != "together" or (model, event.question) not in state.open:
             return state, ()
-        state = replace(
-            state,
+        state = state._replace(
             open=tuple(pair for pair in state.open if pair[0] != model),
             answers=tuple(sorted((*state.answers, (model, event.candidates)), key=_name)),
         )
@@ -172,8 +168,7 @@ class CollaborationPolicy:
         if len(logits) != len(asked[0]):
             raise ProtocolError(f"{model} sent {len(logits)} scores for {len(asked[0])} pieces")
         scores = (model, tuple(zip(asked[0], logits, strict=True)))
-        state = replace(
-            state,
+        state = state._replace(
             scoring=tuple(entry for entry in state.scoring if entry[0] != model),
             scores=tuple(sorted((*state.scores, scores), key=_name)),
         )
@@ -187,11 +182,11 @@ class CollaborationPolicy:
             return self._ask(state) if state.joining else _stop(state, (), "failed")
         scores = dict(state.scores)
         ballots = [self._decider.ballot(model, sent, scores.get(model, ())) for model, sent in state.answers]
-        if self._method.aggregation == "unite":
+        if self._method.aggregation == "unite" and not scores:
             missing = foreign_pieces(ballots)
             if missing:
                 scoring = tuple((m, state.questions + i, pieces) for i, (m, pieces) in enumerate(missing))
-                state = replace(state, scoring=scoring, questions=state.questions + len(scoring))
+                state = state._replace(scoring=scoring, questions=state.questions + len(scoring))
                 return state, tuple(Score(m, number, state.offset, pieces) for m, number, pieces in scoring)
         return self._commit(state, ballots)
 
@@ -213,8 +208,7 @@ class CollaborationPolicy:
         if state.base in state.live:
             exit_state, verdict = self._exit.observe(exit_state, evidence)
         record = StepRecord(step, evidence.ranks, verdict.efficacy, lost=state.lost)
-        state = replace(
-            state,
+        state = state._replace(
             exit=exit_state,
             lost=(),
             committed=step,
@@ -237,11 +231,10 @@ class CollaborationPolicy:
             commands = (*commands, Exited(state.committed, others))
             returning = self._exit.watch is not None
             live = including(state.live, *state.joining) if returning else (state.base,)
-            state = replace(state, live=live, joining=(), returning=returning)
+            state = state._replace(live=live, joining=(), returning=returning)
             return self._run_alone(state, self._run_steps(state), commands)
         if verdict.out:
-            state = replace(
-                state,
+            state = state._replace(
                 live=tuple(model for model in state.live if model not in verdict.out),
                 left=including(state.left, *verdict.out),
             )
@@ -262,8 +255,7 @@ class CollaborationPolicy:
             if state.returning:
                 exit_state, verdict = self._exit.observe(exit_state, evidence)
         record = StepRecord(state.step, ranks, verdict.efficacy, alone=True, lost=state.lost)
-        state = replace(
-            state,
+        state = state._replace(
             exit=exit_state,
             lost=(),
             committed=state.step,
@@ -286,14 +278,13 @@ class CollaborationPolicy:
 
     def _lost(self, state: State, model: str) -> Outcome:
         if model in state.joining:
-            return replace(state, joining=without(state.joining, model)), ()
+            return state._replace(joining=without(state.joining, model)), ()
         if model not in state.live:
             return state, ()
-        state = replace(state, live=without(state.live, model), lost=including(state.lost, model))
+        state = state._replace(live=without(state.live, model), lost=including(state.lost, model))
         if state.phase != "together":
-            return (replace(state, phase="waiting", open=()) if model == state.base else state), ()
-        state = replace(
-            state,
+            return (state._replace(phase="waiting", open=()) if model == state.base else state), ()
+        state = state._replace(
             open=tuple(pair for pair in state.open if pair[0] != model),
             answers=tuple(pair for pair in state.answers if pair[0] != model),
             scoring=tuple(entry for entry in state.scoring if entry[0] != model),
@@ -305,13 +296,13 @@ class CollaborationPolicy:
         if model in state.live or model in state.joining or model in state.left:
             return state, ()
         if state.phase == "together":
-            return replace(state, joining=including(state.joining, model)), ()
+            return state._replace(joining=including(state.joining, model)), ()
         if model == state.base:
-            state = replace(state, live=including(state.live, model))
+            state = state._replace(live=including(state.live, model))
             return self._run_alone(state, state.run_left)
         if not state.returning:
             return state, ()
-        return replace(state, live=including(state.live, model)), ()
+        return state._replace(live=including(state.live, model)), ()
 
 
 def _name(pair: tuple[str, object]) -> str:
@@ -323,5 +314,5 @@ def _stop(
     commands: tuple[Command, ...],
     reason: Literal["end", "length", "cancelled", "failed"],
 ) -> Outcome:
-    state = replace(state, phase="stopped", open=(), answers=(), scoring=(), scores=(), live=(), joining=(), run_left=0)
+    state = state._replace(phase="stopped", open=(), answers=(), scoring=(), scores=(), live=(), joining=(), run_left=0)
     return state, (*commands, Stop(reason))

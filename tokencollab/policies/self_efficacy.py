@@ -6,16 +6,15 @@ is exact.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 from tokencollab.policies.beta import beta_quantile
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class EfficacyState:
+class EfficacyState(NamedTuple):
     """``wins`` and ``losses`` of the base over single steps, ``reliable`` and ``unreliable`` windows.
 
     ``window`` has (model, wins, losses) inside the open window, sorted; ``rt`` is the estimate from closed
@@ -63,13 +62,9 @@ class SelfEfficacy:
         """Algorithm 2, lines 5 to 14, for one step in which the base voted."""
         duels = {model: self._duels(rank, evidence.ranks) for model, rank in evidence.ranks}
         wins, losses = duels[evidence.base]
-        state = replace(
-            state,
-            steps=state.steps + 1,
-            wins=state.wins + wins,
-            losses=state.losses + losses,
-            window=_added(state.window, duels),
-        )
+        rt, steps, won, lost, reliable, unreliable, window = state
+        window = _added(window, duels)
+        state = EfficacyState(rt, steps + 1, won + wins, lost + losses, reliable, unreliable, window)
         if state.steps % self.omega == 0:
             state = self._close_window(state, evidence)
         efficacy = self.figures(state)
@@ -113,17 +108,17 @@ class SelfEfficacy:
             if model in answered
         }
         own = local.pop(evidence.base)
-        state = replace(state, window=())
+        state = state._replace(window=())
         if not local:
             return state
         total = 0.0
         for confidence in local.values():  # in the order of names, as the window has them
             total += confidence
         if own - total / len(local) > -self.eps:
-            state = replace(state, reliable=state.reliable + 1)
+            state = state._replace(reliable=state.reliable + 1)
         else:
-            state = replace(state, unreliable=state.unreliable + 1)
-        return replace(state, rt=self._estimate(1.0 + state.reliable, 1.0 + self.rho * state.unreliable))
+            state = state._replace(unreliable=state.unreliable + 1)
+        return state._replace(rt=self._estimate(1.0 + state.reliable, 1.0 + self.rho * state.unreliable))
 
     def _estimate(self, successes: float, failures: float) -> float:
         if self.quantile is None:
@@ -138,4 +133,4 @@ def _added(
     for model, (won, lost) in duels.items():
         wins, losses = counts.get(model, (0, 0))
         counts[model] = (wins + won, losses + lost)
-    return tuple((model, *counts[model]) for model in sorted(counts))
+    return tuple([(model, wins, losses) for model, (wins, losses) in sorted(counts.items())])

