@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from tokencollab.engines.tokenisation import TextTokenizer
 from tokencollab.engines.vocabulary import Vocabulary
 
-_WHITESPACE = b" \t\r\n"
+_WHITESPACE = (b" ", b"\t", b"\r", b"\n")
+_WORD_ENDS = (*_WHITESPACE, b"\xe3\x80", b"\xef\xbc")
+"""How a piece begins that ends the word before it: with a space, or with a stop of a script without spaces."""
 _REACH = 48
 """How far back (bytes) a word start is looked for; texts without spaces are tokenised again from there."""
 
@@ -31,7 +33,7 @@ class AnswerText:
     ends: list[int] = field(default_factory=list)
     stable: int = 0
     _may_lead: bytes = field(init=False)
-    _foreign_from: int | None = None  # token index at which a word in foreign pieces begins
+    _foreign_from: int | None = None  # token index at which an unfinished word with foreign pieces begins
     _listed: dict[bytes, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -40,7 +42,7 @@ class AnswerText:
     @property
     def pending(self) -> bytes:
         """Bytes of the text that no token covers yet."""
-        return (self.lead + self.text)[self.ends[-1] if self.ends else 0 :]
+        return (self.lead + self.text)[self.ends[-1] if self.ends else 0 :] if self.text else b""
 
     @property
     def may_lead(self) -> bytes:
@@ -55,8 +57,8 @@ class AnswerText:
         """Makes the text ``text[:start] + data``, with the model's tokens for it.
 
         A piece that is one of the model's own tokens is appended as that token, as if the model had chosen it
-        alone. Otherwise the tail is tokenised again from the last word start; and a word that was written in
-        foreign pieces is brought back to the model's own tokenisation once it is finished.
+        alone. Otherwise the tail is tokenised again from the last word start. A word with pieces that the model did
+        not offer itself is brought back to its own tokenisation once it is finished.
         """
         held = self.text[start:]
         if held.startswith(data):
@@ -82,23 +84,29 @@ class AnswerText:
         if not length:
             self.lead = self._may_lead
         elif self.pending:  # the cut went through a token
-            self._tokenise_from(self._word_start(len(self.ids)))
+            begin = self._word_start(len(self.ids))
+            self._tokenise_from(begin)
+            self._mark_foreign(begin)
 
     def _append(self, data: bytes) -> None:
         first = not self.text
         before = self.lead if first else self.pending
         self.text += data
-        if self._foreign_from is not None and data[:1] in _WHITESPACE:
+        if self._foreign_from is not None and data.startswith(_WORD_ENDS):
             self._finish_word()
         token = self._own_token(before, data, first)
-        if first and (self.vocabulary.pieces[token] == data if token is not None else data[:1] in _WHITESPACE):
+        if first and (self.vocabulary.pieces[token] == data if token is not None else data.startswith(_WHITESPACE)):
             self.lead = b""
-        if token is not None:
+        if token is None or data not in self._listed:
+            begin = self._word_start(len(self.ids))
+            self._mark_foreign(begin)
+        if token is None:
+            self._tokenise_from(begin)
+        else:
             self.ids.append(token)
             self.ends.append(len(self.lead) + len(self.text))
-            return
-        begin = self._word_start(len(self.ids))
-        self._tokenise_from(begin)
+
+    def _mark_foreign(self, begin: int) -> None:
         if self._foreign_from is None or begin < self._foreign_from:
             self._foreign_from = begin
 
@@ -140,7 +148,7 @@ class AnswerText:
         for index in range(count, 0, -1):
             end = self.ends[index - 1]
             # A word begins at its own leading space.
-            if whole[end : end + 1] in (b" ", b"\n", b"\t") and whole[end - 1 : end] not in (b" ", b"\n", b"\t"):
+            if whole.startswith(_WHITESPACE, end) and not whole.startswith(_WHITESPACE, end - 1):
                 return index
             if end < floor and whole[end : end + 1] and not 0x80 <= whole[end] < 0xC0:
                 return index

@@ -14,8 +14,22 @@ from typing import Any
 from tokencollab.protocol.errors import ModelRefused
 
 END_TOKENS = frozenset(
-    "</s> <eos> <|endoftext|> <|im_end|> <|eot_id|> <|eom_id|> <|end_of_text|> <end_of_turn> <|end|> <|return|>"
-    " <turn|> <|EOT|> <|eot|> <｜end▁of▁sentence｜>".split()
+    (
+        "</s>",
+        "<eos>",
+        "<|endoftext|>",
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|end_of_text|>",
+        "<end_of_turn>",
+        "<|end|>",
+        "<|return|>",
+        "<turn|>",
+        "<|EOT|>",
+        "<|eot|>",
+        "<｜end▁of▁sentence｜>",
+    )
 )
 """Tokens that end a turn in public chat formats. A checkpoint's configuration often names only one of its own."""
 
