@@ -44,13 +44,13 @@ class Round(Turn):
                 self._decide()
 
     def _take_agreed(self) -> bool:
-        """Take a whole piece at once where every model gives most of its mass to the same one.
+        """Take all that is left of a piece at once where every model gives most of its mass to the same rest.
 
-        Let every model stand at the end of the text and give its piece u more than max(1/2, commit, 1 -
-        commit) of all its mass. Then each byte of u is every model's own first choice, whatever was not
-        listed and whatever the weights are; at a byte before the end of u, D >= P(u) and e <= 1 - P(u), so
-        nobody moves; at the end e = P(u) and D <= 1 - P(u), so everybody does, and no weight is carried. Byte
-        by byte it would come to the same.
+        Let u be the rest, and let every model's best piece end with it and have more than max(1/2, commit, 1 -
+        commit) of all the mass D that may follow its pending bytes. Then each byte of u is every model's own first
+        choice, whatever was not listed and whatever the weights are; before the end of u the piece is longer and
+        any other is less, so nobody moves; at the end the piece is exact and all that is longer is less, so
+        everybody does, and no weight is carried. Byte by byte it would come to the same.
         """
         settings = self.settings
         if not settings.agreeing:
@@ -59,12 +59,15 @@ class Round(Turn):
         agreed = b""
         for voter in self.voters:
             branch = voter.branches[0]
-            if branch.boundary != length or not branch.pieces or branch.following is not None:
+            if not branch.pieces:
                 return False
             piece, mass = branch.pieces[0]
-            if mass <= settings.most * (branch.listed + branch.unlisted) or (agreed and piece != agreed):
+            if mass <= settings.most * (branch.listed + branch.unlisted):
                 return False
-            agreed = piece
+            rest = piece[length - branch.boundary :]
+            if agreed and rest != agreed:
+                return False
+            agreed = rest
         self.tail += agreed
         self.held += len(agreed)
         self.length = length = length + len(agreed)

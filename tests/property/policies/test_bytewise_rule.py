@@ -127,13 +127,16 @@ def test_agreeing_models_are_asked_once_per_token_of_their_own(seed: int, target
 
 
 @common
-@given(seeds, st.text("012", min_size=1, max_size=20).map(str.encode), st.sampled_from([0.3, 0.5, 0.7]))
-def test_taking_an_agreed_piece_at_once_is_the_same_as_byte_by_byte(seed: int, target: bytes, commit: float) -> None:
-    models = [Toy(name, WORDS, seed + i, target=target) for i, name in enumerate("ab")]
-    fast = play(bytewise(top_k=4, commit=commit), models)
-    policy = BytewisePolicy(bytewise(top_k=4, commit=commit), max_tokens=12, seed=0, report=True)
+@given(seeds, kinds, st.text("012", max_size=20).map(str.encode), st.sampled_from([0.3, 0.5, 0.7]), st.booleans())
+def test_taking_an_agreed_piece_at_once_is_the_same_as_byte_by_byte(
+    seed: int, cuts: list[Any], target: bytes, commit: float, carry: bool
+) -> None:
+    models = toys(seed, cuts, target=target, sharpness=9.0)
+    method = bytewise(top_k=4, commit=commit, carry=carry)
+    fast = play(method, models)
+    policy = BytewisePolicy(method, max_tokens=12, seed=0, report=True)
     policy._settings.agreeing = False
-    slow = play(bytewise(top_k=4, commit=commit), models, policy=policy)
+    slow = play(method, models, policy=policy)
     assert fast.commits == slow.commits
     assert fast.events == slow.events
 
