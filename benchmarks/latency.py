@@ -68,7 +68,7 @@ async def together(team: Collaboration, question: str, tokens: int) -> list[floa
     return [after - before for before, after in pairwise(stamps)]
 
 
-async def overhead(models: list[str], tokens: int, rounds: int) -> list[Figure]:
+async def overhead(models: tuple[str, str], tokens: int, rounds: int) -> list[Figure]:
     """Floor against collaboration, in process and on Ray."""
     options = EngineOptions(threads=1)
     found = [store.resolve(model) for model in models]
@@ -186,12 +186,10 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=1000, help="text length for the growth of time per token")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    models = [arguments.base, arguments.other]
+    models = (arguments.base, arguments.other)
     figures = asyncio.run(overhead(models, arguments.tokens, arguments.rounds))
-    lengths, rounds = (16, arguments.long), max(3, arguments.rounds // 2)
-    figures += asyncio.run(
-        growth(arguments.base, arguments.other, lengths, tokens=arguments.tokens // 2, rounds=rounds)
-    )
+    rounds = max(3, arguments.rounds // 2)
+    figures += asyncio.run(growth(*models, (16, arguments.long), arguments.tokens // 2, rounds))
     report("latency per token", figures, arguments.json, models=models, method="duetnet", tokens=arguments.tokens)
 
 

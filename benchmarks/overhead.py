@@ -21,7 +21,7 @@ from tokencollab.engines.base import Answered, Ask, Engine
 from tokencollab.testing import ScriptedEngine
 
 STEP = 0.020
-_SPIN = 0.0003  # sleep wakes up late by less than this; the rest is waited for actively
+_SPIN = 0.0001  # sleep wakes up late by about this; the rest is waited for actively
 
 
 def script(text: bytes) -> Mapping[Piece, float]:
