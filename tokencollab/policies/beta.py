@@ -3,7 +3,6 @@
 from math import exp, lgamma, log, sqrt
 from typing import Final
 
-_TINY: Final = 1e-300
 _PRECISION: Final = 1e-15
 _SETTLED: Final = 1e-8
 """A Newton step as small as this leaves an error of about its square."""
@@ -12,7 +11,7 @@ _ROUNDS: Final = 200
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
-    """I_x(a, b), the probability that Beta(a, b) is at most ``x``; 0 <= x <= 1, a and b above 0.
+    """I_x(a, b), the probability that Beta(a, b) is at most ``x``; 0 <= x <= 1, a and b from 1 on.
 
     By the continued fraction of Abramowitz & Stegun 26.5.8 in Lentz's form; relative error about 1e-13.
     """
@@ -53,18 +52,16 @@ def beta_quantile(q: float, a: float, b: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    c, d = 1.0, 1 - (a + b) * x / (a + 1)
-    d = 1 / (d if abs(d) > _TINY else _TINY)
+    """Lentz's form. For a and b from 1 on and x < (a + 1) / (a + b + 2) no denominator comes near zero."""
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
     value = d
     for m in range(1, _ROUNDS):
         for numerator in (
             m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
             -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
         ):
-            d = 1 + numerator * d
-            d = 1 / (d if abs(d) > _TINY else _TINY)
+            d = 1 / (1 + numerator * d)
             c = 1 + numerator / c
-            c = c if abs(c) > _TINY else _TINY
             value *= c * d
         if abs(c * d - 1) < _PRECISION:
             break

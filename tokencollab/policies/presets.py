@@ -221,7 +221,7 @@ def _exit(name: str) -> _Choice:
 
 def _count(digits: str, name: str) -> int:
     if len(digits) > 9 or int(digits) < 1:
-        raise UnknownMethod(f"{name} must have a number of tokens from 1 on, e.g. {name.rstrip('()0123456789')}20")
+        raise UnknownMethod(f"{name} must have a number of tokens from 1 on, e.g. {re.split('[-(]', name)[0]}-20")
     return int(digits)
 
 

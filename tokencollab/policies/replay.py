@@ -106,11 +106,9 @@ def _bytewise(trace: Trace, method: Method, seed: int, past_exit: bool) -> Itera
         )
         for step in trace.steps
     ]
-    most = trace.settings.get("max_tokens")
-    if not isinstance(most, int) or most < len(steps):
-        most = len(steps) + 1
-    replayed = replay_bytewise(method, trace.models, steps, seed=seed, max_tokens=most, past_exit=past_exit)
-    for recorded, made in zip(trace.steps, replayed, strict=False):
+    enough = len(steps) + 1
+    for made in replay_bytewise(method, trace.models, steps, seed=seed, max_tokens=enough, past_exit=past_exit):
+        recorded = trace.steps[made.step - 1]
         yield ReplayStep(
             made.step, made.chosen, recorded.chosen, recorded.decided, made.ranks, made.efficacy, made.exited
         )

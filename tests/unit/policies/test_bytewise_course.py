@@ -138,6 +138,26 @@ def test_a_collaborator_that_cuts_finer_moves_inside_the_bases_token() -> None:
     assert all(voter.weight == 1.0 and voter.rank == 0 for voter in table.state.voters)
 
 
+def test_what_a_model_missed_adds_up_over_the_commits_of_one_step() -> None:
+    table = Table(("a", "b"), leaving=Watch())
+    table.answer(a=surely(b"842"), b=surely(b"8"))
+    table.answer(b=listed((b"6", 0.6), (b"4", 0.4)))
+    assert table.commits()[0].record.ranks == (("a", 0), ("b", 1))
+    table.answer(b=surely(b"2"))
+    assert table.commits()[0].record.ranks == (("a", 0), ("b", 0))
+    (evidence,) = table.state.exit
+    assert evidence.ranks == (("a", 0), ("b", 1))
+
+
+def test_who_is_left_at_a_common_boundary_has_its_prior_again() -> None:
+    table = Table(("a", "b"))
+    table.answer(a=surely(b"84"), b=surely(b"8"))
+    (weight,) = [voter.weight for voter in table.state.voters if voter.name == "b"]
+    assert weight == pytest.approx(0.9)
+    table.hear(e.ModelLost("a"))
+    assert [voter.weight for voter in table.state.voters] == [1.0]
+
+
 @pytest.mark.parametrize(("carry", "text"), [(True, b"el"), (False, b"er")])
 def test_the_carried_weight_speaks_where_a_word_was_not_taken(carry: bool, text: bytes) -> None:
     """b wanted "fo". "e" was taken, so with carry b has 1.1 * .4 to say for "er" against a's .9 for "elm"."""

@@ -14,6 +14,7 @@ from tokencollab.policies.bytewise_decision import (
     piece_of,
     scores_of,
 )
+from tokencollab.policies.bytewise_round import refreshed
 from tokencollab.policies.bytewise_voter import (
     Debt,
     Doubt,
@@ -104,8 +105,9 @@ class TestBranch:
 
     def test_end_counts_at_the_boundary_only(self) -> None:
         branch = branch_from(0, 1.0, AN)
-        at = informed(branch, 0.0, 0.06, told(0.0, x=0.94)[2], depth=0)
+        at = informed(branch, 0.3, 0.06, told(0.0, x=0.94)[2], depth=0)
         assert votes_of(at, 0) == {END_SYMBOL: 0.06, ord("x"): 0.94}
+        assert at.exact == 0.0  # nothing is pending that a piece could equal
         inside = informed(branch, 0.3, 0.06, told(0.0, x=0.5)[2], depth=1)
         assert votes_of(inside, 1) == {ord("x"): 0.5}
         assert inside.exact == 0.3
@@ -138,6 +140,7 @@ class TestMoving:
             (0.0, 0.1, 0.1, 0.4, False),
             (0.0, 0.2, 0.1, 0.4, None),
             (0.0, 0.1, 0.0, 0.1, None),  # nothing listed: perhaps nothing matches
+            (0.0, 0.0, 0.0, 0.1, None),
             (0.3, 0.3, 0.0, 0.0, True),
         ],
     )
@@ -190,9 +193,9 @@ class TestMoving:
         assert known.branches == moved.voter.branches  # the new boundary is not what was asked about
 
     def test_a_debt_of_staying(self) -> None:
-        debt = Debt(0, b"a", False, 1.0, 1.0, 1.2)
+        debt = Debt(0, b"a", False, 0.8, 1.0, 1.2)
         voter = weighed(voter_of(AN), 0.5, (debt,))._replace(marginals=((3, 0, b"a"),))
-        assert (voter.low, voter.weight, voter.high) == (0.5, 0.5, 0.6)
+        assert (voter.low, voter.weight, voter.high) == (0.4, 0.5, 0.6)
         known = with_marginals(voter, 3, 5, *told(0.1, b=0.4))
         assert known is not None
         assert known.weight == pytest.approx(0.5 * 0.5 / 0.4)
@@ -221,6 +224,14 @@ class TestMoving:
         assert [old.share, new.share] == pytest.approx([1 / 0.6, 1 / 3])
         assert old.share * old.listed == pytest.approx(2 / 3)
         assert both.voter.weight == pytest.approx(0.6)
+
+    def test_weights_that_fade_are_scaled_up_together(self) -> None:
+        tiny = [voter_of(AN, prior=1e-120), voter_of(AN, prior=3e-120)]
+        assert [v.weight for v in refreshed(tiny)] == pytest.approx([1 / 3, 1.0])
+        small = [voter_of(AN, prior=1e-120), voter_of(AN, prior=1e-90)]
+        assert refreshed(small) == small
+        gone = [voter_of(AN, prior=0.0)]
+        assert refreshed(gone) == gone
 
 
 class TestDecision:

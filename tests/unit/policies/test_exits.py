@@ -5,6 +5,7 @@ from math import log
 
 import pytest
 
+from tokencollab.policies import beta
 from tokencollab.policies.beta import beta_cdf, beta_quantile
 from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
 from tokencollab.policies.exits import build_exit
@@ -136,6 +137,22 @@ BETA_PPF = [
     (0.5, 1, 2.5, 0.24214171674480095),
     (0.001, 3, 300, 0.0006328033896571484),
 ]
+
+
+def test_the_quantile_is_found_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is computed at every token: each step costs a continued fraction."""
+    calls = 0
+
+    def counted(x: float, a: float, b: float) -> float:
+        nonlocal calls
+        calls += 1
+        return beta_cdf(x, a, b)
+
+    monkeypatch.setattr(beta, "beta_cdf", counted)
+    for q in (0.05, 0.1, 0.5):
+        for wins, losses in ((0, 0), (20, 0), (61, 3), (300, 40), (2, 40)):
+            beta_quantile(q, 1.0 + wins, 1.0 + 1.5 * losses)
+    assert calls <= 88
 
 
 def test_credible_exits_later_than_the_mean() -> None:

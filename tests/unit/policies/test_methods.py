@@ -92,6 +92,8 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
     assert parse_method("gac", exit="per-collaborator", patience=2).name == "gac+per-collaborator"
     assert parse_method("dk", exit="credible", quantile=0.2, theta=0.5, omega=4, rho=2.0).exit == "credible"
     assert parse_method("upara-4", exit="never").exit_after is None
+    assert parse_method("upara-1").exit_after == 1
+    assert parse_method("upara-999999999").exit_after == 999999999
     assert parse_method("base", top_t=2, temperature=0.5, top_p=0.9, over="top_k").temperature == 0.5
     assert parse_method("bytewise", carry=False, commit=0.7, exact=True, weights={"a": 2.0}).exact
 
@@ -101,14 +103,14 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
     [
         ("best", {}, r"unknown method 'best'; there are base, gac, .*upara-N.*confipara-b$"),
         ("upara", {}, "unknown method 'upara'"),
-        ("upara-0", {}, "upara-0 must have a number of tokens from 1 on, e.g. upara-20"),
+        ("upara-0", {}, "^upara-0 must have a number of tokens from 1 on, e.g. upara-20$"),
         ("dpara-1234567890", {}, "must have a number of tokens"),
         ("dpara--3", {}, "unknown method"),
         ("unite", {"aggregation": "mean"}, "unknown aggregation 'mean'; there are base, gac, unite"),
         ("unite", {"exit": "soon"}, "unknown exit 'soon'; there are never, fixed-N, self-efficacy"),
         ("unite", {"exit": "fixed"}, "unknown exit 'fixed'"),
         ("unite", {"exit": "fixed-0"}, "fixed-0 must have a number of tokens from 1 on, e.g. fixed-20"),
-        ("unite", {"exit": "fixed(0)"}, "e.g. fixed-20|e.g. fixed20"),
+        ("unite", {"exit": "fixed(0)"}, r"fixed\(0\) must have a number of tokens from 1 on, e.g. fixed-20"),
         ("base", {"exit": "never"}, "the base alone has nothing to aggregate or to exit"),
         ("unite", {"aggregation": "base"}, "the base alone has nothing"),
         ("base", {"aggregation": "unite"}, "the base alone has nothing"),

@@ -141,6 +141,7 @@ def test_the_json_has_exactly_the_keys_of_the_issue() -> None:
         "exited": False,
     }
     assert steps[1].to_json()["st"] == 2 / 4.5
+    assert replayed(trace_of(AGREED, chosen=[b"z"]), "dp")[0].to_json()["recorded"] == "z"
     none = replayed(lines, "dp")[0].to_json()
     assert list(none) == KEYS
     assert {none[key] for key in KEYS[4:11]} == {None}
@@ -259,13 +260,21 @@ def test_a_collaborator_that_left_has_no_vote_afterwards() -> None:
 
 
 @pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
-def test_bytewise_gives_its_own_decisions_again(leave: str, settings: dict[str, Any]) -> None:
-    method = parse_method("bytewise", exit=leave, top_k=4, **settings)
-    driver = record(method)
+@pytest.mark.parametrize("top_t", [1, 2])
+def test_bytewise_gives_its_own_decisions_again(leave: str, settings: dict[str, Any], top_t: int) -> None:
+    method = parse_method("bytewise", exit=leave, top_k=4, top_t=top_t, **settings)
+    driver = record(method, lose=top_t == 1)
     trace = parse_trace(driver.trace)
     steps = list(replay(trace, None, past_exit=True))
+    assert [step.step for step in steps] == list(range(1, len(driver.pieces) + 1))
     assert [step.chosen for step in steps] == driver.pieces
+    assert [step.recorded for step in steps] == driver.pieces
+    assert all(step.decided for step in steps)
     assert [step.ranks for step in steps] == [commit.record.ranks for commit in driver.commits]
+    figures = [commit.record.efficacy for commit in driver.commits]
+    assert all(wanted in (None, step.efficacy) for wanted, step in zip(figures, steps, strict=True))
+    assert any(figures) == any(step.efficacy for step in steps)
+    assert {type(step.exited) for step in steps} == {bool}
     assert [list(step.to_json()) for step in steps] == [KEYS] * len(steps)
     exits = [command.step for command in driver.others if isinstance(command, e.Exited)]
     stopping = list(replay(trace, None, past_exit=False))
