@@ -231,7 +231,7 @@ class Round(Turn):
             asked = (*opened, *self.roster.joining)
             voters = self._joined(voters, common, closes)
         if not common:
-            voters = _refreshed(voters)
+            voters = refreshed(voters)
         oldest = min([voter.branches[0].boundary for voter in voters], default=self.length)
         self.tail = self.tail[len(self.tail) - (self.length - oldest) :]
         self.ask(voters, asked)
@@ -260,7 +260,7 @@ def _name(voter: Voter) -> str:
     return voter.name
 
 
-def _refreshed(voters: list[Voter]) -> list[Voter]:
+def refreshed(voters: list[Voter]) -> list[Voter]:
     """``voters`` with their weights scaled up together where all of them have faded."""
     highest = max([voter.high for voter in voters], default=0.0)
     if not 0.0 < highest < FADED:
