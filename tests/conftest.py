@@ -21,3 +21,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return built[key]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_model: Callable[..., Path]) -> Callable[..., Any]:
+    """``tiny_engine("bytes", seed=1)``: the engine of such a model, loaded once. ``copy=1`` for one of its own."""
+    loaded: dict[str, Any] = {}
+
+    def get(kind: str = "bytes", copy: int = 0, **options: Any) -> Any:
+        from torch import set_num_threads
+
+        from tests.driving import load  # imports torch
+
+        set_num_threads(1)
+        key = f"{kind} {copy} {sorted(options.items())}"
+        if key not in loaded:
+            loaded[key] = load(tiny_model(kind, **options), f"{kind}-{copy}")
+        return loaded[key]
+
+    return get

@@ -62,7 +62,7 @@ def feed(engine: TransformersEngine, pieces: list[bytes], session: str = "s") ->
     return answers
 
 
-def answer(  # noqa: PLR0912, C901
+def answer(  # noqa: PLR0912
     engines: Mapping[str, TransformersEngine],
     method: str | Method = "base",
     *,

@@ -103,28 +103,31 @@ class TextTokenizer:
 
     def _encode_valid(self, data: bytes) -> Tokens:
         text = data.decode("utf-8")
-        alone: Tokens = []
+        best: Tokens = []
+        fewest = len(data) + 1
         for anchor in ("", *_ANCHORS):
             self._backend.encode_special_tokens = True
             tokens = self._ends(self._backend.encode(anchor + text, add_special_tokens=False), anchor + text)
-            if not anchor:
-                alone = tokens
-            else:
+            if anchor:
                 # The tokenizer puts a space in front of a text: let something else stand there.
                 cuts = [index + 1 for index, (_, end) in enumerate(tokens) if end == len(anchor)]
                 if not cuts:
                     continue
                 tokens = [(token, end - len(anchor)) for token, end in tokens[cuts[-1] :]]
-            if self._begins(tokens, data):
-                return tokens
-        return alone
+            wrong = self._misspelt(tokens, data)
+            if wrong < fewest:
+                best, fewest = tokens, wrong
+            if not wrong:
+                break
+        return best
 
-    def _begins(self, tokens: Tokens, data: bytes) -> bool:
-        """Whether the first token spells the beginning of ``data``."""
-        if not tokens:
-            return not data
-        token, end = tokens[0]
-        return self._piece(token) in (None, data[:end])
+    def _misspelt(self, tokens: Tokens, data: bytes) -> int:
+        """How many tokens spell something else than what they stand for."""
+        starts = [0, *(end for _, end in tokens)]
+        return sum(
+            self._piece(token) not in (None, data[start:end])
+            for start, (token, end) in zip(starts, tokens, strict=False)
+        )
 
     def _ends(self, encoding: Any, text: str) -> Tokens:
         """Byte ends of an encoding's tokens: by the bytes of the tokens where these spell the text, else by offsets."""

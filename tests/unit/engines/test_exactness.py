@@ -1,0 +1,207 @@
+"""The six things that must hold of text and tokens (design.md), on tiny models over every kind of tokenizer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.driving import QUESTION, ask, candidates, feed, token_ids
+from tests.driving import answer as write
+from tests.tiny import KINDS
+from tokencollab.engines.transformers_engine import TransformersEngine
+from tokencollab.protocol import messages as m
+
+Engines = Callable[..., TransformersEngine]
+AGGREGATIONS = ("unite", "duetnet", "gac", "dp", "dk")
+PROMPTS = (
+    QUESTION,
+    (m.ChatMessage("system", "Be brief."), m.ChatMessage("user", "日本語 and Привет, naïve 🙂\n\n  def add(a, b):")),
+)
+TURNS = "한국어 Straße, the dog\n\n  isn't 🙂é\tשלום 日本x".encode()
+
+
+def generate(folder: Any, engine: TransformersEngine, prompt: tuple[int, ...], tokens: int) -> list[int]:
+    """What transformers writes greedily, without the tokens that the engine never offers."""
+    vocabulary = engine._vocabulary
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    row = torch.tensor([prompt])
+    ids = model.generate(
+        row,
+        attention_mask=torch.ones_like(row),
+        do_sample=False,
+        max_new_tokens=tokens,
+        suppress_tokens=vocabulary.never or None,
+        eos_token_id=list(vocabulary.end_ids),
+        pad_token_id=0,
+    )
+    return list(ids[0, len(prompt) :].tolist())
+
+
+@pytest.mark.parametrize("chat", [True, False], ids=["chat", "plain"])
+@pytest.mark.parametrize(
+    ("kind", "architecture"),
+    # transformers gives every Qwen2 model a byte-level tokenizer
+    [*((kind, "llama") for kind in KINDS), *((kind, "gemma3") for kind in KINDS), ("nfc", "qwen2")],
+)
+def test_alone_is_transformers_greedy(
+    tiny_engine: Engines, tiny_model: Any, kind: str, chat: bool, architecture: str
+) -> None:
+    options = {"architecture": architecture, "chat": chat, "padding": 7, "seed": 5}
+    engine = tiny_engine(kind, **options)
+    ends = engine._vocabulary.end_ids
+    for prompt in PROMPTS:
+        outcome = write({"a": engine}, "base", prompt=prompt, max_tokens=30)
+        candidates(engine, outcome.text, start=0)  # the last piece is committed, but not yet asked after
+        expected = generate(tiny_model(kind, **options), engine, engine._sessions["s"].prompt.ids, 30)
+        assert token_ids(engine) == [token for token in expected if token not in ends]
+        assert (outcome.pieces[-1] is None) == (expected[-1] in ends)
+        assert len(outcome.pieces) == len(expected)
+
+
+def test_alone_ends_where_transformers_ends(tiny_engine: Engines, tiny_model: Any) -> None:
+    ended = 0
+    for seed in range(12):
+        options = {"seed": seed, "eos": ("</s>", "<|end|>"), "size": 120}
+        engine = tiny_engine("chars", **options)
+        outcome = write({"a": engine}, "base", max_tokens=60)
+        expected = generate(tiny_model("chars", **options), engine, engine._sessions["s"].prompt.ids, 60)
+        assert len(outcome.pieces) == len(expected)
+        assert (outcome.reason == "end") == (expected[-1] in engine._vocabulary.end_ids)
+        ended += outcome.reason == "end"
+    assert ended >= 3
+
+
+@pytest.mark.parametrize("method", AGGREGATIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_with_its_copy_is_the_model_alone(tiny_engine: Engines, kind: str, method: str) -> None:
+    for chat in (True, False):
+        engines = {"a": tiny_engine(kind, chat=chat), "b": tiny_engine(kind, chat=chat, copy=1)}
+        alone = write({"a": engines["a"]}, "base", max_tokens=16)
+        together = write(engines, method, max_tokens=16)
+        assert together.pieces == alone.pieces
+        assert together.reason == alone.reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_piece_costs_one_token(tiny_engine: Engines, kind: str) -> None:
+    engines = {"a": tiny_engine(kind), "b": tiny_engine(kind, copy=1)}
+    outcome = write(engines, "unite", max_tokens=40)
+    for forwarded in outcome.forwarded.values():
+        assert forwarded[1:] == [1] * (len(forwarded) - 1)
+
+
+def test_tokens_forwarded_do_not_grow_with_the_text(tiny_engine: Engines) -> None:
+    """Random models over different tokenizers never agree: far worse than any real pair."""
+    engines = {kind: tiny_engine(kind) for kind in ("bytes", "gemma", "unigram")}
+    outcome = write(engines, "unite", max_tokens=120)
+    for forwarded in outcome.forwarded.values():
+        steps = forwarded[1:]
+        early, late = sum(steps[:60]) / 60, sum(steps[60:]) / max(1, len(steps[60:]))
+        assert late < early + 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_candidates_never_repeat_a_piece_and_end_once(tiny_engine: Engines, kind: str) -> None:
+    engine = tiny_engine(kind, eos=("</s>", "<|end|>", "<|user|>"))
+    engine.open(m.Open("s", QUESTION))
+    for length in range(0, len(TURNS), 3):
+        pieces = [candidate.piece for candidate in candidates(engine, TURNS[:length]).candidates]
+        assert len(pieces) == len(set(pieces))
+        assert pieces.count(None) <= 1
+        assert len(pieces) == 16 or engine._sessions["s"].text.pending
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_alone_and_in_a_batch(tiny_engine: Engines, kind: str, architecture: str) -> None:
+    """Sessions of different lengths, prompts and phases share forward passes; none changes."""
+    engine = tiny_engine(kind, architecture=architecture)
+    texts = {f"s{i}": TURNS[: 5 * i] for i in range(5)}
+    alone = {}
+    for name, text in texts.items():
+        engine.open(m.Open(name, PROMPTS[len(name) % 2]))
+        alone[name] = [ask(engine, m.AskCandidates(name, 0, text, 10)).reply]
+        alone[name].append(ask(engine, m.AskCandidates(name, len(text), b" the", 10)).reply)
+        engine.close(name)
+    for name in texts:
+        engine.open(m.Open(name, PROMPTS[len(name) % 2]))
+    first = engine.answer([m.AskCandidates(name, 0, text, 10) for name, text in texts.items()])
+    second = engine.answer([m.AskCandidates(name, len(text), b" the", 10) for name, text in texts.items()])
+    for index, name in enumerate(texts):
+        for expected, answers in zip(alone[name], (first, second), strict=True):
+            answered = answers[index]
+            assert answered is not None
+            assert isinstance(expected, m.CandidatesReply)
+            assert isinstance(answered.reply, m.CandidatesReply)
+            assert [c.piece for c in answered.reply.candidates.candidates] == [
+                c.piece for c in expected.candidates.candidates
+            ]
+            assert [c.logit for c in answered.reply.candidates.candidates] == pytest.approx(
+                [c.logit for c in expected.candidates.candidates], abs=1e-4
+            )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dropped_session_goes_on(tiny_engine: Engines, kind: str) -> None:
+    """The model is restarted in the middle and sent the whole text: it goes on as one that was sent it at once."""
+    engines = {"a": tiny_engine(kind), "b": tiny_engine("bytes", seed=9)}
+    whole = write(engines, "unite", max_tokens=16)
+
+    def drop(question: int) -> None:
+        if question == 21:
+            engines["a"].close("s")
+
+    again = write(engines, "unite", max_tokens=16, interrupt=drop)
+    assert len(again.pieces) > 8
+    assert again.pieces[:5] == whole.pieces[:5]
+    if kind == "chars":  # there is one way only to spell a text
+        assert again.pieces == whole.pieces
+    fresh = tiny_engine(kind, copy=1)
+    fresh.open(m.Open("s", QUESTION))
+    engines["a"].close("s")
+    engines["a"].open(m.Open("s", QUESTION))
+    assert candidates(engines["a"], again.text) == candidates(fresh, again.text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_long_prompts_in_parts(tiny_engine: Engines, tiny_model: Any, kind: str) -> None:
+    from tokencollab.engines.options import EngineOptions
+
+    engine = tiny_engine(kind)
+    parts = TransformersEngine.from_folder("parts", tiny_model(kind), EngineOptions(prefill_chunk=5))
+    for text in (b"", TURNS):
+        engine.open(m.Open("s", QUESTION))
+        parts.open(m.Open("s", QUESTION))
+        mine, theirs = candidates(engine, text), candidates(parts, text)
+        assert [c.piece for c in mine.candidates] == [c.piece for c in theirs.candidates]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cut_back_past_the_sliding_window(tiny_engine: Engines, kind: str) -> None:
+    """Gemma's window (8 here) is long passed; the text is then cut back by more than it and goes on otherwise."""
+    engine = tiny_engine(kind, architecture="gemma3")
+    text = TURNS * 3
+    feed(engine, [text[i : i + 4] for i in range(0, len(text), 4)])
+    for length in (len(text) - 60, 70, 11, 0):
+        other = text[:length] + "других слов".encode()
+        cut = candidates(engine, other, start=length)
+        tokens = token_ids(engine)
+        engine.open(m.Open("fresh", QUESTION))
+        fresh = candidates(engine, other, session="fresh")
+        if tokens == token_ids(engine, "fresh"):
+            assert [c.piece for c in cut.candidates] == [c.piece for c in fresh.candidates]
+            assert [c.logit for c in cut.candidates] == pytest.approx([c.logit for c in fresh.candidates], abs=1e-4)
+        assert recomputed(engine, "s") == pytest.approx([c.logit for c in cut.candidates if c.piece][:1], abs=1e-4)
+
+
+def recomputed(engine: TransformersEngine, session: str) -> list[float]:
+    """The best logit after the session's tokens, without any cache of before."""
+    held = engine._sessions[session]
+    engine.open(m.Open("again", QUESTION))
+    again = engine._sessions["again"]
+    again.text.text, again.text.lead = held.text.text, held.text.lead
+    again.text.ids, again.text.ends = list(held.text.ids), list(held.text.ends)
+    listed = candidates(engine, held.text.text, start=len(held.text.text), session="again")
+    return [c.logit for c in listed.candidates if c.piece][:1]
