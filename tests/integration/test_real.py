@@ -1,7 +1,7 @@
 """The real pair: SmolLM2-135M-Instruct and Gemma-3-270M, fetched on first use."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,14 @@ async def team(*collaborators: str, method: str = "base", base: str = BASE) -> A
 
 
 @pytest.fixture(scope="module")
-def reference() -> Iterator[Any]:
+def reference() -> Any:
     """transformers' own greedy generation: from a prompt to the new token ids, and the tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from tokencollab.engines import store
 
+    torch.set_num_threads(1)  # threads that wait for each other crawl when the machine is busy
     folder = Path(store.resolve(BASE).folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -64,8 +65,7 @@ def reference() -> Iterator[Any]:
         new: list[int] = written[0, ids.shape[1] :].tolist()
         return new
 
-    yield generate, tokenizer
-    del model
+    return generate, tokenizer
 
 
 def ids_of(pieces: tuple[bytes | None, ...], tokenizer: Any) -> list[int]:

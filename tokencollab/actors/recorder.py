@@ -7,7 +7,7 @@ from typing import TextIO
 from tokencollab.policies import events as e
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
-from tokencollab.protocol.trace import header_line, step_line
+from tokencollab.protocol.trace import TraceMarginals, header_line, step_line
 
 
 class TraceRecorder:
@@ -19,6 +19,7 @@ class TraceRecorder:
         self._candidates: dict[str, CandidateSet] = {}
         self._alone: list[tuple[str, CandidateSet]] = []
         self._scores: dict[str, Sequence[tuple[Piece, float]]] = {}
+        self._marginals: list[TraceMarginals] = []
         print(header_line(models, settings), file=file)
 
     def received(self, event: e.Event, command: e.Command) -> None:
@@ -28,6 +29,9 @@ class TraceRecorder:
                 self._candidates[model] = candidates
             case e.ScoresArrived(model, _, logits), e.Score():
                 self._scores[model] = list(zip(command.pieces, logits, strict=True))
+            case e.MarginalsArrived(model, _, exact, end, following), e.Marginals():
+                answer = TraceMarginals(model, command.offset, command.pending, exact, end, following)
+                self._marginals.append(answer)
             case e.AloneStep(model, _, _, CandidateSet() as candidates), _:
                 self._alone.append((model, candidates))  # arrives ahead of its commit
             case _:
@@ -46,6 +50,7 @@ class TraceRecorder:
             offsets=dict(record.offsets),
             efficacy=asdict(record.efficacy) if record.efficacy else None,
             lost=record.lost,
+            marginals=self._marginals,
         )
         print(line, file=self._file)
-        self._candidates, self._scores = {}, {}
+        self._candidates, self._scores, self._marginals = {}, {}, []
