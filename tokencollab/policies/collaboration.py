@@ -144,9 +144,7 @@ class CollaborationPolicy:
     def _run_steps(self, state: State) -> int:
         """How many pieces the base may write alone in one run."""
         remaining = self._max_tokens - state.committed
-        if not state.returning or self._exit.watch is None:
-            return remaining
-        return min(remaining, self._exit.watch)
+        return remaining if self._exit.watch is None else min(remaining, self._exit.watch)
 
     # ------------------------------------------------------------ one step together
 

@@ -291,7 +291,7 @@ def _byte(text: str) -> int:
 def _load(number: int, text: str) -> Mapping[str, object]:
     try:
         line = json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TraceError(f"line {number}: not whole JSON (a cut line?): {error}") from error
     return _object(number, "a line of a trace", line)
 

@@ -19,7 +19,8 @@ Book = Mapping[str, Callable[[bytes], CandidateSet]]
 
 def by_logit(*entries: tuple[Piece, float], rest: float = 0.0) -> CandidateSet:
     """Candidates from raw logits; ``rest`` is the summed exp(logit) of what is not listed."""
-    total = log(sum(exp(logit) for _, logit in entries) + rest)
+    highest = max(logit for _, logit in entries)
+    total = highest + log(sum(exp(logit - highest) for _, logit in entries) + rest * exp(-highest))
     ordered = sorted(entries, key=lambda entry: -entry[1])
     return CandidateSet(tuple(Candidate(p, logit, logit - total) for p, logit in ordered), total).checked()
 

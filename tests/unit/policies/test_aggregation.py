@@ -66,6 +66,23 @@ def test_unite_asks_for_pieces_that_were_not_sent_and_uses_the_answer() -> None:
     assert select(aggregate("unite", answered, "raw"), decider.sampling, 1) == b"a"
 
 
+@pytest.mark.parametrize("name", ["gac", "unite", "duetnet", "dp", "dk"])
+def test_ties_count_the_summed_probability_of_those_that_list_a_piece(name: str) -> None:
+    method = parse_method(name, top_k=2, weights={"A": 3.0})
+    decider = Decider(method, sampling_of(method, 0))
+    a = decider.ballot("A", by_probability((b"a", 0.5), (b"b", 0.25), (b"c", 0.1)))
+    b = decider.ballot("B", by_probability((b"b", 0.4), (b"c", 0.3)))
+    ties = {piece: tie for piece, _, tie in aggregate(method.aggregation, [a, b], "raw")}
+    assert ties == pytest.approx({b"a": 0.5, b"b": 0.65, b"c": 0.3})
+
+
+def test_large_logits_do_not_overflow() -> None:
+    sets = {"A": by_logit((b"a", 500.0), (b"b", 499.0)), "B": by_logit((b"b", 400.0), (b"a", 300.0))}
+    assert scores(parse_method("unite"), sets) == pytest.approx(
+        {b"a": 0.5 / (1 + exp(-1)), b"b": 0.5 + 0.5 / (1 + exp(1))}
+    )
+
+
 def test_negative_logits_are_noticed_only_where_they_are_kept() -> None:
     method = parse_method("dk", top_k=1)
     decider = Decider(method, sampling_of(method, 0))

@@ -92,6 +92,10 @@ def test_reliability_holds_the_base_against_the_mean_within_eps() -> None:
     assert reliable is not None
     assert unreliable is not None
     assert (reliable.s_w, reliable.f_w) == (2.0, 1.0)
+    behind = 2 / 3 - 1 / 3.5  # one duel lost; exactly eps behind is not within eps
+    exactly = steps(exit_of("reliability", omega=1, eps=behind), {"a": 0, "b": 1})[0].efficacy
+    assert exactly is not None
+    assert exactly.f_w == 2.5
     assert (unreliable.s_w, unreliable.f_w) == (1.0, 2.5)
 
 
@@ -174,14 +178,25 @@ def test_rejoin_comes_back_when_the_mean_probability_falls_and_starts_anew() -> 
     state = policy.start("b")
     state, verdict = policy.observe(state, Evidence(1, "b", (("a", 0), ("b", 0))))
     assert verdict.alone
+    inner = state.inner  # type: ignore[attr-defined]
     for step, probability, alone in ((2, 0.9, True), (3, 0.2, True), (4, 0.6, True), (5, 0.39, False)):
         state, verdict = policy.observe(state, Evidence(step, "b", (("b", 0),), base_logprob=log(probability)))
         assert verdict.alone is alone
+        assert (state.inner == inner) is alone  # type: ignore[attr-defined]
     assert state == policy.start("b")
     state, _ = policy.observe(state, Evidence(6, "b", (("a", 0), ("b", 0))))
     for step in (7, 8):
         state, verdict = policy.observe(state, Evidence(step, "b", (("b", None),)))
     assert not verdict.alone  # a piece that the base does not even list counts as probability 0
+
+
+def test_rejoin_returns_below_its_bound_only() -> None:
+    """A piece that the base does not even list counts as probability 0: the mean of these two is the bound itself."""
+    policy = exit_of("rejoin", omega=1, theta=0.1, rejoin_below=0.5, rejoin_window=2)
+    state, _ = policy.observe(policy.start("b"), Evidence(1, "b", (("a", 0), ("b", 0))))
+    state, _ = policy.observe(state, Evidence(2, "b", (("b", None),)))
+    _, verdict = policy.observe(state, Evidence(3, "b", (("b", 0),), base_logprob=0.0))
+    assert verdict.alone
 
 
 def test_an_idle_collaborator_leaves_and_the_last_one_takes_the_base_along() -> None:

@@ -91,6 +91,8 @@ def test_a_model_alone_truncates_and_selects_its_own() -> None:
     drawn = [choose_alone(sent, joint, step) for step in range(1, 2001)]
     assert set(drawn) == {b"a", b"b"}
     assert drawn.count(b"a") / 2000 == pytest.approx(0.625, abs=0.03)
+    renormalised = Sampling(2, 0.6, (5, 5), 1.0, 3, over="top_k", by_probability=True)  # .5 of .8 reaches 0.6
+    assert {choose_alone(sent, renormalised, step) for step in range(1, 200)} == {b"a"}
     two = Sampling(2, None, (5, 5), 1.0, 3)
     drawn = [choose_alone(by_logit((b"a", log(3.0)), (b"b", 0.0), (b"c", 0.0)), two, step) for step in range(2000)]
     assert set(drawn) == {b"a", b"b"}

@@ -109,6 +109,7 @@ DAMAGE: list[tuple[str, list[str], str]] = [
     ("empty", [], "line 1: the trace is empty"),
     ("cut", [*lines()[:2], lines()[2][:-5]], r"line 3: not whole JSON \(a cut line\?\)"),
     ("blank", [lines()[0], "", *lines()[1:]], "line 2: not whole JSON"),
+    ("deep", [lines()[0], "[" * 100_000], "line 2: not whole JSON"),
     ("not an object", [lines()[0], "[1]"], r"line 2: a line of a trace must be an object, not \[1\]"),
     ("version", edit(1, lambda h: h.update(tokencollab_trace=2)), "line 1: not a header of version 1: .* is 2"),
     ("true", edit(1, lambda h: h.update(tokencollab_trace=True)), "line 1: not a header .* is True"),

@@ -50,6 +50,8 @@ def tail_after(*pieces: bytes) -> Word:
         (b"\xf5", b"\x80", False),
         (b"a\x80\x80\x80\x80\x80", b"a", False),
         (b"a\x80", b"a", False),
+        (b"xa\x80", b"a", False),
+        (b"xa\x80\x80\x80\x80", b"a", False),
     ],
 )
 def test_what_goes_on_with_a_word(text: bytes, piece: Piece, continues: bool) -> None:
@@ -64,6 +66,12 @@ def test_what_goes_on_with_a_word(text: bytes, piece: Piece, continues: bool) ->
         (b"", False),
         (b"a", False),
         (b"\xc3", True),
+        (b"\xc2", True),
+        (b"\xdf", True),
+        (b"\xe0\xa4", True),
+        (b"\xef\xbb", True),
+        (b"\xf0\x9f\x98", True),
+        (b"\xc3\xc3", True),
         ("é".encode(), False),
         ("日".encode()[:1], True),
         ("日".encode()[:2], True),
@@ -91,7 +99,7 @@ def test_owners_are_those_that_listed_the_piece_until_the_word_ends() -> None:
     assert word.after(b" Todd", everybody, everybody).owners == ()
     assert word.after(b" Todd", ("a",), everybody).owners == ("a",)
     assert word.after(b". ", ("a",), everybody).owners == ()  # no word is open after it
-    assert word.after(None, ("a",), everybody).owners == ()
+    assert word.after(None, ("a",), everybody) == Word(tail=b"y")
 
 
 def chosen(word: Word, sets: dict[str, CandidateSet], *, finishes: bool = True) -> Piece:
@@ -116,6 +124,23 @@ def test_the_owner_finishes_its_word_before_all_go_on() -> None:
     sets["b"] = by_probability((b" ", 0.6), (b"s", 0.3))
     sets["a"] = by_probability((b" Todd", 0.7), (b"s", 0.3))
     assert chosen(owned, sets) == b" Todd"
+
+
+def test_what_was_decisive_is_judged_with_the_draws_of_the_step() -> None:
+    method = parse_method("dp", top_t=2)
+    decider = Decider(method, sampling_of(method, 0))
+    sets = {"a": by_probability((b"x", 0.4), (b"y", 0.3)), "b": by_probability((b"x", 0.4), (b"y", 0.3))}
+    ballots = [decider.ballot(model, sets[model]) for model in sorted(sets)]
+    chosen_pieces = set()
+    for step in range(1, 30):
+        piece = decider.decide(step, ballots, NO_WORD)
+        chosen_pieces.add(piece)
+        assert decider.decisive(step, piece, ballots, NO_WORD) == frozenset()  # either says what both say
+    assert chosen_pieces == {b"x", b"y"}
+    other = {**sets, "a": by_probability((b"z", 0.7))}
+    ballots = [decider.ballot(model, other[model]) for model in sorted(other)]
+    assert Decider(parse_method("dp"), sampling_of(parse_method("dp"), 0)).decisive(1, b"z", ballots, NO_WORD) == {"a"}
+    assert decider.decisive(1, b"z", ballots[:1], NO_WORD) == frozenset()  # nobody to choose without it
 
 
 def test_inside_a_character_only_its_owner_counts() -> None:
