@@ -272,7 +272,9 @@ def _unigram(size: int, text: str) -> Tokenizer:
     characters = {c: text.count(c) for c in sorted(set(text.replace(" ", "▁"))) if not c.isupper()}
     scores = {part: math.log(count / total) for part, count in (characters | parts).items() if count}
     scores["▁"] = math.log(len(words) / total)
-    pieces = [(token, 0.0) for token in SPECIAL] + sorted(scores.items())
+    # Never two ways to cut a text with the same score: a little off for each.
+    distinct = [(piece, score - 1e-4 * index) for index, (piece, score) in enumerate(sorted(scores.items()))]
+    pieces = [(token, 0.0) for token in SPECIAL] + distinct
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index(UNKNOWN)))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace("▁", prepend_scheme="always")

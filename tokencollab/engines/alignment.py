@@ -90,11 +90,12 @@ class AnswerText:
 
     def _append(self, data: bytes) -> None:
         first = not self.text
-        before = self.lead if first else self.pending
+        # A text that brings its own space or line break takes no other before it.
+        before = self.pending if not first else b"" if data.startswith(_WHITESPACE) else self.lead
         self.text += data
         if self._foreign_from is not None and data.startswith(_WORD_ENDS):
             self._finish_word()
-        token = self._own_token(before, data, first)
+        token = self._listed.get(data, self.vocabulary.id_of.get(before + data))
         if first and (self.vocabulary.pieces[token] == data if token is not None else data.startswith(_WHITESPACE)):
             self.lead = b""
         if token is None or data not in self._listed:
@@ -109,13 +110,6 @@ class AnswerText:
     def _mark_foreign(self, begin: int) -> None:
         if self._foreign_from is None or begin < self._foreign_from:
             self._foreign_from = begin
-
-    def _own_token(self, before: bytes, data: bytes, first: bool) -> int | None:
-        if data in self._listed:
-            return self._listed[data]
-        id_of = self.vocabulary.id_of
-        token = id_of.get(before + data)
-        return id_of.get(data) if token is None and first else token
 
     def _finish_word(self) -> None:
         """Brings the finished foreign word back to the model's own tokens; the new piece is not yet there."""

@@ -165,11 +165,14 @@ def continuations(text: bytes) -> bytes:
 
 
 def _may_become_valid(data: bytes) -> bool:
-    try:
-        codecs.utf_8_decode(data, "strict", False)
-    except UnicodeDecodeError:
-        return False
-    return True
+    """Whether the beginning of one character can be completed. (Python's decoder waits for the end of surrogates.)"""
+    for rest in (b"", b"\x80", b"\x80\x80"):
+        try:
+            (data + rest).decode()
+        except UnicodeDecodeError:
+            continue
+        return True
+    return False
 
 
 def _first_character(data: bytes) -> int:
