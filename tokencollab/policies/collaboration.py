@@ -154,7 +154,7 @@ class CollaborationPolicy:
             return state, ()
         state = state._replace(
             open=tuple(pair for pair in state.open if pair[0] != model),
-            answers=tuple(sorted((*state.answers, (model, event.candidates)), key=_name)),
+            answers=tuple(sorted((*state.answers, (model, event.candidates)))),
         )
         return self._settle(state)
 
@@ -168,7 +168,7 @@ class CollaborationPolicy:
         scores = (model, tuple(zip(asked[0], logits, strict=True)))
         state = state._replace(
             scoring=tuple(entry for entry in state.scoring if entry[0] != model),
-            scores=tuple(sorted((*state.scores, scores), key=_name)),
+            scores=tuple(sorted((*state.scores, scores))),
         )
         return self._settle(state)
 
@@ -301,10 +301,6 @@ class CollaborationPolicy:
         if not state.returning:
             return state, ()
         return state._replace(live=including(state.live, model)), ()
-
-
-def _name(pair: tuple[str, object]) -> str:
-    return pair[0]
 
 
 def _stop(

@@ -154,7 +154,7 @@ class Driver:
                     if self.stop or piece is None:
                         break
 
-    def run(self, most: int = 1000) -> "Driver":
+    def run(self, most: int = 500) -> "Driver":
         for _ in range(most):
             if self.stop:
                 return self

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.policies.policykit import Driver, by_logit
+from tests.unit.policies.policykit import Driver, by_logit, by_probability
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy, make_policy, parse_method
 from tokencollab.protocol.candidates import CandidateSet
@@ -70,6 +70,56 @@ def test_fixed_exit_hands_over_to_the_base() -> None:
     assert done.others == [e.Exited(2, ("a",))]
     assert [commit.record.alone for commit in done.commits] == [False, False, True, True, True]
     assert done.text == b"abcd"
+
+
+def test_a_base_that_went_on_alone_keeps_no_candidates() -> None:
+    machine = policy("upara-1", 10)
+    state, _ = machine.start(("b", "a"))
+    state, _ = machine.step(state, e.CandidatesArrived("a", 0, by_logit((b"x", 2.0))))
+    state, _ = machine.step(state, e.CandidatesArrived("b", 1, by_logit((b"y", 2.0))))
+    state, _ = machine.step(state, e.ScoresArrived("a", 2, (1.0,)))
+    state, commands = machine.step(state, e.ScoresArrived("b", 3, (1.0,)))
+    assert commands[-1] == e.RunAlone("b", 4, 1, 2, 9, False)
+    assert (state.answers, state.scoring, state.scores, state.open) == ((), (), (), (("b", 4),))
+    assert machine.step(state, e.ModelJoined("a")) == (state, ())
+    assert machine.step(state, e.ModelLost("a")) == (state, ())
+
+
+def test_a_collaborator_that_left_does_not_join_again() -> None:
+    """Without a the base's x would have won over y; without c nothing would have changed."""
+    machine = policy("dp", exit="per-collaborator", patience=1)
+    state, asked = machine.start(("b", "a", "c"))
+    sent = {"a": by_probability((b"y", 0.6)), "b": by_probability((b"x", 0.5), (b"y", 0.3))}
+    sent["c"] = by_probability((b"y", 0.05))
+    commands = asked
+    for ask in asked:
+        assert isinstance(ask, e.Ask)
+        state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, sent[ask.model]))
+    assert commands[1:] == (e.Ask("a", 3, 1, 10), e.Ask("b", 4, 1, 10))
+    assert machine.step(state, e.ModelJoined("c")) == (state, ())
+
+
+def test_who_comes_and_goes_while_the_base_is_alone_is_known_when_it_returns() -> None:
+    machine = policy("dp", 20, exit="rejoin", omega=1, theta=0.1, rejoin_window=2, rejoin_below=0.5)
+    state, asked = machine.start(("b", "a", "c"))
+    for ask in asked:
+        assert isinstance(ask, e.Ask)
+        state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, by_logit((b"x", 1.0))))
+    assert commands[1:] == (e.Exited(1, ("a", "c")), e.RunAlone("b", 3, 1, 2, 2, True))
+    doubtful = by_probability((b"y", 0.3))
+    state, commands = machine.step(state, e.AloneStep("b", 3, b"y", doubtful))
+    assert commands == (e.Commit(b"y", e.StepRecord(2, (("b", 0),), alone=True)),)
+    for event in (e.ModelLost("a"), e.ModelJoined("d"), e.ModelJoined("d"), e.ModelLost("b")):
+        state, commands = machine.step(state, event)
+        assert commands == ()
+    state, commands = machine.step(state, e.ModelJoined("z"))
+    state, commands = machine.step(state, e.ModelJoined("b"))
+    assert commands == (e.RunAlone("b", 4, 2, 3, 1, True),)
+    state, commands = machine.step(state, e.AloneStep("b", 4, b"y", doubtful))
+    assert commands == (
+        e.Commit(b"y", e.StepRecord(3, (("b", 0),), alone=True, lost=("a", "b"))),
+        *(e.Ask(model, number, 3, 10) for number, model in enumerate(("b", "c", "d", "z"), start=5)),
+    )
 
 
 def test_unite_scores_foreign_pieces_with_one_question_per_model() -> None:

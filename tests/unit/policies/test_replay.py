@@ -39,7 +39,9 @@ def record(method: Method, seed: int = 5, *, lose: bool = False) -> Driver:
     policy = make_policy(method, max_tokens=40, seed=seed, report=True)
     driver = Driver(policy, book, sampling=sampling_of(method, seed))
     driver.trace.insert(0, header_line(list(book), {"method": method.to_json(), "seed": seed}))
-    while not driver.stop:
+    for _ in range(500):
+        if driver.stop:
+            return driver
         count = len(driver.commits)
         driver.answer(driver.pending.pop(0))
         if lose and len(driver.commits) > count and count in (2, 20):
@@ -47,7 +49,7 @@ def record(method: Method, seed: int = 5, *, lose: bool = False) -> Driver:
             driver.hear(e.ModelLost("a"))
         if lose and len(driver.commits) > count and count == 7:
             driver.hear(e.ModelJoined("a"))
-    return driver
+    raise AssertionError("the policy did not stop")
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=["greedy", "sampled"])
