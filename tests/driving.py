@@ -1,7 +1,7 @@
 """Drives engines and policies in step, without an event loop: whole answers as plain function calls."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,17 @@ class Outcome:
     def text(self) -> bytes:
         """The pieces joined."""
         return b"".join(piece for piece in self.pieces if piece is not None)
+
+
+def answer_all(engine: TransformersEngine, requests: Sequence[Ask]) -> list[Answered]:
+    """The engine's answers; what it has not finished is given again."""
+    answers = engine.answer(requests)
+    while None in answers:
+        open_ones = [index for index, answered in enumerate(answers) if answered is None]
+        more = engine.answer([requests[index] for index in open_ones])
+        for index, answered in zip(open_ones, more, strict=True):
+            answers[index] = answered
+    return [answered for answered in answers if answered is not None]
 
 
 def ask(engine: TransformersEngine, request: Ask) -> Answered:
@@ -155,4 +166,4 @@ def load(folder: Path, name: str = "tiny") -> TransformersEngine:
 
 def token_ids(engine: TransformersEngine, session: str = "s") -> list[int]:
     """The answer so far as the model's own tokens."""
-    return list(engine._sessions[session].text.ids)
+    return list(engine.pool[session].text.ids)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, TypeAlias
 
 from tokencollab.engines.base import Answered, Ask, Engine
@@ -26,6 +27,9 @@ from tokencollab.protocol.messages import (
     Request,
     Written,
 )
+
+_WORTH_WAITING = 0.15  # of a pass: what sharing the next one gains is several times that
+_LONGEST_WAIT = 0.02  # seconds
 
 Deliver: TypeAlias = Callable[[Reply | Exception], None]
 
@@ -130,8 +134,9 @@ class ModelActor:
             return
         self._call(self._settle_loaded, engine.info)
         jobs: list[_Job] = []
+        company, window = 0, 0.0  # how many sessions the last pass served, and how long it is worth waiting for them
         while True:
-            arrived = self._take(block=not jobs)
+            arrived = self._take(company - len(jobs), window, block=not jobs)
             if arrived is None:
                 for job in jobs:
                     self._call(job.deliver, RuntimeError("the model actor was stopped"))
@@ -140,14 +145,26 @@ class ModelActor:
                 self._admit(engine, job, jobs)
             jobs = [job for job in jobs if not job.cancelled]
             if jobs:
+                company, began = len({job.request.session for job in jobs}), monotonic()
                 self._answer(engine, jobs)
+                window = min(_LONGEST_WAIT, (monotonic() - began) * _WORTH_WAITING)
 
-    def _take(self, block: bool) -> list[_Job] | None:
-        """Everything that waits; None when it is time to end."""
+    def _take(self, expected: int, window: float, block: bool) -> list[_Job] | None:
+        """Everything that waits; None when it is time to end.
+
+        Sessions that were answered together ask again within a moment: up to ``expected`` of them are waited for, no
+        longer than ``window`` seconds, so that they go on sharing their forward passes.
+        """
         arrived: list[_Job] = []
+        until = 0.0
         while True:
+            patience = until - monotonic() if 0 < len(arrived) < expected else 0.0
             try:
-                job = self._inbox.get(block=block and not arrived)
+                if block and not arrived:
+                    job = self._inbox.get()
+                    until = monotonic() + window
+                else:
+                    job = self._inbox.get(block=patience > 0, timeout=max(patience, 0.0) or None)
             except queue.Empty:
                 return arrived
             if job is None:

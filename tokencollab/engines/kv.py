@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 ATTENTION = "tokencollab"
 """The name under which `packed_attention` is registered with transformers."""
 
-_GROW = 256  # positions; a cache grows by at least this, and by half of what it has
+_BLOCK = 128  # positions; a cache grows by this
 
 
 @dataclass
@@ -47,24 +47,32 @@ class SessionCache:
         end = self.length + key.shape[2]
         held = self.layers.get(layer)
         if held is None or held[0].shape[2] < end:
-            held = self._grow(layer, key, value, end)
+            kept = held or (key[:, :, :0], value[:, :, :0])
+            held = (_resized(kept[0], self.length, end), _resized(kept[1], self.length, end))
+            self.layers[layer] = held
         keys, values = held
         keys[:, :, self.length : end] = key
         values[:, :, self.length : end] = value
         return keys[:, :, :end], values[:, :, :end]
 
-    def _grow(self, layer: int, key: torch.Tensor, value: torch.Tensor, end: int) -> tuple[torch.Tensor, torch.Tensor]:
-        old = self.layers.get(layer)
-        capacity = max(end + _GROW, (old[0].shape[2] * 3) // 2 if old else 0)
-        grown = tuple(
-            torch.empty((1, new.shape[1], capacity, new.shape[3]), dtype=new.dtype, device=new.device)
-            for new in (key, value)
-        )
-        if old is not None:
-            for target, source in zip(grown, old, strict=True):
-                target[:, :, : self.length] = source[:, :, : self.length]
-        self.layers[layer] = (grown[0], grown[1])
-        return self.layers[layer]
+    def copy_from(self, other: "SessionCache", length: int) -> None:
+        """Takes over the first ``length`` positions of another session's cache."""
+        for layer, (keys, values) in other.layers.items():
+            self.layers[layer] = (_resized(keys, length, length), _resized(values, length, length))
+        self.length = length
+
+
+def capacity_for(length: int) -> int:
+    """The positions for which memory is held where ``length`` are used."""
+    return -(-length // _BLOCK) * _BLOCK
+
+
+def _resized(tensor: torch.Tensor, kept: int, length: int) -> torch.Tensor:
+    """A copy [1, kv heads, capacity for ``length``, head size] with the first ``kept`` positions of ``tensor``."""
+    shape = (1, tensor.shape[1], capacity_for(length), tensor.shape[3])
+    grown = torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+    grown[:, :, :kept] = tensor[:, :, :kept]
+    return grown
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class LoadedModel:
     tokenizer: Any
     vocabulary: Vocabulary
     info: ModelInfo
+    kv_bytes_per_token: int
 
 
 def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
@@ -55,7 +56,7 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         raise ModelRefused(f"{name}: {folder} cannot be loaded: {_first_line(error)}") from error
     model.eval().to(device)
     try:
-        _check_packing(model)
+        kv_bytes_per_token = _check_packing(model)
         vocabulary = read_vocabulary(tokenizer, _end_ids(model), model.get_output_embeddings().weight.shape[0])
     except ModelRefused as error:
         raise ModelRefused(f"{name} cannot take part: {error}") from error
@@ -70,7 +71,7 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         engine="transformers",
         chat_template=bool(tokenizer.chat_template),
     )
-    return LoadedModel(model, tokenizer, vocabulary, info)
+    return LoadedModel(model, tokenizer, vocabulary, info, kv_bytes_per_token)
 
 
 def _best_device() -> str:
@@ -91,11 +92,14 @@ def _end_ids(model: Any) -> list[int]:
     return sorted(ends)
 
 
-def _check_packing(model: Any) -> None:
+def _check_packing(model: Any) -> int:
     """Compares a packed forward pass of two sessions in two parts with the model's own.
 
     It tells apart models whose whole state is attention (these agree) from recurrent and otherwise unusual ones,
     without a list of architectures; and it switches the model to packed attention.
+
+    Returns:
+        Bytes of KV cache per token.
 
     Raises:
         ModelRefused: the two disagree or the model cannot run packed.
@@ -138,6 +142,8 @@ def _check_packing(model: Any) -> None:
             raise ModelRefused(
                 f"its architecture keeps state that this engine cannot keep (log-probabilities off by {difference:.3g})"
             )
+    layers = caches[0].layers.values()
+    return sum(tensor[:, :, 0].nbytes for pair in layers for tensor in pair)
 
 
 def _first_line(error: BaseException) -> str:

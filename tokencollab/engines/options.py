@@ -14,10 +14,13 @@ class EngineOptions:
         dtype: ``auto`` is float32 on a CPU (bfloat16 there changes answers) and bfloat16 on a GPU.
         threads: CPU threads of one forward pass, None for torch's own choice.
         device: a torch device, ``auto`` for the first GPU or else the CPU.
-        prefill_chunk: how many tokens of one prompt are computed at a time, so that others need not wait for it.
+        prefill_chunk: how many tokens of prompts are computed at a time, so that others need not wait for them.
+        kv_megabytes: memory for KV caches (10**6 bytes), None for a quarter of the machine's or half of a free GPU's.
+            When it is used up the caches of idle sessions are dropped and computed again when they come back.
     """
 
     dtype: DtypeName = "auto"
     threads: int | None = None
     device: str = "auto"
-    prefill_chunk: int = 512
+    prefill_chunk: int = 256
+    kv_megabytes: int | None = None

@@ -1,19 +1,18 @@
 """The default engine: a causal language model of transformers, many sessions in one forward pass."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from tokencollab.engines.alignment import AnswerText
 from tokencollab.engines.base import Answered, Ask
-from tokencollab.engines.chat import Prompt, render
-from tokencollab.engines.kv import Segment, SessionCache, packed
+from tokencollab.engines.chat import render
+from tokencollab.engines.kv import Segment, packed
 from tokencollab.engines.listing import Lister
 from tokencollab.engines.loading import LoadedModel, load
 from tokencollab.engines.options import EngineOptions
+from tokencollab.engines.sessions import Session, SessionPool, default_budget, one_of_each
 from tokencollab.engines.tokenisation import TextTokenizer
 from tokencollab.protocol.errors import ModelRefused
 from tokencollab.protocol.messages import (
@@ -31,19 +30,7 @@ from tokencollab.protocol.messages import (
     ScoresReply,
 )
 
-
-@dataclass
-class _Session:
-    prompt: Prompt
-    text: AnswerText
-    cache: SessionCache
-    logits: torch.Tensor | None = None  # after the last position, float32 [vocabulary]
-    forwarded: int = 0  # tokens since the last reply
-    used: float = 0.0
-
-    @property
-    def ids(self) -> list[int]:
-        return [*self.prompt.ids, *self.text.ids]
+_SHORT = 16  # tokens; more than this at once is prefill
 
 
 class TransformersEngine:
@@ -62,7 +49,8 @@ class TransformersEngine:
         self._lister = Lister(model.vocabulary, model.model.device)
         self._options = options
         self._info = model.info
-        self._sessions: dict[str, _Session] = {}
+        budget = options.kv_megabytes * 1_000_000 if options.kv_megabytes else default_budget(model.model.device)
+        self._pool = SessionPool(model.kv_bytes_per_token, budget)
 
     @classmethod
     def from_folder(cls, name: str, folder: Path, options: EngineOptions | None = None) -> "TransformersEngine":
@@ -80,9 +68,9 @@ class TransformersEngine:
         return self._info
 
     @property
-    def kv_bytes(self) -> int:
-        """Memory of all sessions' KV caches, in bytes."""
-        return sum(session.cache.nbytes for session in self._sessions.values())
+    def pool(self) -> SessionPool:
+        """The sessions and the memory of their KV caches."""
+        return self._pool
 
     def open(self, request: Open) -> Opened | Refused:
         """Renders the conversation; the prompt is computed with the first question."""
@@ -99,27 +87,33 @@ class TransformersEngine:
                 f"the prompt has {len(prompt.ids)} tokens for {name}, whose context holds "
                 f"{self._info.context_length}: shorten the prompt, or leave {name} out",
             )
-        self.close(request.session)
+        if not self._fits(len(prompt.ids) + 1):
+            need, have = self._pool.bytes_for(len(prompt.ids) + 1) / 1e6, self._pool.budget / 1e6
+            return Refused(
+                request.session,
+                "PromptTooLong",
+                f"the prompt's {len(prompt.ids)} tokens need {need:,.1f} MB of KV cache in {name}, whose budget is "
+                f"{have:,.1f} MB: raise it (kv_megabytes, --kv-megabytes) or shorten the prompt",
+            )
         text = AnswerText(self._vocabulary, self._text_tokenizer, prompt.lead)
-        self._sessions[request.session] = _Session(prompt, text, SessionCache())
+        self._pool.add(request.session, Session(prompt, text))
         return Opened(request.session, len(prompt.ids), room)
 
     def close(self, session: str) -> None:
         """Forgets a session and frees its KV cache."""
-        self._sessions.pop(session, None)
+        self._pool.remove(session)
 
     def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
         """See `Engine.answer`."""
         answers: list[Answered | None] = [None] * len(requests)
-        ready: list[tuple[int, Ask, _Session]] = []
+        ready: list[tuple[int, Ask, Session]] = []
         for index, request in enumerate(requests):
-            session = self._sessions.get(request.session)
+            session = self._pool.get(request.session)
             if session is None or len(session.text.text) < request.start:
                 answers[index] = Answered(Behind(request.session))
                 continue
-            session.used = time.monotonic()
             session.text.bring_in_line(request.start, request.data)
-            if len(session.prompt.ids) + len(session.text.ids) >= self._info.context_length:
+            if session.length >= self._info.context_length or not self._fits(session.length + 1):
                 answers[index] = Answered(Full(request.session, len(session.text.text)))
                 continue
             ready.append((index, request, session))
@@ -129,7 +123,10 @@ class TransformersEngine:
                 answers[index] = self._reply(request, session, session.logits)
         return answers
 
-    def _reply(self, request: Ask, session: _Session, logits: torch.Tensor) -> Answered:
+    def _fits(self, tokens: int) -> bool:
+        return self._pool.bytes_for(tokens) <= self._pool.budget
+
+    def _reply(self, request: Ask, session: Session, logits: torch.Tensor) -> Answered:
         offset = len(session.text.text)
         forwarded, session.forwarded = session.forwarded, 0
         match request:
@@ -145,46 +142,49 @@ class TransformersEngine:
                 exact, end, following = self._lister.marginals(logits, session.text, request.pending)
                 return Answered(MarginalsReply(request.session, offset, exact, end, following, forwarded))
 
-    def _forward(self, sessions: list[_Session]) -> None:
-        """Computes what is missing, at most ``prefill_chunk`` tokens a session, in one packed forward pass."""
-        work: list[tuple[_Session, list[int]]] = []
+    def _forward(self, sessions: list[Session]) -> None:
+        """One packed forward pass over what the sessions' caches lack.
+
+        Of long pieces of work (prompts) at most ``prefill_chunk`` tokens are computed in one pass, in the order of the
+        requests, so that sessions that need one token each do not wait for them.
+        """
         for session in sessions:
-            cache, text = session.cache, session.text
-            kept = min(cache.length, len(session.prompt.ids) + text.stable)
-            if kept < cache.length:
-                cache.crop(kept)
-                session.logits = None
-            new = session.ids[kept:] if kept < len(session.prompt.ids) else text.ids[kept - len(session.prompt.ids) :]
-            if not new and session.logits is None:
-                # The text was cut back: the last token is computed again for its logits.
-                cache.crop(kept - 1)
-                new = session.ids[-1:]
+            session.crop()
+        wanted = [session for session in sessions if session.logits is None]
+        work: list[tuple[Session, list[int]]] = []
+        budget = self._options.prefill_chunk
+        for session in self._pool.fitting(one_of_each(wanted)):
+            if session.cache.length == 0:
+                self._pool.lend_prefix(session)
+            new = session.missing
+            if len(new) > _SHORT:
+                new = new[:budget]
+                budget -= len(new)
             if new:
-                work.append((session, new[: self._options.prefill_chunk]))
-            text.stable = len(text.ids)
+                work.append((session, new))
         if not work:
             return
-        row = [token for _, new in work for token in new]
-        positions = [
-            position
-            for session, new in work
-            for position in range(session.cache.length, session.cache.length + len(new))
-        ]
-        device = self._model.device
-        ends = torch.tensor([len(new) for _, new in work], device=device).cumsum(0) - 1
-        with torch.inference_mode(), packed([Segment(session.cache, len(new)) for session, new in work]):
-            logits = (
-                self._model(
-                    input_ids=torch.tensor([row], device=device),
-                    position_ids=torch.tensor([positions], device=device),
-                    use_cache=False,
-                    logits_to_keep=ends,
-                )
-                .logits[0]
-                .float()
-            )
+        logits = self._compute(work)
         for index, (session, new) in enumerate(work):
             session.cache.length += len(new)
             session.forwarded += len(new)
-            finished = session.cache.length == len(session.prompt.ids) + len(session.text.ids)
-            session.logits = logits[index] if finished else None
+            if session.cache.length == session.length:
+                # Not a view: it would keep the whole batch's logits alive as long as one session is idle.
+                session.logits = logits[index].clone() if len(work) > 1 else logits[index]
+
+    def _compute(self, work: list[tuple[Session, list[int]]]) -> torch.Tensor:
+        """Logits after the last new token of each session: [sessions, vocabulary], float32. Fills the caches."""
+        device = self._model.device
+        row = [token for _, new in work for token in new]
+        starts = [session.cache.length for session, _ in work]
+        positions = [start + i for start, (_, new) in zip(starts, work, strict=True) for i in range(len(new))]
+        ends = torch.tensor([len(new) for _, new in work], device=device).cumsum(0) - 1
+        with torch.inference_mode(), packed([Segment(session.cache, len(new)) for session, new in work]):
+            output = self._model(
+                input_ids=torch.tensor([row], device=device),
+                position_ids=torch.tensor([positions], device=device),
+                use_cache=False,
+                logits_to_keep=ends,
+            )
+            logits: torch.Tensor = output.logits[0].float()
+        return logits

@@ -37,7 +37,7 @@ back = st.floats(0, 1)
 
 
 def check_tokens(kind: str, engine: TransformersEngine, text: bytes) -> None:
-    held = engine._sessions["s"].text
+    held = engine.pool["s"].text
     vocabulary = engine._vocabulary
     assert held.text == text
     assert len(held.ids) == len(held.ends)
@@ -54,7 +54,7 @@ def check_tokens(kind: str, engine: TransformersEngine, text: bytes) -> None:
 
 def computed_anew(engine: TransformersEngine) -> torch.Tensor:
     """The logits after the session's tokens in one forward pass."""
-    session = engine._sessions["s"]
+    session = engine.pool["s"]
     ids = torch.tensor([[*session.prompt.ids, *session.text.ids]])
     with torch.inference_mode(), packed([Segment(SessionCache(), ids.shape[1])]):
         logits: torch.Tensor = engine._model(
@@ -87,7 +87,7 @@ def test_any_pieces_in_any_order(
                 text = text[:start]
         offered = candidates(engine, text, start=start)
         check_tokens(kind, engine, text)
-    logits = engine._sessions["s"].logits
+    logits = engine.pool["s"].logits
     assert logits is not None
     assert torch.allclose(logits, computed_anew(engine), atol=1e-4)
 
@@ -112,7 +112,7 @@ def test_whole_answers_of_different_models(
     outcome = write(engines, method, prompt=prompt, max_tokens=14)
     assert outcome.reason in ("end", "length")
     for (name, engine), kind in zip(engines.items(), kinds, strict=True):
-        held = engine._sessions["s"].text.text
+        held = engine.pool["s"].text.text
         assert outcome.text.startswith(held)
         check_tokens(kind, engine, held)
         assert outcome.forwarded[name], name

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.driving import QUESTION, ask, candidates, feed, token_ids
+from tests.driving import QUESTION, answer_all, ask, candidates, feed, token_ids
 from tests.driving import answer as write
 from tests.tiny import KINDS
 from tokencollab.engines.transformers_engine import TransformersEngine
@@ -54,7 +54,7 @@ def test_alone_is_transformers_greedy(
     for prompt in PROMPTS:
         outcome = write({"a": engine}, "base", prompt=prompt, max_tokens=30)
         candidates(engine, outcome.text, start=0)  # the last piece is committed, but not yet asked after
-        expected = generate(tiny_model(kind, **options), engine, engine._sessions["s"].prompt.ids, 30)
+        expected = generate(tiny_model(kind, **options), engine, engine.pool["s"].prompt.ids, 30)
         assert token_ids(engine) == [token for token in expected if token not in ends]
         assert (outcome.pieces[-1] is None) == (expected[-1] in ends)
         assert len(outcome.pieces) == len(expected)
@@ -66,7 +66,7 @@ def test_alone_ends_where_transformers_ends(tiny_engine: Engines, tiny_model: An
         options = {"seed": seed, "eos": ("</s>", "<|end|>"), "size": 120}
         engine = tiny_engine("chars", **options)
         outcome = write({"a": engine}, "base", max_tokens=60)
-        expected = generate(tiny_model("chars", **options), engine, engine._sessions["s"].prompt.ids, 60)
+        expected = generate(tiny_model("chars", **options), engine, engine.pool["s"].prompt.ids, 60)
         assert len(outcome.pieces) == len(expected)
         assert (outcome.reason == "end") == (expected[-1] in engine._vocabulary.end_ids)
         ended += outcome.reason == "end"
@@ -110,7 +110,7 @@ def test_candidates_never_repeat_a_piece_and_end_once(tiny_engine: Engines, kind
         pieces = [candidate.piece for candidate in candidates(engine, TURNS[:length]).candidates]
         assert len(pieces) == len(set(pieces))
         assert pieces.count(None) <= 1
-        assert len(pieces) == 16 or engine._sessions["s"].text.pending
+        assert len(pieces) == 16 or engine.pool["s"].text.pending
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3"])
@@ -127,12 +127,11 @@ def test_alone_and_in_a_batch(tiny_engine: Engines, kind: str, architecture: str
         engine.close(name)
     for name in texts:
         engine.open(m.Open(name, PROMPTS[len(name) % 2]))
-    first = engine.answer([m.AskCandidates(name, 0, text, 10) for name, text in texts.items()])
-    second = engine.answer([m.AskCandidates(name, len(text), b" the", 10) for name, text in texts.items()])
+    first = answer_all(engine, [m.AskCandidates(name, 0, text, 10) for name, text in texts.items()])
+    second = answer_all(engine, [m.AskCandidates(name, len(text), b" the", 10) for name, text in texts.items()])
     for index, name in enumerate(texts):
         for expected, answers in zip(alone[name], (first, second), strict=True):
             answered = answers[index]
-            assert answered is not None
             assert isinstance(expected, m.CandidatesReply)
             assert isinstance(answered.reply, m.CandidatesReply)
             assert [c.piece for c in answered.reply.candidates.candidates] == [
@@ -198,9 +197,9 @@ def test_cut_back_past_the_sliding_window(tiny_engine: Engines, kind: str) -> No
 
 def recomputed(engine: TransformersEngine, session: str) -> list[float]:
     """The best logit after the session's tokens, without any cache of before."""
-    held = engine._sessions[session]
+    held = engine.pool[session]
     engine.open(m.Open("again", QUESTION))
-    again = engine._sessions["again"]
+    again = engine.pool["again"]
     again.text.text, again.text.lead = held.text.text, held.text.lead
     again.text.ids, again.text.ends = list(held.text.ids), list(held.text.ends)
     listed = candidates(engine, held.text.text, start=len(held.text.text), session="again")

@@ -102,10 +102,10 @@ def test_the_prompt_still_has_its_special_tokens(tiny_engine: Callable[..., Any]
 
     engine = tiny_engine("bytes")
     engine.open(Open("s", QUESTION))
-    before = engine._sessions["s"].prompt.ids
+    before = engine.pool["s"].prompt.ids
     candidates(engine, b"<|user|> the</s>")
     engine.open(Open("s", QUESTION))
-    assert engine._sessions["s"].prompt.ids == before
+    assert engine.pool["s"].prompt.ids == before
     assert set(engine._tokenizer.convert_tokens_to_ids(["<s>", "<|user|>", "<|end|>"])) <= set(before)
 
 

@@ -1,0 +1,181 @@
+"""The sessions of one engine and the memory of their KV caches."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import torch
+
+from tokencollab.engines.alignment import AnswerText
+from tokencollab.engines.chat import Prompt
+from tokencollab.engines.kv import SessionCache, capacity_for
+
+_WORTH_SHARING = 8  # tokens; a shorter common beginning is computed again
+
+
+@dataclass(eq=False)
+class Session:
+    """One session: its prompt, its view of the shared text, its KV cache, and the logits after its last token.
+
+    ``logits`` ([vocabulary], float32) are None while tokens are missing in the cache.
+    """
+
+    prompt: Prompt
+    text: AnswerText
+    cache: SessionCache = field(default_factory=SessionCache)
+    logits: torch.Tensor | None = None
+    forwarded: int = 0  # tokens since the last reply
+    used: int = 0  # when it was last asked, on the pool's own clock
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and answer."""
+        return len(self.prompt.ids) + len(self.text.ids)
+
+    @property
+    def ids(self) -> list[int]:
+        """All its token ids."""
+        return [*self.prompt.ids, *self.text.ids]
+
+    def crop(self) -> None:
+        """Takes out of the cache what no longer holds after the text was brought in line."""
+        kept = min(self.cache.length, len(self.prompt.ids) + self.text.stable)
+        if kept < self.cache.length or (self.logits is None and kept == self.length):
+            # Where nothing is missing but the logits, the last token is computed again for them.
+            self.cache.crop(min(kept, self.length - 1))
+        if self.cache.length < self.length:
+            self.logits = None
+        self.text.stable = len(self.text.ids)
+
+    @property
+    def missing(self) -> list[int]:
+        """The token ids that are not in the cache yet."""
+        answer_from = self.cache.length - len(self.prompt.ids)
+        return self.text.ids[answer_from:] if answer_from >= 0 else self.ids[self.cache.length :]
+
+    def drop(self) -> None:
+        """Frees the cache; everything is computed again when the session comes back."""
+        self.cache.clear()
+        self.logits = None
+
+
+class SessionPool:
+    """Sessions by name, within a budget for their KV caches.
+
+    When the budget is used up the caches of the sessions that were not asked for the longest time are dropped.
+    Sessions that begin with the same tokens share the computation of these.
+
+    Attributes:
+        dropped: caches dropped so far.
+        shared: tokens that were copied from another session instead of computed.
+    """
+
+    def __init__(self, bytes_per_token: int, budget: int) -> None:
+        """``budget`` in bytes."""
+        self.bytes_per_token = bytes_per_token
+        self.budget = budget
+        self.dropped = 0
+        self.shared = 0
+        self._sessions: dict[str, Session] = {}
+        self._clock = count(1)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __getitem__(self, name: str) -> Session:
+        return self._sessions[name]
+
+    def add(self, name: str, session: Session) -> None:
+        """Takes in a session, in place of one of the same name."""
+        self._sessions[name] = session
+
+    def get(self, name: str) -> Session | None:
+        """The session, which counts as used now."""
+        session = self._sessions.get(name)
+        if session is not None:
+            session.used = next(self._clock)
+        return session
+
+    def remove(self, name: str) -> None:
+        """Forgets a session; an unknown one is not an error."""
+        self._sessions.pop(name, None)
+
+    def bytes_for(self, tokens: int) -> int:
+        """Memory of a cache of so many tokens."""
+        return capacity_for(tokens) * self.bytes_per_token
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all caches."""
+        return sum(session.cache.nbytes for session in self._sessions.values())
+
+    def fitting(self, wanted: Sequence[Session]) -> list[Session]:
+        """Those of ``wanted`` (in order) whose caches fit the budget together, after idle ones were dropped."""
+        chosen: list[Session] = []
+        needed = 0
+        for session in wanted:
+            need = self.bytes_for(session.length)
+            if needed + need <= self.budget or not chosen:
+                chosen.append(session)
+                needed += need
+        keep = set(map(id, chosen))
+        idle = sorted((s for s in self._sessions.values() if id(s) not in keep and s.cache.nbytes), key=_last_used)
+        held = needed + sum(session.cache.nbytes for session in idle)
+        for session in idle:
+            if held <= self.budget:
+                break
+            held -= session.cache.nbytes
+            session.drop()
+            self.dropped += 1
+        return chosen
+
+    def lend_prefix(self, session: Session) -> None:
+        """Gives an empty cache the longest beginning that another session has computed."""
+        ids = session.ids
+        best, length = None, _WORTH_SHARING - 1
+        for other in self._sessions.values():
+            if other is not session and other.cache.length > length:
+                common = _common(ids, other.ids[: other.cache.length])
+                if common > length:
+                    best, length = other, common
+        if best is not None:
+            length = min(length, session.length - 1)  # the last token is needed for its logits
+            session.cache.copy_from(best.cache, length)
+            self.shared += length
+
+
+def one_of_each(sessions: Iterable[Session]) -> list[Session]:
+    """Without those whose prompt an earlier one is about to compute: they wait and share it."""
+    leaders: set[tuple[int, ...]] = set()
+    chosen = []
+    for session in sessions:
+        prompt = session.prompt.ids
+        if session.cache.length == 0 and len(prompt) > _WORTH_SHARING and prompt in leaders:
+            continue
+        if session.cache.length < len(prompt):
+            leaders.add(prompt)
+        chosen.append(session)
+    return chosen
+
+
+def default_budget(device: torch.device) -> int:
+    """Bytes for KV caches where nothing is said: a quarter of the memory, or half of a GPU's free memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] // 2)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+
+
+def _last_used(session: Session) -> int:
+    return session.used
+
+
+def _common(first: list[int], second: list[int]) -> int:
+    """The length of the common beginning."""
+    low, high = 0, min(len(first), len(second))
+    if first[:high] == second[:high]:
+        return high
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (middle, high) if first[:middle] == second[:middle] else (low, middle)
+    return low
