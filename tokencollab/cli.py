@@ -142,6 +142,7 @@ def _generate(commands: Any) -> None:
     add("--runtime", choices=["local", "ray"], default="local", help="threads of this process, or Ray actors")
     add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights")
     add("--threads", type=_positive, metavar="N", help="CPU threads per model (default: cores / models)")
+    add("--kv-megabytes", type=_positive, metavar="N", help="memory per model for KV caches")
     add("--json", action="store_true", help="one JSON object on standard output")
     add("--trace", metavar="FILE", help="write every step's candidates and decision (JSON lines)")
     _method_arguments(parser)

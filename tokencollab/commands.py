@@ -72,7 +72,7 @@ async def _write(
         arguments.collaborators,
         method,
         runtime=arguments.runtime,
-        options=EngineOptions(dtype=arguments.dtype, threads=arguments.threads),
+        options=EngineOptions(dtype=arguments.dtype, threads=arguments.threads, kv_megabytes=arguments.kv_megabytes),
         progress=progress.update,
         notify=progress.say,
     )

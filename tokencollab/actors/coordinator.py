@@ -66,6 +66,7 @@ class Coordinator:
         self._inbox: asyncio.Queue[e.Event | errors.TokencollabError] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
+        self._cancelled = False
         self._held: dict[str, int] = {}  # bytes of the text that a model has been sent
         self.tally = Tally(next(iter(self._links)))
         self.finish_reason: FinishReason = "cancelled"
@@ -75,6 +76,7 @@ class Coordinator:
 
     def cancel(self) -> None:
         """Ends the answer at the next moment; what is written stays."""
+        self._cancelled = True
         self._inbox.put_nowait(e.Cancelled())
 
     @property
@@ -105,7 +107,8 @@ class Coordinator:
                             self._carry_out(command)
                 if stop is not None:
                     break
-                event = await self._inbox.get()
+                # A base that runs alone is ahead of its reader: the end must not wait behind what it has sent.
+                event = e.Cancelled() if self._cancelled or self._reader.stopped else await self._next()
                 if isinstance(event, errors.TokencollabError):
                     raise event
                 state, commands = self._policy.step(state, event)
@@ -115,6 +118,12 @@ class Coordinator:
         finally:
             self.ended = monotonic()
             await self._clean_up()
+
+    async def _next(self) -> e.Event | errors.TokencollabError:
+        if self._inbox.empty() and all(task.done() for task in self._tasks):
+            # The policy waits for a model to come back, and nothing here brings one back.
+            return ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
+        return await self._inbox.get()
 
     # ------------------------------------------------------------ commands
 
@@ -129,8 +138,6 @@ class Coordinator:
         self.tally.commit(command.piece, record)
         self._text += command.piece or b""
         text = self._reader.feed(command.piece or b"")
-        if self._reader.stopped:
-            self.cancel()
         return Token(text, command.piece, record.step, dict(record.ranks), record.efficacy, record.alone, record.lost)
 
     def _carry_out(self, command: e.Command) -> None:
@@ -160,7 +167,7 @@ class Coordinator:
         match stop.reason:
             case "failed":
                 raise ModelFailed("every model was lost; the answer so far is what was streamed")
-            case "cancelled" if self._reader.stopped:
+            case _ if self._reader.stopped:
                 self.finish_reason = "end"
             case reason:
                 self.finish_reason = reason
@@ -179,16 +186,21 @@ class Coordinator:
             await work
         except (errors.PromptTooLong, errors.ModelRefused) as error:
             self._inbox.put_nowait(error)
-        except Exception as error:
-            log.warning("model lost", session=self._session, model=model, reason=f"{type(error).__name__}: {error}")
-            self._held.pop(model, None)
-            self._inbox.put_nowait(e.ModelLost(model))
+        except Exception as error:  # a model must never take the session with it
+            self._lose(model, error)
+
+    def _lose(self, model: str, error: BaseException) -> None:
+        log.warning("model lost", session=self._session, model=model, reason=f"{type(error).__name__}: {error}")
+        self._held.pop(model, None)
+        self._inbox.put_nowait(e.ModelLost(model))
 
     async def _open_all(self) -> None:
         outcomes = await asyncio.gather(*(self._open_one(model) for model in self._links), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
+        for model, outcome in zip(self._links, outcomes, strict=True):
+            if isinstance(outcome, errors.UsageError):
                 raise outcome
+            if outcome is not None:
+                self._lose(model, outcome)
 
     async def _open_one(self, model: str) -> None:
         self._held[model] = 0

@@ -89,14 +89,7 @@ class Cancelled:
 
 
 Event: TypeAlias = (
-    CandidatesArrived
-    | ScoresArrived
-    | MarginalsArrived
-    | AloneStep
-    | ModelLost
-    | ModelJoined
-    | ContextFull
-    | Cancelled
+    CandidatesArrived | ScoresArrived | MarginalsArrived | AloneStep | ModelLost | ModelJoined | ContextFull | Cancelled
 )
 
 # ---------------------------------------------------------------- commands

@@ -147,6 +147,26 @@ async def test_a_model_that_fails_is_lost_and_the_others_go_on() -> None:
     assert answer.lost == {"broken": 1}
 
 
+async def test_a_base_that_fails_alone_fails_the_answer_and_nothing_hangs() -> None:
+    def broken(done: bytes) -> Mapping[Piece, float]:
+        if len(done) >= 4:
+            raise RuntimeError("out of order")
+        return ahead(TEXT, done, 1)
+
+    async with Collaboration("broken", runtime=scripted_runtime(ScriptedEngine("broken", broken))) as team:
+        with pytest.raises(ModelFailed, match="alone"):
+            await asyncio.wait_for(team.generate("?"), 10)
+
+
+async def test_a_model_that_cannot_begin_is_lost_and_the_others_go_on() -> None:
+    engine = ScriptedEngine("broken", lambda done: ahead(TEXT, done, 1))
+    engine.open = lambda request: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    async with Collaboration("w1", ["broken"], "unite", runtime=scripted_runtime(spell(TEXT), engine)) as team:
+        answer = await asyncio.wait_for(team.generate("?"), 10)
+    assert answer.text.encode() == TEXT
+    assert answer.lost == {"broken": 1}
+
+
 async def test_with_every_model_lost_the_answer_fails_clearly() -> None:
     def broken(done: bytes) -> Mapping[Piece, float]:
         raise RuntimeError("out of order")
