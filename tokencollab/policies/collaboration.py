@@ -252,7 +252,7 @@ class CollaborationPolicy:
             ranks = evidence.ranks
             if state.returning:
                 exit_state, verdict = self._exit.observe(exit_state, evidence)
-        record = StepRecord(state.step, ranks, verdict.efficacy, alone=True, lost=state.lost)
+        record = StepRecord(state.step, ranks, alone=True, lost=state.lost)
         state = state._replace(
             exit=exit_state,
             lost=(),

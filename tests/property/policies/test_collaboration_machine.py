@@ -191,6 +191,33 @@ class Machine(RuleBasedStateMachine):
         else:
             assert self.phase == "stopped" or BASE not in self.live
 
+    @invariant()
+    def memory(self) -> None:
+        """The state holds what is needed and nothing that is over."""
+        s = self.state
+        assert (s.phase, s.committed, s.offset) == (self.phase, self.count, len(self.text))
+        assert set(s.left) == self.left
+        assert s.noticed == self.noticed
+        if self.phase == "stopped":
+            assert (s.live, s.joining, s.open, s.answers, s.scoring, s.scores, s.run_left) == ((),) * 6 + (0,)
+            return
+        assert (set(s.live), set(s.joining), set(s.lost)) == (self.live, self.joining, self.lost)
+        assert [list(names) for names in (s.live, s.joining, s.left, s.lost)] == [
+            sorted(names) for names in (self.live, self.joining, self.left, self.lost)
+        ]
+        asked = [(c.model, c.question) for c in self.open if isinstance(c, e.Ask)]
+        run = [(BASE, self.run.question)] if self.run else []
+        assert list(s.open) == sorted(asked) + run
+        assert dict(s.answers) == (self.votes if self.phase == "together" else {})
+        scoring = {(c.model, c.question, c.pieces) for c in self.open if isinstance(c, e.Score)}
+        assert set(s.scoring) == scoring
+        scores = {(model, piece): logit for model, pairs in s.scores for piece, logit in pairs}
+        assert scores == {key: logit for key, logit in self.foreign.items() if key[0] in self.live}
+        if self.method.owner_finishes:
+            assert set(s.word.owners) == self.owners
+        if self.phase != "together":
+            assert s.run_left == self.left_to_write
+
     # -------------------------------------------------------- what must go out
 
     def expect_nothing(self, event: e.Event) -> None:
@@ -402,6 +429,15 @@ CASES: list[dict[str, Any]] = [
     {"aggregation": "dk", "top_k": 3, "exit": "reliability", "omega": 2, "theta": 0.5, "eps": 0.2},
     {"aggregation": "dp", "exit": "rejoin", "omega": 1, "theta": 0.2, "rejoin_window": 2, "rejoin_below": 0.4},
     {"exit": "per-collaborator", "patience": 2, "top_k": 4},
+    {
+        "aggregation": "dp",
+        "exit": "rejoin",
+        "omega": 1,
+        "theta": 0.2,
+        "rejoin_window": 2,
+        "rejoin_below": 0.9,
+        "owner_finishes": True,
+    },
     {"aggregation": "dp", "owner_finishes": True},
     {"aggregation": "unite", "top_k": 3, "owner_finishes": True, "exit": "per-collaborator", "patience": 1},
 ]
