@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MODULES = ("benchmarks.policies", "benchmarks.overhead", "benchmarks.latency")
+MODULES = ("benchmarks.policies", "benchmarks.overhead", "benchmarks.latency", "benchmarks.throughput")
 
 
 def main() -> None:
