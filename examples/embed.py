@@ -17,7 +17,7 @@ async def main(base: str = "smollm2-135m-instruct", collaborator: str = "gemma-3
     async with Collaboration(base=base, collaborators=[collaborator], method="duetnet") as team:
         name = team.models[0].name
         async for token in team.stream("Why is the sky blue?", max_tokens=32):
-            print(token.text if token.ranks[name] == 0 else f"[{token.text}]", end="", flush=True)
+            print(token.text if token.ranks.get(name) == 0 else f"[{token.text}]", end="", flush=True)
         print()
         conversation = [{"role": "user", "content": "Name one planet."}]
         answer = await team.generate(conversation, max_tokens=16)
