@@ -189,7 +189,7 @@ class _Reader:
         if alone and others:
             _fail(number, f"candidates of {others[0]!r} in a step of the base alone")
         expected = {self.models[0]} if alone else set() if self._may_rest() else self.known - self.absent
-        missing = sorted(expected - present - (set() if alone else self.absent))
+        missing = sorted(expected - present)
         if missing or not (present or self._may_rest()):
             _fail(number, f"no candidates of {missing[0] if missing else 'any model'!r}, which was not lost")
 

@@ -6,7 +6,9 @@ import pytest
 
 from tests.unit.policies.policykit import Driver, by_logit, by_probability
 from tokencollab.policies import events as e
+from tokencollab.policies.decision import Decider, sampling_of
 from tokencollab.policies.methods import Policy, make_policy, parse_method
+from tokencollab.policies.words import NO_WORD
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import ProtocolError, UnknownMethod
 from tokencollab.protocol.pieces import Piece
@@ -97,6 +99,27 @@ def test_a_collaborator_that_left_does_not_join_again() -> None:
         state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, sent[ask.model]))
     assert commands[1:] == (e.Ask("a", 3, 1, 10), e.Ask("b", 4, 1, 10))
     assert machine.step(state, e.ModelJoined("c")) == (state, ())
+
+
+def test_who_leaves_is_judged_with_the_draws_of_the_step() -> None:
+    method = parse_method("dp", exit="per-collaborator", patience=1, top_t=2)
+    sent = {"a": by_probability((b"x", 0.4), (b"y", 0.3)), "b": by_probability((b"y", 0.4), (b"z", 0.3))}
+    sent["c"] = by_probability((b"z", 0.4), (b"x", 0.3))
+    seen = set()
+    for seed in range(20):
+        machine = make_policy(method, max_tokens=9, seed=seed, report=False)
+        state, commands = machine.start(("b", "a", "c"))
+        for ask in commands:
+            assert isinstance(ask, e.Ask)
+            state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, sent[ask.model]))
+        decider = Decider(method, sampling_of(method, seed))
+        ballots = [decider.ballot(model, sent[model]) for model in sorted(sent)]
+        piece = decider.decide(1, ballots, NO_WORD)
+        idle = {"a", "c"} - decider.decisive(1, piece, ballots, NO_WORD)
+        gone = {"a", "c"} - {command.model for command in commands if isinstance(command, e.Ask)}
+        assert gone == idle
+        seen.add(frozenset(idle))
+    assert len(seen) > 2
 
 
 def test_who_comes_and_goes_while_the_base_is_alone_is_known_when_it_returns() -> None:

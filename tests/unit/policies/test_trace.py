@@ -151,6 +151,11 @@ DAMAGE: list[tuple[str, list[str], str]] = [
     ("alone, base away", edit(5, lambda s: s.update(candidates={}, lost=["b"])), "line 5: no candidates of 'b'"),
     ("alone?", edit(5, lambda s: s.update(alone=1)), "line 5: alone must be true or false, not 1"),
     ("lost?", edit(3, lambda s: s.update(lost="a")), "line 3: lost must be a list, not 'a'"),
+    ("joined?", edit(4, lambda s: s.update(joined="c")), "line 4: joined must be a list, not 'c'"),
+    ("surrogate", edit(2, lambda s: s.update(chosen="\ud800")), "line 2: a piece is not valid Unicode text: "),
+    ("long", edit(2, lambda s: s.update(chosen="x" * 4097)), "line 2: a piece must have 1 to 4096 bytes, this one has"),
+    ("score of", edit(3, lambda s: s.update(scores={"b": [{"piece": "", "logit": 1.0}]})), "line 3: a piece must have"),
+    ("offsets", edit(3, lambda s: s.update(offsets=[])), "line 3: offsets must be an object"),
     ("chosen", edit(2, lambda s: s.update(chosen=3)), "line 2: a piece must be a string"),
     ("score", edit(3, lambda s: s.update(scores={"b": [{"logit": 1.0}]})), "line 3: a score of b has no piece"),
     ("score?", edit(3, lambda s: s.update(scores={"b": [{"piece": "x"}]})), "line 3: a score of b must be a numb"),
@@ -207,6 +212,13 @@ def test_models_may_rest_only_where_the_method_says_so() -> None:
     header = header_line(["b", "a"], {"method": {"aggregation": "dp", "exit": "never"}})
     with pytest.raises(TraceError, match="no candidates of 'a'"):
         parse_trace([header, step_line(1, {"b": B1}, b"y")])
+
+
+def test_edges_are_allowed() -> None:
+    longest = b"x" * 4096
+    line = step_line(1, {"b": B1, "a": A1}, longest, offsets={"b": 0})
+    (step,) = parse_trace([HEADER, line]).steps
+    assert (step.chosen, step.offsets) == (longest, (("b", 0),))
 
 
 def test_a_lost_model_may_be_missing_until_it_is_back() -> None:
