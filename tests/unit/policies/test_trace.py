@@ -22,7 +22,7 @@ def lines() -> list[str]:
     return [
         HEADER,
         step_line(1, {"b": B1, "a": A1}, b"x", efficacy={"st": None, "t0": 0.5}),
-        step_line(2, {"b": B1}, b"\xf0\x9f", lost=["a"], scores={"b": [(None, 1 / 3)]}, offsets={"b": 3}),
+        step_line(2, {"b": B1}, b"\xf0\x9f", lost=["a"], scores={"b": [(None, 1 / 3), (b"z", 2.5)]}, offsets={"b": 3}),
         step_line(3, {"b": B1, "c": A1}, b"y", joined=["c"]),
         step_line(4, {"b": B1}, None, alone=True),
     ]
@@ -34,12 +34,28 @@ def test_what_is_written_is_read_bit_for_bit() -> None:
         {"method": "dp", "seed": 7, "note": "é"},
         (
             TraceStep(1, (("a", A1), ("b", B1)), b"x", True),
-            TraceStep(2, (("b", B1),), b"\xf0\x9f", True, False, (("b", ((None, 1 / 3),)),), (("b", 3),), ("a",), ()),
+            TraceStep(
+                2,
+                (("b", B1),),
+                b"\xf0\x9f",
+                True,
+                False,
+                (("b", ((None, 1 / 3), (b"z", 2.5))),),
+                (("b", 3),),
+                ("a",),
+                (),
+            ),
             TraceStep(3, (("b", B1), ("c", A1)), b"y", True, joined=("c",)),
             TraceStep(4, (("b", B1),), None, True, alone=True),
         ),
     )
     assert all("\n" not in line for line in lines())
+
+
+def test_lines_are_compact_readable_and_never_nan() -> None:
+    assert HEADER == '{"tokencollab_trace":1,"models":["b","a"],"method":"dp","seed":7,"note":"é"}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        header_line(["b"], {"theta": float("nan")})
 
 
 def test_marginals_are_read_as_written() -> None:
@@ -69,7 +85,7 @@ def test_the_format_is_that_of_the_issue() -> None:
     assert step["chosen"] == {"hex": "f09f"}
     assert step["lost"] == ["a"]
     assert step["offsets"] == {"b": 3}
-    assert step["scores"] == {"b": [{"piece": None, "logit": 1 / 3}]}
+    assert step["scores"] == {"b": [{"piece": None, "logit": 1 / 3}, {"piece": "z", "logit": 2.5}]}
     assert "alone" not in step
     assert "efficacy" not in step
     assert json.loads(lines()[1])["efficacy"] == {"st": None, "t0": 0.5}
