@@ -161,7 +161,10 @@ def test_a_dropped_session_goes_on(tiny_engine: Engines, kind: str) -> None:
     fresh.open(m.Open("s", QUESTION))
     engines["a"].close("s")
     engines["a"].open(m.Open("s", QUESTION))
-    assert candidates(engines["a"], again.text) == candidates(fresh, again.text)
+    # Not to the last bit: the prompt may have been computed with another session's.
+    given, expected = candidates(engines["a"], again.text), candidates(fresh, again.text)
+    assert [c.piece for c in given.candidates] == [c.piece for c in expected.candidates]
+    assert [c.logit for c in given.candidates] == pytest.approx([c.logit for c in expected.candidates], abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
