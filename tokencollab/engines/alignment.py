@@ -57,8 +57,8 @@ class AnswerText:
         """Makes the text ``text[:start] + data``, with the model's tokens for it.
 
         A piece that is one of the model's own tokens is appended as that token, as if the model had chosen it
-        alone. Otherwise the tail is tokenised again from the last word start. A word with pieces that the model did
-        not offer itself is brought back to its own tokenisation once it is finished.
+        alone. Otherwise the tail is tokenised again from the last word start; and a word with such a piece is brought
+        back to the model's own tokenisation once it is finished. (docs/tokenisation.md has the figures.)
         """
         held = self.text[start:]
         if held.startswith(data):
@@ -98,11 +98,10 @@ class AnswerText:
         token = self._listed.get(data, self.vocabulary.id_of.get(before + data))
         if first and (self.vocabulary.pieces[token] == data if token is not None else data.startswith(_WHITESPACE)):
             self.lead = b""
-        if token is None or data not in self._listed:
-            begin = self._word_start(len(self.ids))
-            self._mark_foreign(begin)
         if token is None:
+            begin = self._word_start(len(self.ids))
             self._tokenise_from(begin)
+            self._mark_foreign(begin)
         else:
             self.ids.append(token)
             self.ends.append(len(self.lead) + len(self.text))
