@@ -7,6 +7,7 @@ were asked for (by model, offset and pending bytes); everything else follows.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import exp
 from typing import Any
 
 from tokencollab.policies.bytewise import BytewisePolicy
@@ -112,7 +113,8 @@ def replay_bytewise(
     """Every commit of a trace as ``method`` decides it from the recorded answers, up to the exit.
 
     ``members``: the base first. With ``past_exit`` it goes on: where the recorded base went on alone it does,
-    and where the recorded collaboration went on so does this one.
+    and where the recorded collaboration went on so does this one. A trace of candidates alone, as other methods
+    leave it, has no marginals: there the listed pieces count as all there are.
 
     Raises:
         TraceError: the trace has no answer to a question that ``method`` asks. With the settings of the trace
@@ -126,6 +128,9 @@ def replay_bytewise(
     )
     state, commands = stays.start(members)
     questions = list(commands)
+    listed: dict[tuple[str, int], CandidateSet] | None = None
+    if not any(step.marginals for step in steps):
+        listed = {}
     efficacy: Efficacy | None = None
     for number, step in enumerate(steps, start=1):
         after = steps[number] if number < len(steps) else None
@@ -133,7 +138,7 @@ def replay_bytewise(
         for event in _comings_and_goings(state, step, after):
             state, more = policy.step(state, event)
             questions.extend(more)
-        commit, state, questions = _one_commit(policy, state, questions, number, step)
+        commit, state, questions = _one_commit(policy, state, questions, number, step, listed)
         exited = state.exit[1]
         record = commit.record
         efficacy = record.efficacy or efficacy
@@ -158,7 +163,12 @@ def _comings_and_goings(state: BytewiseState, step: RecordedStep, after: Recorde
 
 
 def _one_commit(
-    policy: BytewisePolicy, state: BytewiseState, questions: list[Command], number: int, step: RecordedStep
+    policy: BytewisePolicy,
+    state: BytewiseState,
+    questions: list[Command],
+    number: int,
+    step: RecordedStep,
+    listed: dict[tuple[str, int], CandidateSet] | None,
 ) -> tuple[Commit, BytewiseState, list[Command]]:
     """Answer what is asked until a piece is committed; the commit, the state, and what is asked after it."""
     if step.alone:
@@ -169,7 +179,7 @@ def _one_commit(
         state, commands = policy.step(state, alone)
         return _split(commands, state)
     while questions:
-        answer = _answer(questions.pop(0), number, step, state)
+        answer = _answer(questions.pop(0), number, step, state, listed)
         if answer is None:
             continue
         state, commands = policy.step(state, answer)
@@ -184,19 +194,44 @@ def _split(commands: tuple[Command, ...], state: BytewiseState) -> tuple[Commit,
     return commit, state, [command for command in commands if command is not commit]
 
 
-def _answer(command: Command, number: int, step: RecordedStep, state: BytewiseState) -> Event | None:
+def _answer(
+    command: Command,
+    number: int,
+    step: RecordedStep,
+    state: BytewiseState,
+    listed: dict[tuple[str, int], CandidateSet] | None,
+) -> Event | None:
     match command:
-        case Ask(model, question):
+        case Ask(model, question, offset):
             candidates = dict(step.candidates).get(model)
             if candidates is not None:
+                if listed is not None:
+                    listed[model, offset] = candidates
                 return CandidatesArrived(model, question, candidates)
         case Marginals(model, question, offset, pending):
             for known in step.marginals:
                 if (known.model, known.offset, known.pending) == (model, offset, pending):
                     return MarginalsArrived(model, question, known.exact, known.end, known.following)
+            if listed is not None and (model, offset) in listed:
+                return _listed_marginals(command, listed[model, offset])
         case _:
             return None
     if model not in state.roster.live:
         return None
     what = "candidates" if isinstance(command, Ask) else f"marginals at byte {command.offset}"
     raise TraceError(f"step {number}: the trace has no {what} of {model}, which this method asks for")
+
+
+def _listed_marginals(command: Marginals, candidates: CandidateSet) -> MarginalsArrived:
+    """The masses of listed pieces alone."""
+    exact, end, following = 0.0, 0.0, [0.0] * 256
+    pending = command.pending
+    for candidate in candidates.candidates:
+        piece, mass = candidate.piece, exp(candidate.logprob)
+        if piece is None:
+            end = 0.0 if pending else mass
+        elif piece == pending:
+            exact = mass
+        elif piece.startswith(pending):
+            following[piece[len(pending)]] += mass
+    return MarginalsArrived(command.model, command.question, exact, end, tuple(following))
