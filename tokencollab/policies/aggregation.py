@@ -127,9 +127,10 @@ def _union_softmax(ballots: Sequence[Ballot]) -> list[Scored]:
     totals = [0.0] * len(union)
     weights = 0.0
     for ballot in ballots:
-        known = {candidate.piece: candidate.logit for candidate in ballot.received}
-        known.update(ballot.foreign)
         lowest = ballot.received[-1].logit
+        known = {candidate.piece: candidate.logit for candidate in ballot.received}
+        if ballot.foreign:
+            known.update(ballot.foreign)
         logits = [known.get(piece, lowest) for piece in union]
         highest = max(logits)
         exponentials = [exp(logit - highest) for logit in logits]
