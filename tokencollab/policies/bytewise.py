@@ -31,9 +31,8 @@ from tokencollab.policies.events import (
 )
 from tokencollab.policies.evidence import ExitPolicy, Verdict
 from tokencollab.policies.exits import build_exit
-from tokencollab.policies.session import including, without
+from tokencollab.policies.session import check_members, including, without
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.pieces import END
 
 Outcome: TypeAlias = tuple[BytewiseState, tuple[Command, ...]]
@@ -70,13 +69,7 @@ class BytewisePolicy:
         Raises:
             UnknownMethod: no members, one named twice, or a weight for a model that is not among them.
         """
-        if not members or len(set(members)) != len(members):
-            raise UnknownMethod(f"a collaboration needs models, each named once, not {members!r}")
-        strangers = [model for model, _ in self._settings.method.weights if model not in members]
-        if strangers:
-            raise UnknownMethod(
-                f"a weight is given for {strangers[0]!r}, which does not take part; the models are {', '.join(members)}"
-            )
+        check_members(members, self._settings.method.weights)
         base, names = members[0], tuple(sorted(members))
         turn = Round(self._settings, BytewiseState("together", Roster(base, names), self._settings.exit.start(base)))
         turn.begin(names)

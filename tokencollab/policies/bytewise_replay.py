@@ -33,33 +33,7 @@ from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import TraceError
 from tokencollab.protocol.pieces import Piece
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedMarginals:
-    """One answer to `Marginals`, with what was asked; see `MarginalsArrived` for the masses."""
-
-    model: str
-    offset: int
-    pending: bytes
-    exact: float
-    end: float
-    following: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedStep:
-    """One commit of a trace: what was received for it, and what was written.
-
-    ``candidates`` has the models that were asked after the commit before; ``lost`` those lost since then. A
-    model whose candidates come back after it was lost, or that is new, had joined.
-    """
-
-    candidates: tuple[tuple[str, CandidateSet], ...]
-    chosen: Piece
-    marginals: tuple[RecordedMarginals, ...] = ()
-    alone: bool = False
-    lost: tuple[str, ...] = ()
+from tokencollab.protocol.trace import TraceStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +78,7 @@ class _Watched:
 def replay_bytewise(
     method: Method,
     members: tuple[str, ...],
-    steps: Sequence[RecordedStep],
+    steps: Sequence[TraceStep],
     *,
     seed: int,
     max_tokens: int,
@@ -150,7 +124,7 @@ def replay_bytewise(
             return
 
 
-def _comings_and_goings(state: BytewiseState, step: RecordedStep, after: RecordedStep | None) -> Iterator[Event]:
+def _comings_and_goings(state: BytewiseState, step: TraceStep, after: TraceStep | None) -> Iterator[Event]:
     """Models lost before this commit, and those that must have joined, since they answer in the next step."""
     for model in step.lost:
         yield ModelLost(model)
@@ -167,7 +141,7 @@ def _one_commit(
     state: BytewiseState,
     questions: list[Command],
     number: int,
-    step: RecordedStep,
+    step: TraceStep,
     listed: dict[tuple[str, int], CandidateSet] | None,
 ) -> tuple[Commit, BytewiseState, list[Command]]:
     """Answer what is asked until a piece is committed; the commit, the state, and what is asked after it."""
@@ -197,7 +171,7 @@ def _split(commands: tuple[Command, ...], state: BytewiseState) -> tuple[Commit,
 def _answer(
     command: Command,
     number: int,
-    step: RecordedStep,
+    step: TraceStep,
     state: BytewiseState,
     listed: dict[tuple[str, int], CandidateSet] | None,
 ) -> Event | None:

@@ -30,9 +30,9 @@ from tokencollab.policies.events import (
     Stop,
 )
 from tokencollab.policies.evidence import ExitPolicy, Verdict
-from tokencollab.policies.session import State, including, without
+from tokencollab.policies.session import State, check_members, including, without
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.errors import ProtocolError, UnknownMethod
+from tokencollab.protocol.errors import ProtocolError
 from tokencollab.protocol.pieces import END
 
 Outcome: TypeAlias = tuple[State, tuple[Command, ...]]
@@ -59,13 +59,7 @@ class CollaborationPolicy:
         Raises:
             UnknownMethod: no members, one named twice, or a weight for a model that is not among them.
         """
-        if not members or len(set(members)) != len(members):
-            raise UnknownMethod(f"a collaboration needs models, each named once, not {members!r}")
-        strangers = [model for model, _ in self._method.weights if model not in members]
-        if strangers:
-            raise UnknownMethod(
-                f"a weight is given for {strangers[0]!r}, which does not take part; the models are {', '.join(members)}"
-            )
+        check_members(members, self._method.weights)
         base = members[0]
         state = State(base, tuple(sorted(members)), "together", self._exit.start(base))
         if self._method.aggregation == "base" or len(members) == 1:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokencollab.policies.aggregation import Ballot
-from tokencollab.policies.bytewise_replay import RecordedMarginals, RecordedStep, replay_bytewise
+from tokencollab.policies.bytewise_replay import replay_bytewise
 from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Verdict
@@ -96,16 +96,7 @@ def _bytewise(trace: Trace, method: Method, seed: int, past_exit: bool) -> Itera
 
     Where they part from the recorded ones there are no candidates for what would follow, and the replay ends.
     """
-    steps = [
-        RecordedStep(
-            step.candidates,
-            step.chosen,
-            tuple(RecordedMarginals(m.model, m.offset, m.pending, m.exact, m.end, m.following) for m in step.marginals),
-            step.alone,
-            step.lost,
-        )
-        for step in trace.steps
-    ]
+    steps = trace.steps
     enough = len(steps) + 1
     for made in replay_bytewise(method, trace.models, steps, seed=seed, max_tokens=enough, past_exit=past_exit):
         recorded = trace.steps[made.step - 1]

@@ -1,9 +1,11 @@
 """The state of a piece-level collaboration between two events: plain data, comparable and restorable."""
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tokencollab.policies.words import NO_WORD, Word
 from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.pieces import Piece
 
 Phase: TypeAlias = Literal["together", "alone", "waiting", "stopped"]
@@ -58,3 +60,18 @@ def without(names: tuple[str, ...], model: str) -> tuple[str, ...]:
 def including(names: tuple[str, ...], *models: str) -> tuple[str, ...]:
     """``names`` and ``models``, sorted, each once."""
     return tuple(sorted({*names, *models}))
+
+
+def check_members(members: tuple[str, ...], weights: Iterable[tuple[str, float]]) -> None:
+    """Whether these models can begin an answer.
+
+    Raises:
+        UnknownMethod: no members, one named twice, or a weight for a model that is not among them.
+    """
+    if not members or len(set(members)) != len(members):
+        raise UnknownMethod(f"a collaboration needs models, each named once, not {members!r}")
+    for model, _ in weights:
+        if model not in members:
+            raise UnknownMethod(
+                f"a weight is given for {model!r}, which does not take part; the models are {', '.join(members)}"
+            )

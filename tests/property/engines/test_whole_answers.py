@@ -92,7 +92,7 @@ def test_any_pieces_in_any_order(
     assert torch.allclose(logits, computed_anew(engine), atol=1e-4)
 
 
-@settings(derandomize=True, deadline=None, max_examples=120)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(
     kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=3),
     method=st.sampled_from(["unite", "duetnet", "gac", "dp", "dk", "bytewise", "upara-4"]),

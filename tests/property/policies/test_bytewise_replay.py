@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from tests.property.policies.test_bytewise_toys import CUTS, Toy, answer, bytewise, toys
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
-from tokencollab.policies.bytewise_replay import RecordedMarginals, RecordedStep, replay_bytewise
+from tokencollab.policies.bytewise_replay import replay_bytewise
 from tokencollab.policies.methods import parse_method
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.errors import TraceError
+from tokencollab.protocol.trace import TraceMarginals, TraceStep
 
 seeds = st.integers(0, 10**6)
 common = settings(derandomize=True, deadline=None, max_examples=60)
@@ -39,8 +40,8 @@ class Recorder:
         self.waiting: list[e.Event] = []
         self.asked: dict[int, e.Marginals] = {}
         self.candidates: dict[str, CandidateSet] = {}
-        self.marginals: list[RecordedMarginals] = []
-        self.steps: list[RecordedStep] = []
+        self.marginals: list[TraceMarginals] = []
+        self.steps: list[TraceStep] = []
         self.commits: list[e.Commit] = []
         self.state, commands = self.policy.start(tuple(self.models))
         self.carry_out(commands)
@@ -51,7 +52,8 @@ class Recorder:
                 case e.Commit(piece, made):
                     self.text += piece or b""
                     sent, told = tuple(sorted(self.candidates.items())), tuple(self.marginals)
-                    self.steps.append(RecordedStep(sent, piece, told, made.alone, made.lost))
+                    number = len(self.steps) + 1
+                    self.steps.append(TraceStep(number, sent, piece, True, made.alone, lost=made.lost, marginals=told))
                     self.commits.append(command)
                     self.candidates, self.marginals = {}, []
                 case e.Ask() | e.Marginals():
@@ -78,7 +80,7 @@ class Recorder:
                 self.candidates[model] = sent
             case e.MarginalsArrived(model, question, exact, end, following):
                 of = self.asked[question]
-                self.marginals.append(RecordedMarginals(model, of.offset, of.pending, exact, end, following))
+                self.marginals.append(TraceMarginals(model, of.offset, of.pending, exact, end, following))
             case e.AloneStep(model, _, _, CandidateSet() as sent) if self.state.phase == "alone":
                 self.candidates[model] = sent
         self.state, commands = self.policy.step(self.state, event)
@@ -87,7 +89,7 @@ class Recorder:
 
 def record(
     method: Method, models: Sequence[Toy], *, seed: int, max_tokens: int, faults: Sequence[tuple[int, e.Event]]
-) -> tuple[list[RecordedStep], list[e.Commit]]:
+) -> tuple[list[TraceStep], list[e.Commit]]:
     """An answer's steps and commits. ``faults``: (how many events came before, what happens)."""
     recorder = Recorder(method, models, seed, max_tokens)
     count = 0
@@ -159,7 +161,8 @@ def test_a_trace_of_candidates_alone_is_decided_by_what_is_listed() -> None:
     def listed(*pairs: tuple[bytes, float]) -> CandidateSet:
         return CandidateSet(tuple(Candidate(piece, log(p) + 20, log(p)) for piece, p in pairs), 20.0)
 
-    step = RecordedStep((("b", listed((b" a", 0.5), (b"x", 0.3))), ("c", listed((b"x", 0.5), (b" a", 0.4)))), b"?")
+    votes = (("b", listed((b" a", 0.5), (b"x", 0.3))), ("c", listed((b"x", 0.5), (b" a", 0.4))))
+    step = TraceStep(1, votes, b"?", True)
     made = list(replay_bytewise(parse_method("bytewise"), ("b", "c"), [step], seed=0, max_tokens=5))
     # b: .5/.8 and .3/.8; c: .4/.9 and .5/.9; so " a" has 1.069 and "x" .931
     assert [step.chosen for step in made] == [b" a"]

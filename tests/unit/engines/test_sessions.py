@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ Build = Callable[..., Path]
 LONG = (m.ChatMessage("user", "the quick brown fox jumps over the lazy dog " * 40),)
 
 
-def engine(tiny_model: Build, **options: int) -> TransformersEngine:
+def engine(tiny_model: Build, **options: Any) -> TransformersEngine:
     return TransformersEngine.from_folder("t", tiny_model("bytes"), EngineOptions(threads=1, **options))
 
 
