@@ -140,6 +140,12 @@ def _generate(commands: Any) -> None:
     )
     add("--seed", type=_natural, default=0, metavar="N", help="of every random choice (default 0)")
     add("--runtime", choices=["local", "ray"], default="local", help="threads of this process, or Ray actors")
+    add(
+        "--engine",
+        choices=["transformers", "llamacpp"],
+        default="transformers",
+        help="what computes .gguf files (llamacpp: pip install 'tokencollab[gguf]')",
+    )
     add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights")
     add("--threads", type=_positive, metavar="N", help="CPU threads per model (default: cores / models)")
     add("--kv-megabytes", type=_positive, metavar="N", help="memory per model for KV caches")

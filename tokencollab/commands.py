@@ -67,6 +67,7 @@ async def _write(
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
+    notices: list[str] = []  # told after the answer: in its middle they would tear it apart
     team = Collaboration(
         arguments.base,
         arguments.collaborators,
@@ -74,7 +75,7 @@ async def _write(
         runtime=arguments.runtime,
         options=EngineOptions(dtype=arguments.dtype, threads=arguments.threads, kv_megabytes=arguments.kv_megabytes),
         progress=progress.update,
-        notify=progress.say,
+        notify=notices.append,
     )
     loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
@@ -93,6 +94,8 @@ async def _write(
                     print(token.text, end="", flush=True)
             if not arguments.json:
                 print(flush=True)
+            for notice in notices:
+                progress.say(notice)
             return stream.answer
     except asyncio.CancelledError:
         progress.say("interrupted before the answer began")

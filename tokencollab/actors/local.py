@@ -12,6 +12,10 @@ from tokencollab.protocol.messages import AskAlone, CandidatesReply, ModelInfo, 
 
 def load_engine(spec: ModelSpec) -> Engine:
     """The engine of a spec (imports torch and transformers)."""
+    if spec.options.engine == "llamacpp" and spec.folder.endswith(".gguf"):
+        from tokencollab.engines.llamacpp_engine import LlamaCppEngine  # noqa: PLC0415
+
+        return LlamaCppEngine.from_file(spec.name, Path(spec.folder), spec.options)
     from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: PLC0415
 
     return TransformersEngine.from_folder(spec.name, Path(spec.folder), spec.options)

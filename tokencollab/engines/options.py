@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+EngineName: TypeAlias = Literal["transformers", "llamacpp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +12,9 @@ class EngineOptions:
     """How a model computes.
 
     Attributes:
+        engine: what computes ``.gguf`` files: ``transformers``, after converting them to float32, or ``llamacpp``,
+            quantised as they are (there the file decides on the dtype, and KV caches have 1 GB at most unless
+            ``kv_megabytes`` says otherwise). Models in other forms are always computed by transformers.
         dtype: ``auto`` is float32 on a CPU (bfloat16 there changes answers) and bfloat16 on a GPU.
         threads: CPU threads of one forward pass, None for torch's own choice.
         device: a torch device, ``auto`` for the first GPU or else the CPU.
@@ -24,3 +28,4 @@ class EngineOptions:
     device: str = "auto"
     prefill_chunk: int = 256
     kv_megabytes: int | None = None
+    engine: EngineName = "transformers"
