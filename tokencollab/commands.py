@@ -73,7 +73,12 @@ async def _write(
         arguments.collaborators,
         method,
         runtime=arguments.runtime,
-        options=EngineOptions(dtype=arguments.dtype, threads=arguments.threads, kv_megabytes=arguments.kv_megabytes),
+        options=EngineOptions(
+            engine=arguments.engine,
+            dtype=arguments.dtype,
+            threads=arguments.threads,
+            kv_megabytes=arguments.kv_megabytes,
+        ),
         progress=progress.update,
         notify=notices.append,
     )
