@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before anything imports torch: its threads must not wait actively on a busy machine (see actors/local.py).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # The same examples every time, and none fails because the machine is busy.
 settings.register_profile(
     "project", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]

@@ -1,6 +1,7 @@
 """The in-process runtime: every model in a thread of this process."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -10,8 +11,20 @@ from tokencollab.engines.base import Engine
 from tokencollab.protocol.messages import AskAlone, CandidatesReply, ModelInfo, Reply, Request, Written
 
 
+def import_engines() -> None:
+    """Imports torch and transformers, which takes seconds.
+
+    torch's threads wait for each other actively unless its OpenMP library is told otherwise before it is loaded. On a
+    machine that has anything else to do, that makes a step take ten times as long (docs/results.md).
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    import tokencollab.engines.transformers_engine  # noqa: PLC0415, F401
+
+
 def load_engine(spec: ModelSpec) -> Engine:
     """The engine of a spec (imports torch and transformers)."""
+    import_engines()
     if spec.options.engine == "llamacpp" and spec.folder.endswith(".gguf"):
         from tokencollab.engines.llamacpp_engine import LlamaCppEngine  # noqa: PLC0415
 
@@ -66,7 +79,7 @@ class LocalRuntime:
         """See `Runtime.start`. Models load side by side."""
         if self._load is load_engine:
             # Imported before the threads start: two threads importing transformers at once trip over each other.
-            await asyncio.to_thread(_import_heavy)
+            await asyncio.to_thread(import_engines)
         actors = [ModelActor(lambda spec=spec: self._load(spec)) for spec in specs]  # type: ignore[misc]
         self._actors += actors
         infos = await asyncio.gather(*(actor.ready() for actor in actors))
@@ -76,7 +89,3 @@ class LocalRuntime:
         """See `Runtime.close`."""
         actors, self._actors = self._actors, []
         await asyncio.gather(*(actor.stop() for actor in actors))
-
-
-def _import_heavy() -> None:
-    import transformers.models.auto.modeling_auto  # noqa: PLC0415, F401
