@@ -7,8 +7,9 @@ import pytest
 
 from tests.unit.policies.policykit import by_logit, by_probability
 from tokencollab.policies.aggregation import aggregate, foreign_pieces, negative_logit
-from tokencollab.policies.decision import Decider, sampling_of
+from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
 from tokencollab.policies.events import Ask, CandidatesArrived, Commit
+from tokencollab.policies.evidence import Evidence
 from tokencollab.policies.methods import Method, make_policy, parse_method
 from tokencollab.policies.selection import select
 from tokencollab.protocol.candidates import CandidateSet
@@ -74,6 +75,23 @@ def test_ties_count_the_summed_probability_of_those_that_list_a_piece(name: str)
     b = decider.ballot("B", by_probability((b"b", 0.4), (b"c", 0.3)))
     ties = {piece: tie for piece, _, tie in aggregate(method.aggregation, [a, b], "raw")}
     assert ties == pytest.approx({b"a": 0.5, b"b": 0.65, b"c": 0.3})
+
+
+def test_the_base_alone_and_bytewise_voting_have_no_ballots_to_add_up() -> None:
+    for name in ("base", "bytewise"):
+        with pytest.raises(ValueError, match=f"{name} has no piece-level aggregation"):
+            scores(parse_method(name), ONE_PLUS_ONE)
+
+
+def test_evidence_has_the_ranks_of_all_and_the_bases_own_logprob() -> None:
+    method = parse_method("dk", top_k=1)
+    decider = Decider(method, sampling_of(method, 0))
+    ballots = [decider.ballot(model, ONE_PLUS_ONE[model]) for model in ("A", "B")]
+    found = gather_evidence(7, "B", b"1", ballots, frozenset("A"))
+    assert found == Evidence(7, "B", (("A", 0), ("B", None)), frozenset("A"), ONE_PLUS_ONE["B"].candidates[1].logprob)
+    assert gather_evidence(7, "A", b"1", ballots).base_logprob == ONE_PLUS_ONE["A"].candidates[0].logprob
+    assert gather_evidence(7, "B", b"none", ballots).base_logprob is None
+    assert gather_evidence(7, "C", b"1", ballots).base_logprob is None
 
 
 def test_large_logits_do_not_overflow() -> None:

@@ -67,6 +67,19 @@ def test_base_alone_runs_at_once() -> None:
         assert all(commit.record.alone for commit in done.commits)
 
 
+def test_the_base_method_leaves_collaborators_alone() -> None:
+    machine = policy("base", 2)
+    state, commands = machine.start(("b", "a"))
+    assert commands == (e.RunAlone("b", 0, 0, 1, 2, False),)
+    assert machine.step(state, e.ContextFull("a")) == (state, ())
+    assert machine.step(state, e.ContextFull("b"))[1] == (e.Stop("length"),)
+    state, _ = machine.step(state, e.AloneStep("b", 0, b"x", None))
+    state, commands = machine.step(state, e.AloneStep("b", 0, b"y", None))
+    assert commands == (e.Commit(b"y", e.StepRecord(2, (), alone=True)), e.Stop("length"))
+    assert (state.phase, state.live, state.open, state.run_left) == ("stopped", (), (), 0)
+    assert machine.step(state, e.Cancelled()) == (state, ())
+
+
 def test_fixed_exit_hands_over_to_the_base() -> None:
     done = Driver(policy("upara-2", 10), {"b": writes("abcd"), "a": writes("abcd")}).run()
     assert done.others == [e.Exited(2, ("a",))]
@@ -212,6 +225,8 @@ def test_negative_logits_are_said_once_with_the_fix() -> None:
     assert "a keeps" in notice.text
     assert "--reference floor" in notice.text
     assert Driver(policy("duetnet", 5, reference="floor"), book).run().others == []
+    assert len(Driver(policy("dk", 5), book).run().others) == 1
+    assert Driver(policy("dp", 5), book).run().others == []
 
 
 def test_members_and_weights_are_checked() -> None:

@@ -1,5 +1,6 @@
 """Truncation and Top-T: by hand, at their edges, and in frequency."""
 
+from itertools import permutations
 from math import exp, log
 
 import pytest
@@ -50,6 +51,19 @@ def test_greedy_ties_go_to_probability_then_to_bytes() -> None:
     assert select([(b"", 1.0, 0.2), (None, 1.0, 0.2)], sampling(), 1) is None
     assert select([(None, 1.0, 0.2), (b"!", 1.0, 0.2)], sampling(), 1) is None
     assert select([(None, 1.0, 0.2), (b"!", 1.0, 0.3)], sampling(), 1) == b"!"
+
+
+def test_the_best_is_found_wherever_it_stands() -> None:
+    entries: list[tuple[bytes | None, float, float]] = [
+        (b"b", 1.0, 0.3),
+        (b"a", 0.5, 0.9),
+        (b"c", 1.0, 0.2),
+        (b"d", 1.0, 0.4),
+    ]
+    for order in permutations(entries):
+        assert select(order, sampling(), 1) == b"d"
+        assert select([*order, (b"e", 2.0, 0.0)], sampling(), 1) == b"e"
+        assert select([*order, (b"cc", 1.0, 0.4)], sampling(), 1) == b"cc"
 
 
 def frequencies(scored: list[tuple[bytes | None, float, float]], how: Sampling, n: int = 3000) -> dict[object, float]:

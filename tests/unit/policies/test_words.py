@@ -5,6 +5,7 @@ import pytest
 from tests.unit.policies.policykit import by_probability
 from tokencollab.policies.decision import Decider, sampling_of
 from tokencollab.policies.methods import parse_method
+from tokencollab.policies.selection import DRAWS, select
 from tokencollab.policies.words import NO_WORD, Word
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
@@ -141,6 +142,19 @@ def test_what_was_decisive_is_judged_with_the_draws_of_the_step() -> None:
     ballots = [decider.ballot(model, other[model]) for model in sorted(other)]
     assert Decider(parse_method("dp"), sampling_of(parse_method("dp"), 0)).decisive(1, b"z", ballots, NO_WORD) == {"a"}
     assert decider.decisive(1, b"z", ballots[:1], NO_WORD) == frozenset()  # nobody to choose without it
+
+
+def test_the_second_vote_has_draws_of_its_own() -> None:
+    """The owner is through with the word in every step; who goes on is drawn anew among what everybody lists."""
+    method = parse_method("dp", top_t=2, owner_finishes=True)
+    decider = Decider(method, sampling_of(method, 0))
+    even = by_probability((b" x", 0.4), (b" y", 0.4))
+    ballots = [decider.ballot("a", even), decider.ballot("b", even)]
+    scored = [(b" x", 0.8, 0.8), (b" y", 0.8, 0.8)]
+    for step in range(1, 40):
+        assert decider.decide(step, ballots, Word(("b",), b"n")) == select(scored, decider.sampling, step, DRAWS)
+        inside = Word(("b",), b"\xe6")
+        assert decider.decide(step, ballots, inside) == select(scored, decider.sampling, step)
 
 
 def test_inside_a_character_only_its_owner_counts() -> None:
