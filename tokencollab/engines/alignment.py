@@ -95,7 +95,10 @@ class AnswerText:
         self.text += data
         if self._foreign_from is not None and data.startswith(_WORD_ENDS):
             self._finish_word()
-        token = self._listed.get(data, self.vocabulary.id_of.get(before + data))
+        token = self._listed.get(data)
+        # A character that others wrote in parts is not left as byte tokens: the model would go on in bytes.
+        if token is None and not 0x80 <= data[0] < 0xC0:
+            token = self.vocabulary.id_of.get(before + data)
         if first and (self.vocabulary.pieces[token] == data if token is not None else data.startswith(_WHITESPACE)):
             self.lead = b""
         if token is None:

@@ -63,6 +63,20 @@ def test_a_word_in_foreign_pieces_is_brought_back() -> None:
     assert text.ids == canonical(text, b" the quick brown")
 
 
+@pytest.mark.parametrize("kind", ["bytes", "gemma"])
+def test_a_character_in_parts_is_brought_back_when_it_is_whole(kind: str) -> None:
+    text = answer_text(kind)
+    day = "日".encode()
+    write(text, b"a", day[:1])
+    assert len(text.ids) == 2
+    write(text, day[1:2], day[2:])
+    assert text.ids == canonical(text, b"a" + day)
+    for part in (day[:1], day[1:2], day[2:]):  # unless the model writes it so itself
+        text.list_pieces({part: text.vocabulary.id_of[part]})
+        write(text, part)
+    assert pieces(text)[-3:] == [day[:1], day[1:2], day[2:]]
+
+
 @pytest.mark.parametrize("stop", ["。", "，", "\n", " "])
 def test_where_words_end(stop: str) -> None:
     text = answer_text()
