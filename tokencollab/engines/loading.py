@@ -14,7 +14,7 @@ from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary
 from tokencollab.protocol.errors import ModelRefused
 from tokencollab.protocol.messages import ModelInfo
 
-_LOADING = threading.Lock()  # transformers builds models under global state: one thread at a time
+_LOADING = threading.Lock()  # transformers imports lazily and builds models under global state: one thread at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,14 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         ModelRefused: the folder's model cannot be loaded or cannot take part; the message says why.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  (seconds to import)
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS  # noqa: PLC0415
-    from transformers.utils import logging  # noqa: PLC0415
+    with _LOADING:
+        from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  (seconds to import)
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS  # noqa: PLC0415
+        from transformers.utils import logging  # noqa: PLC0415
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, packed_attention)
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        ALL_ATTENTION_FUNCTIONS.register(ATTENTION, packed_attention)
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device if options.device != "auto" else _best_device())
