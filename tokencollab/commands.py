@@ -38,15 +38,23 @@ def generate(arguments: argparse.Namespace) -> int:
         messages = (ChatMessage("system", arguments.system), *messages)
     if not all(arguments.stop):
         raise UsageError("--stop needs a text that is not empty")
+    options = EngineOptions(
+        engine=arguments.engine,
+        dtype=arguments.dtype,
+        threads=arguments.threads,
+        kv_megabytes=arguments.kv_megabytes,
+    )
     with ExitStack() as stack:
         trace = stack.enter_context(_open_trace(arguments.trace)) if arguments.trace else None
         progress = stack.enter_context(ProgressView())
         for model in (arguments.base, *arguments.collaborators):
             # In the main thread, so that Ctrl-C ends a download.
+            if options.as_it_is(model):
+                continue
             files = store.resolve(model, progress.update)
             if files.notice:
                 progress.say(files.notice)
-        answer = asyncio.run(_write(arguments, method, messages, progress, trace))
+        answer = asyncio.run(_write(arguments, options, method, messages, progress, trace))
     if answer is None:
         return 130
     if arguments.json:
@@ -58,6 +66,7 @@ def generate(arguments: argparse.Namespace) -> int:
 
 async def _write(
     arguments: argparse.Namespace,
+    options: EngineOptions,
     method: Method,
     messages: tuple[ChatMessage, ...],
     progress: ProgressView,
@@ -73,12 +82,7 @@ async def _write(
         arguments.collaborators,
         method,
         runtime=arguments.runtime,
-        options=EngineOptions(
-            engine=arguments.engine,
-            dtype=arguments.dtype,
-            threads=arguments.threads,
-            kv_megabytes=arguments.kv_megabytes,
-        ),
+        options=options,
         progress=progress.update,
         notify=notices.append,
     )

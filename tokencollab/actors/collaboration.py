@@ -151,11 +151,14 @@ class Collaboration:
             await runtime.close()
 
     def _find(self, spec: str) -> tuple[str, str]:
-        """Name and folder (or GGUF file) of a model, fetched if need be. A runtime of the caller's own gets what the caller wrote."""
+        """Name and folder (or GGUF file) of a model, fetched if need be.
+
+        A runtime of the caller's own gets what the caller wrote.
+        """
         if not isinstance(self._runtime_choice, str):
             return spec, spec
-        if self._options.engine == "llamacpp" and spec.endswith(".gguf") and os.path.isfile(spec):
-            return os.path.splitext(os.path.basename(spec))[0], os.path.abspath(spec)
+        if file := self._options.as_it_is(spec):
+            return os.path.basename(file).removesuffix(".gguf"), file
         from tokencollab.engines.store import resolve  # noqa: PLC0415
 
         files = resolve(spec, self._progress)

@@ -19,6 +19,10 @@ def import_engines() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+    # These two are what engines load models with; the package transformers alone loads next to nothing.
+    import transformers.models.auto.modeling_auto  # noqa: PLC0415
+    import transformers.models.auto.tokenization_auto  # noqa: PLC0415, F401
+
     import tokencollab.engines.transformers_engine  # noqa: PLC0415, F401
 
 

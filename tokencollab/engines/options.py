@@ -1,5 +1,6 @@
 """How an engine computes, as plain data (no torch here: the options travel before any engine exists)."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -29,3 +30,8 @@ class EngineOptions:
     prefill_chunk: int = 256
     kv_megabytes: int | None = None
     engine: EngineName = "transformers"
+
+    def as_it_is(self, spec: str) -> str | None:
+        """The path of the GGUF file that ``spec`` names, where it is computed without conversion; else None."""
+        path = os.path.abspath(os.path.expanduser(spec))
+        return path if self.engine == "llamacpp" and path.endswith(".gguf") and os.path.isfile(path) else None

@@ -1,0 +1,232 @@
+"""The engine for GGUF files, on tiny models written as GGUF: what the default engine computes of the same weights."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.driving import QUESTION, answer, answer_all, candidates, feed, token_ids
+from tokencollab.actors.local import load_engine
+from tokencollab.actors.runtime import ModelSpec
+from tokencollab.engines.options import EngineOptions
+from tokencollab.protocol import messages as m
+from tokencollab.protocol.errors import ModelRefused, ModelUnavailable
+
+xllamacpp = pytest.importorskip("xllamacpp", reason="needs the extra tokencollab[gguf]")
+
+from tokencollab.engines import llamacpp, llamacpp_engine  # noqa: E402
+
+TEXTS = ("Why is the sky blue? ", "def add(a, b):\n    return", "日本語 and Привет, naïve 🙂 ", "x")
+
+
+def write_gguf(folder: Path, file: Path, heads: int = 4, kv_heads: int = 2) -> Path:
+    """The weights of a tiny Llama as GGUF, in float32. Without a tokenizer: that is read from the folder."""
+    from gguf import GGUFWriter
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    config = model.config
+    writer = GGUFWriter(str(file), "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_file_type(0)
+    writer.add_tokenizer_model("no_vocab")
+    names = {
+        "model.embed_tokens": "token_embd",
+        "model.norm": "output_norm",
+        "lm_head": "output",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+        **{f"self_attn.{part}_proj": f"attn_{part}" for part in "qkv"},
+        "self_attn.o_proj": "attn_output",
+        **{f"mlp.{part}_proj": f"ffn_{part}" for part in ("gate", "up", "down")},
+    }
+    for name, weights in model.state_dict().items():
+        inner = name.removesuffix(".weight")
+        prefix = ""
+        if inner.startswith("model.layers."):
+            _, _, layer, inner = inner.split(".", 3)
+            prefix = f"blk.{layer}."
+        if inner in ("self_attn.q_proj", "self_attn.k_proj"):
+            # llama.cpp rotates neighbours, transformers halves.
+            count = heads if inner == "self_attn.q_proj" else kv_heads
+            weights = weights.view(count, 2, -1, weights.shape[1]).transpose(1, 2).reshape(weights.shape)  # noqa: PLW2901
+        writer.add_tensor(f"{prefix}{names[inner]}.weight", weights.contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+@pytest.fixture(scope="module")
+def gguf(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tiny_model("bytes", hidden=64), tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture
+def load(gguf: Path, tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Loads the tiny GGUF file; its tokenizer comes from the folder that it was made of."""
+    from transformers import AutoTokenizer
+
+    folder = tiny_model("bytes", hidden=64)
+    monkeypatch.setattr(llamacpp_engine, "load_tokenizer", lambda _: AutoTokenizer.from_pretrained(folder))
+
+    def make(**options: Any) -> llamacpp_engine.LlamaCppEngine:
+        plain: dict[str, Any] = {"threads": 1, "device": "cpu", "engine": "llamacpp", "kv_megabytes": 8}
+        settings = EngineOptions(**plain | options)
+        engine = load_engine(ModelSpec("tiny", str(gguf), settings))
+        assert isinstance(engine, llamacpp_engine.LlamaCppEngine)
+        return engine
+
+    return make
+
+
+def opened(engine: Any, *names: str) -> None:
+    for name in names:
+        assert isinstance(engine.open(m.Open(name, QUESTION)), m.Opened)
+
+
+def test_the_whole_answer_is_that_of_the_default_engine(load: Any, tiny_engine: Any) -> None:
+    mine, theirs = load(), tiny_engine("bytes", hidden=64)
+    assert (mine.info.engine, mine.info.architecture, mine.info.dtype) == ("llamacpp", "llama", "all F32")
+    assert mine.info.vocabulary == theirs.info.vocabulary
+    for method in ("base", "unite", "bytewise"):
+        expected, got = answer({"a": theirs}, method, max_tokens=40), answer({"a": mine}, method, max_tokens=40)
+        assert got.pieces == expected.pieces
+    assert token_ids(mine) == token_ids(theirs)
+
+
+def test_raw_logits_marginals_and_scores_are_those_of_the_weights(load: Any, tiny_engine: Any) -> None:
+    mine, theirs = load(), tiny_engine("bytes", hidden=64)
+    first, second = (feed(engine, [])[0] for engine in (mine, theirs))
+    assert first.log_normaliser == pytest.approx(second.log_normaliser, abs=0.02)
+    for text in TEXTS:
+        data = text.encode()
+        for question in (
+            m.AskScores("s", 0, data, (b"the", b" x", None, "界".encode())),
+            m.AskMarginals("s", 0, data, b" t"),
+        ):
+            replies = [answer_all(engine, [question])[0].reply for engine in (mine, theirs)]
+            if isinstance(replies[0], m.ScoresReply):
+                assert replies[0].logits == pytest.approx(replies[1].logits, abs=0.05)  # type: ignore[union-attr]
+            else:
+                assert replies[0].following == pytest.approx(replies[1].following, abs=0.01)  # type: ignore[union-attr]
+
+
+def test_only_what_is_new_goes_through_the_model(load: Any) -> None:
+    engine = load()
+    opened(engine, "s")
+    prompt = len(engine.pool["s"].prompt.ids)
+    counts = []
+    for start, data in ((0, b"The dog"), (7, b" is"), (10, b"!"), (4, b"cat")):
+        counts.append(answer_all(engine, [m.AskCandidates("s", start, data, 5)])[0].reply.forwarded)  # type: ignore[union-attr]
+    assert counts[0] > prompt
+    assert max(counts[1:]) < 8
+    taken_back = candidates(engine, b"The cat", start=7)
+    engine.close("s")
+    opened(engine, "s")
+    assert [c.piece for c in candidates(engine, b"The cat").candidates] == [c.piece for c in taken_back.candidates]
+
+
+def test_alone_and_in_company_a_session_gets_the_same(load: Any) -> None:
+    """The prompt is shared, texts differ in length, and sessions are more than there are seats."""
+    engine = load()
+    texts = [f"{TEXTS[index % 4]}{index} the dog".encode() for index in range(llamacpp.SEATS + 6)]
+    names = [f"s{index}" for index in range(len(texts))]
+    opened(engine, *names)
+    asks = [m.AskCandidates(name, 0, text, 5) for name, text in zip(names, texts, strict=True)]
+    first, rest = asks[: llamacpp.SEATS], asks[llamacpp.SEATS :]
+    together = [*answer_all(engine, first), *answer_all(engine, rest)]
+    assert engine.pool.shared > 0
+    assert engine.pool.dropped >= len(rest)
+    for name in names:
+        engine.close(name)
+    for text, reply in list(zip(texts, together, strict=True))[:: len(texts) // 7]:
+        opened(engine, "alone")
+        alone = candidates(engine, text, k=5, session="alone")
+        assert isinstance(reply.reply, m.CandidatesReply)
+        assert [c.piece for c in reply.reply.candidates.candidates] == [c.piece for c in alone.candidates]
+        assert reply.reply.candidates.log_normaliser == pytest.approx(alone.log_normaliser, abs=1e-4)
+
+
+def test_more_questions_at_once_than_seats_wait_for_their_turn(load: Any) -> None:
+    engine = load()
+    names = [f"s{index}" for index in range(llamacpp.SEATS + 2)]
+    opened(engine, *names)
+    asks = [m.AskCandidates(name, 0, b"The", 5) for name in names]
+    while None in (answers := engine.answer(asks[: llamacpp.SEATS])):
+        pass
+    answers = engine.answer(asks)
+    assert answers[llamacpp.SEATS :] == [None, None]
+    assert None not in answers[: llamacpp.SEATS]
+    engine.close("s0")
+    assert None not in engine.answer(asks[-1:])
+
+
+def test_a_long_prompt_is_computed_in_parts_that_give_the_same(load: Any) -> None:
+    prompt = (m.ChatMessage("user", "the quick brown fox " * 30),)
+    whole, parts = load(), load(prefill_chunk=20)
+    found = []
+    for engine in (whole, parts):
+        engine.open(m.Open("s", prompt))
+        found.append(candidates(engine, b""))
+    assert [c.piece for c in found[0].candidates] == [c.piece for c in found[1].candidates]
+    assert found[0].log_normaliser == pytest.approx(found[1].log_normaliser, abs=1e-3)
+
+
+def test_what_does_not_fit_is_refused_or_full(load: Any) -> None:
+    engine = load(kv_megabytes=1)
+    context = engine.info.context_length
+    reply = engine.open(m.Open("s", (m.ChatMessage("user", "日" * context),)))
+    assert isinstance(reply, m.Refused)
+    assert reply.kind == "PromptTooLong"
+    opened(engine, "s")
+    full = engine.answer([m.AskCandidates("s", 0, b"x1" * context, 5)])[0]
+    assert full is not None
+    assert isinstance(full.reply, m.Full)
+    unknown = engine.answer([m.AskCandidates("nobody", 0, b"", 5)])[0]
+    assert unknown is not None
+    assert isinstance(unknown.reply, m.Behind)
+
+
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + b"\0" * 64)
+    with pytest.raises(ModelRefused, match=r"bad cannot take part: llama\.cpp cannot load .*bad\.gguf"):
+        llamacpp_engine.LlamaCppEngine.from_file("bad", tmp_path / "bad.gguf", EngineOptions(threads=1))
+
+
+def test_another_version_of_the_library_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(llamacpp._CONTEXT_DEFAULTS, "n_ctx", 513)
+    with pytest.raises(ModelUnavailable, match=r"another llama\.cpp .*tokencollab\[gguf\]"):
+        llamacpp.library.__wrapped__()
+
+
+def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(ModelUnavailable, match=r"pip install 'tokencollab\[gguf\]'"):
+        llamacpp.library.__wrapped__()
+
+
+def test_logits_are_whole_rows_of_finite_numbers(load: Any) -> None:
+    engine = load()
+    rows = engine._llama.decode([(0, 0, [5, 6, 7]), (1, 0, [9])])
+    assert rows.shape == (2, engine._llama.vocabulary)
+    assert torch.isfinite(rows).all()
+
+
+def test_only_gguf_files_are_computed_as_they_are(gguf: Path) -> None:
+    options = EngineOptions(engine="llamacpp")
+    assert options.as_it_is(str(gguf)) == str(gguf)
+    assert options.as_it_is(str(gguf.parent)) is None
+    assert options.as_it_is("no/such.gguf") is None
+    assert EngineOptions().as_it_is(str(gguf)) is None
