@@ -215,6 +215,8 @@ class Machine(RuleBasedStateMachine):
         assert scores == {key: logit for key, logit in self.foreign.items() if key[0] in self.live}
         if self.method.owner_finishes:
             assert set(s.word.owners) == self.owners
+            assert s.word.mid_character == mid_character(self.text)
+            assert s.word.continued_by(b"a") == goes_on(self.text, b"a")
         if self.phase != "together":
             assert s.run_left == self.left_to_write
 

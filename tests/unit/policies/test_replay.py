@@ -250,6 +250,19 @@ def test_rejoin_over_a_trace_of_full_collaboration() -> None:
     assert (steps[4].efficacy.s, steps[4].efficacy.f) == (1.0, 2.5)
 
 
+def test_collaborators_leave_one_after_the_other() -> None:
+    """c never matters; a does at first: without it x would win over y."""
+    early = {"b": by_probability((b"x", 0.5), (b"y", 0.3)), "a": by_probability((b"y", 0.6))}
+    late = {"b": by_probability((b"x", 0.8)), "a": by_probability((b"x", 0.6))}
+    idle, strong = by_probability((b"y", 0.05)), by_probability((b"z", 0.99), (b"y", 0.001))
+    sets = [{**early, "c": idle}, {**early, "c": strong}, {**late, "c": strong}, {**late, "c": strong}]
+    lines = [header_line(["b", "a", "c"], {}), *trace_of(*sets)[1:]]
+    steps = replayed(lines, "dp", exit="per-collaborator", patience=1)
+    assert [[model for model, _ in step.ranks] for step in steps] == [["a", "b", "c"], ["a", "b"], ["a", "b"], ["b"]]
+    assert [step.chosen for step in steps] == [b"y", b"y", b"x", b"x"]
+    assert [step.exited for step in steps] == [False, False, True, True]
+
+
 def test_a_collaborator_that_left_has_no_vote_afterwards() -> None:
     lines = trace_of(AGREED, AGREED, APART)
     steps = replayed(lines, "dp", exit="per-collaborator", patience=2)
