@@ -103,6 +103,7 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
     [
         ("best", {}, r"unknown method 'best'; there are base, gac, .*upara-N.*confipara-b$"),
         ("upara", {}, "unknown method 'upara'"),
+        ("upara-N", {}, "unknown method 'upara-N'"),
         ("upara-0", {}, "^upara-0 must have a number of tokens from 1 on, e.g. upara-20$"),
         ("dpara-1234567890", {}, "must have a number of tokens"),
         ("dpara--3", {}, "unknown method"),

@@ -82,6 +82,36 @@ def test_top_t_samples_among_the_best_by_softmax_or_by_share() -> None:
     assert whole == pytest.approx({b"a": 0.6, None: 0.3, b"c": 0.1}, abs=0.03)
 
 
+@pytest.mark.parametrize("seed", [0, 3, 11])
+def test_draw_0_gives_t_and_draw_1_the_piece(seed: int) -> None:
+    """The same seed and candidates give the same text anywhere: which draw is used for what is fixed."""
+    scored: list[tuple[bytes | None, float, float]] = [(b"c", 901.0, 0.5), (b"b", 902.0, 0.1), (b"a", 901.0, 0.6)]
+    for step in range(1, 60):
+        how = Sampling(10, None, (1, 2), 1.0, seed)
+        both = uniform(seed, step, 0) >= 0.5
+        second = uniform(seed, step, 1) >= 1 / (1 + exp(-1.0))
+        assert select(scored, how, step) == (b"a" if both and second else b"b")
+        later = uniform(seed, step, 4) >= 0.5 and uniform(seed, step, 5) >= 1 / (1 + exp(-1.0))
+        assert select(scored, how, step, 4) == (b"a" if later else b"b")
+
+
+def test_the_whole_range_of_t_orders_by_score_then_probability_then_bytes() -> None:
+    scored: list[tuple[bytes | None, float, float]] = [
+        (b"d", 0.2, 0.9),
+        (b"c", 0.4, 0.1),
+        (b"b", 0.4, 0.3),
+        (b"a", 0.4, 0.3),
+    ]
+    drawn = {select(scored, Sampling(10, None, (2, 2), 1.0, 3, by_probability=True), step) for step in range(50)}
+    assert drawn == {b"a", b"b"}
+    how = Sampling(10, None, (4, 4), 1.0, 3, by_probability=True)
+    for step in range(50):
+        point = uniform(3, step, 1) * 1.4
+        assert select(scored, how, step) == next(
+            p for p, end in ((b"a", 0.4), (b"b", 0.8), (b"c", 1.2), (b"d", 9)) if point < end
+        )
+
+
 def test_random_t_draws_t_evenly() -> None:
     scored: list[tuple[bytes | None, float, float]] = [(b"a", 0.5, 0.5), (b"b", 0.5, 0.4), (b"c", 0.5, 0.3)]
     found = frequencies(scored, sampling((1, 2), by_score=False))

@@ -53,7 +53,8 @@ def test_what_is_written_is_read_bit_for_bit() -> None:
 
 
 def test_lines_are_compact_readable_and_never_nan() -> None:
-    assert HEADER == '{"tokencollab_trace":1,"models":["b","a"],"method":"dp","seed":7,"note":"é"}'
+    header = header_line(["b", "a"], {"method": "dp", "seed": 7, "note": "é"})
+    assert header == '{"tokencollab_trace":1,"models":["b","a"],"method":"dp","seed":7,"note":"é"}'
     with pytest.raises(ValueError, match="not JSON compliant"):
         header_line(["b"], {"theta": float("nan")})
 
