@@ -342,7 +342,7 @@ class Machine(RuleBasedStateMachine):
         if m.exit == "per-collaborator":
             if decisive is None:  # a tie: take the policy's word for it
                 self.idle = dict(self.state.exit)
-                return False, set(self.state.left) - self.left, None
+                return self.state.phase == "alone", set(self.state.left) - self.left, None
             for model in set(ranks) - {BASE}:
                 self.idle[model] = 0 if model in decisive else self.idle.get(model, 0) + 1
             out = {model for model in set(ranks) - {BASE} if self.idle[model] >= m.patience}
