@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -25,12 +26,12 @@ from tokencollab.protocol.messages import AskCandidates, CandidatesReply, ChatMe
 QUESTION = "Why is the sky blue? Explain it step by step, with all details that matter."
 
 
-def steps(engine: Engine, question: str, tokens: int) -> list[float]:
-    """Seconds of each decode step of one engine, greedy, prompt not counted."""
+def steps(engine: Engine, question: str, go_on: Callable[[int], bool]) -> list[float]:
+    """Seconds of each decode step of one engine, greedy, prompt not counted, while ``go_on(steps so far)``."""
     engine.open(Open("bench", (ChatMessage("user", question),)))
     offset, data = 0, b""
     seconds: list[float] = []
-    while len(seconds) <= tokens:
+    while go_on(len(seconds) - 1):
         began = time.perf_counter()
         (answered,) = engine.answer([AskCandidates("bench", offset, data, 10)])
         if answered is None:
@@ -45,14 +46,20 @@ def steps(engine: Engine, question: str, tokens: int) -> list[float]:
 
 
 def side_by_side(engines: list[Engine], tokens: int) -> list[list[float]]:
-    """The engines' steps while all of them step at the same time, uncoordinated."""
+    """The engines' steps while all of them step at the same time, uncoordinated, until the slowest has ``tokens``."""
     found: list[list[float]] = [[] for _ in engines]
+    done = [False for _ in engines]
 
     def run(index: int) -> None:
         import torch
 
         torch.set_num_threads(1)  # counts for this thread
-        found[index] = steps(engines[index], QUESTION, tokens)
+
+        def go_on(count: int) -> bool:
+            done[index] = done[index] or count >= tokens
+            return not all(done)
+
+        found[index] = steps(engines[index], QUESTION, go_on)
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(len(engines))]
     for thread in threads:
@@ -91,7 +98,7 @@ async def overhead(models: tuple[str, str], tokens: int, rounds: int) -> list[Fi
         await together(there, QUESTION, 8)
         for _ in range(rounds):
             for index, engine in enumerate(engines.values()):
-                alone[index] += steps(engine, QUESTION, tokens // 2)
+                alone[index] += steps(engine, QUESTION, lambda count: count < tokens // 2)
             round_floor = await asyncio.to_thread(side_by_side, list(engines.values()), tokens)
             slower = max(median(samples) for samples in round_floor)
             for index, samples in enumerate(round_floor):

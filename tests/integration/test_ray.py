@@ -1,6 +1,7 @@
 """The Ray runtime gives what the in-process runtime gives, and outlives its models."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,3 +83,23 @@ def test_a_model_that_cannot_be_loaded_is_refused_in_one_line(cluster: Any, tmp_
 
     with pytest.raises(ModelRefused, match="cannot be loaded"):
         asyncio.run(run())
+
+
+async def test_without_the_socket_ray_calls_carry_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    direct = await answer(RayRuntime(load), "upara-3", max_tokens=20)
+    runtime = RayRuntime(load)
+    async with Collaboration("one", ["three"], "upara-3", runtime=runtime) as team:
+        for link in team._links.values():
+            assert link.channel is not None  # type: ignore[attr-defined]
+            link.channel = None  # type: ignore[attr-defined]
+        assert (await team.generate("?", max_tokens=20)).pieces == direct.pieces
+
+
+async def test_the_socket_lies_where_only_its_owner_can_enter_and_is_gone_afterwards() -> None:
+    runtime = RayRuntime(load)
+    async with Collaboration("one", runtime=runtime) as team:
+        await team.generate("?", max_tokens=3)
+        (path,) = runtime._channels
+        folder = os.path.dirname(path)
+        assert os.stat(folder).st_mode & 0o077 == 0
+    assert os.path.basename(folder) not in os.listdir(os.path.dirname(folder))

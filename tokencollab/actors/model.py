@@ -181,7 +181,9 @@ class ModelActor:
             case Close(session):
                 engine.close(session)
                 for other in jobs:
-                    other.cancelled |= other.request.session == session
+                    if other.request.session == session and not other.cancelled:
+                        other.cancelled = True
+                        self._call(other.deliver, Closed(session))  # whoever still listens must not wait for ever
                 self._call(job.deliver, Closed(session))
             case AskAlone() as request:
                 job.step = request.first_step

@@ -2,18 +2,20 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import ray
 
+from tokencollab.actors.channel import Channel, serve
 from tokencollab.actors.local import load_engine
 from tokencollab.actors.model import ModelActor
 from tokencollab.actors.runtime import ModelLink, ModelSpec
 from tokencollab.engines.base import Engine
 from tokencollab.protocol import wire
 from tokencollab.protocol.errors import ModelRefused, ProtocolError
-from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Reply, Request
+from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Refused, Reply, Request
 from tokencollab.protocol.wire import Message
 
 _REPLIES = tuple(Reply.__args__)
@@ -28,30 +30,33 @@ class _RayModel:
         self._load = load
         self._actor: ModelActor | None = None
 
-    async def ready(self) -> tuple[ModelInfo | None, str]:
-        """What the model is, or why it cannot take part."""
+    async def ready(self) -> tuple[ModelInfo | None, str, str, str]:
+        """What the model is, or why it cannot take part; and the node and the path of its socket."""
         self._actor = ModelActor(lambda: self._load(self._spec))
         try:
-            return await self._actor.ready(), ""
+            info = await self._actor.ready()
         except ModelRefused as error:
-            return None, str(error)
+            return None, str(error), "", ""
+        return info, "", ray.get_runtime_context().get_node_id(), await serve(self.replies)
 
     async def ask(self, frame: bytes) -> bytes:
         """One request frame, one reply frame."""
-        return wire.encode(await self._started().ask(_request(frame)))
+        (reply,) = [reply async for reply in self.replies(frame)]
+        return reply
 
-    async def write(self, frame: bytes) -> AsyncIterator[bytes]:
-        """One request frame, a stream of reply frames."""
-        request = _request(frame)
-        if not isinstance(request, AskAlone):
-            raise ProtocolError("only a request to write alone is answered by a stream")
-        async for reply in self._started().write(request):
-            yield wire.encode(reply)
-
-    def _started(self) -> ModelActor:
-        if self._actor is None:
-            raise ProtocolError("the model is not loaded yet")
-        return self._actor
+    async def replies(self, frame: bytes) -> AsyncIterator[bytes]:
+        """One request frame, its reply frames. What goes wrong is a reply too: other sessions must not suffer."""
+        try:
+            request = _request(frame)
+            if self._actor is None:
+                raise ProtocolError("the model is not loaded yet")
+            if isinstance(request, AskAlone):
+                async for reply in self._actor.write(request):
+                    yield wire.encode(reply)
+            else:
+                yield wire.encode(await self._actor.ask(request))
+        except Exception as error:
+            yield wire.encode(Refused("", "ModelFailed", f"{type(error).__name__}: {error}"))
 
 
 def _request(frame: bytes) -> Any:
@@ -69,25 +74,35 @@ def _reply(frame: bytes) -> Any:
 
 
 class RayLink:
-    """A model in an actor process of the cluster."""
+    """A model in an actor process of the cluster: over its socket on this machine, by Ray's calls on another."""
 
-    def __init__(self, handle: Any, info: ModelInfo) -> None:
+    def __init__(self, handle: Any, info: ModelInfo, channel: Channel | None) -> None:
         """Wraps a loaded actor's handle."""
         self._handle = handle
         self.info = info
+        self.channel = channel
 
     async def ask(self, request: Request) -> Reply:
         """See `ModelLink.ask`."""
-        reply: Reply = _reply(await self._handle.ask.remote(wire.encode(request)))
+        frame = wire.encode(request)
+        if self.channel is None:
+            answer = await self._handle.ask.remote(frame)
+        else:
+            (answer,) = [answer async for answer in self.channel.call(frame)]
+        reply: Reply = _reply(answer)
         return reply
 
     async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
         """See `ModelLink.write`."""
-        stream = self._handle.write.options(num_returns="streaming").remote(wire.encode(request))
+        frame = wire.encode(request)
         finished = False
         try:
-            async for reference in stream:
-                yield _reply(await reference)
+            if self.channel is None:
+                async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
+                    yield _reply(await reference)
+            else:
+                async for answer in self.channel.call(frame):
+                    yield _reply(answer)
             finished = True
         finally:
             if not finished:  # the reader left: the model must not go on for nobody
@@ -101,6 +116,7 @@ class RayRuntime:
         """Nothing is started yet. ``load`` makes the engine of a spec, in the actor's process."""
         self._load = load
         self._handles: list[Any] = []
+        self._channels: dict[str, Channel] = {}
         self._own_cluster = False
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
@@ -120,14 +136,22 @@ class RayRuntime:
         self._handles += handles
         outcomes = await asyncio.gather(*(handle.ready.remote() for handle in handles))
         links: list[ModelLink] = []
-        for handle, (info, reason) in zip(handles, outcomes, strict=True):
+        here = ray.get_runtime_context().get_node_id()
+        for handle, (info, reason, node, path) in zip(handles, outcomes, strict=True):
             if info is None:
                 raise ModelRefused(reason)
-            links.append(RayLink(handle, info))
+            channel = await Channel.connect(path) if node == here else None
+            if channel is not None:
+                self._channels[path] = channel
+            links.append(RayLink(handle, info, channel))
         return links
 
     async def close(self) -> None:
         """See `Runtime.close`. Ends the actors, and the cluster if this runtime started it."""
+        channels, self._channels = self._channels, {}
+        for path, channel in channels.items():
+            await channel.close()
+            shutil.rmtree(os.path.dirname(path), ignore_errors=True)
         handles, self._handles = self._handles, []
         for handle in handles:
             ray.kill(handle)
