@@ -26,8 +26,8 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return call, await reader.readexactly(length)
 
 
-async def serve(answer: Callable[[bytes], AsyncIterator[bytes]]) -> str:
-    """Answers calls on a new socket from now on; its path. Calls of one connection run side by side."""
+async def serve(answer: Callable[[bytes], AsyncIterator[bytes]]) -> tuple[asyncio.Server, str]:
+    """A server that answers calls on a new socket, and the socket's path. Calls run side by side."""
 
     async def one_call(call: int, frame: bytes, writer: asyncio.StreamWriter) -> None:
         try:
@@ -54,12 +54,7 @@ async def serve(answer: Callable[[bytes], AsyncIterator[bytes]]) -> str:
             writer.close()
 
     path = os.path.join(tempfile.mkdtemp(prefix="tokencollab-"), "model")
-    server = await asyncio.start_unix_server(connection, path)
-    _servers.append(server)
-    return path
-
-
-_servers: list[asyncio.Server] = []  # kept alive as long as the process
+    return await asyncio.start_unix_server(connection, path), path
 
 
 class Channel:

@@ -37,7 +37,8 @@ class _RayModel:
             info = await self._actor.ready()
         except ModelRefused as error:
             return None, str(error), "", ""
-        return info, "", ray.get_runtime_context().get_node_id(), await serve(self.replies)
+        self._server, path = await serve(self.replies)
+        return info, "", ray.get_runtime_context().get_node_id(), path
 
     async def ask(self, frame: bytes) -> bytes:
         """One request frame, one reply frame."""

@@ -23,23 +23,25 @@ async def collect(channel: Channel, frame: bytes) -> list[bytes]:
 
 
 async def test_calls_run_side_by_side_and_each_gets_its_own_replies() -> None:
-    path = await serve(echo)
+    server, path = await serve(echo)
     channel = await Channel.connect(path)
     frames = [bytes([n]) + b"x" * n * 100 for n in range(1, 6)]
     answers = await asyncio.gather(*(collect(channel, frame) for frame in frames))
     assert answers == [[frame + bytes([i + 1]) for i in range(frame[0])] for frame in frames]
     await channel.close()
+    server.close()
     shutil.rmtree(os.path.dirname(path))
 
 
 async def test_a_caller_who_leaves_early_disturbs_nobody() -> None:
-    path = await serve(echo)
+    server, path = await serve(echo)
     channel = await Channel.connect(path)
     stream = channel.call(b"\x05")
     assert await anext(stream) == b"\x05\x01"
     await stream.aclose()  # type: ignore[attr-defined]
     assert await collect(channel, b"\x02") == [b"\x02\x01", b"\x02\x02"]
     await channel.close()
+    server.close()
     shutil.rmtree(os.path.dirname(path))
 
 
@@ -48,19 +50,21 @@ async def test_an_end_that_is_gone_is_told_to_every_caller() -> None:
         yield frame
         raise RuntimeError("broken")
 
-    path = await serve(fail)
+    server, path = await serve(fail)
     channel = await Channel.connect(path)
     for _ in range(2):
         with pytest.raises(ConnectionError, match="gone"):
             await asyncio.wait_for(collect(channel, b"x"), 5)
     await channel.close()
+    server.close()
     shutil.rmtree(os.path.dirname(path))
 
 
 async def test_a_frame_that_is_too_long_is_refused_unread() -> None:
-    path = await serve(echo)
+    server, path = await serve(echo)
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(struct.pack("!II", 1 << 31, 1))
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
+    server.close()
     shutil.rmtree(os.path.dirname(path))
