@@ -36,7 +36,7 @@ Deliver: TypeAlias = Callable[[Reply | Exception], None]
 
 @dataclass
 class _Job:
-    """A request and where its replies go; ``alone`` is set while the model writes by itself."""
+    """A request, where its replies go, and what the engine is asked next for it (``step``: while writing alone)."""
 
     request: Request
     deliver: Deliver
