@@ -1,0 +1,51 @@
+"""The command line: argument parsing only. What a command does is in the module of its name in `commands`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from tokencollab import __version__
+from tokencollab.cli import generate, methods, models, replay
+from tokencollab.cli.arguments import Parser, method_settings
+from tokencollab.protocol.errors import TokencollabError, UsageError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = Parser(
+        prog="tokencollab",
+        description="Several language models with different tokenizers write one answer together, token by token.",
+    )
+    parser.add_argument("--version", action="version", version=f"tokencollab {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    for command in (generate, models, methods, replay):
+        command.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line. Exit codes: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
+    arguments = build_parser().parse_args(argv)
+    arguments.settings = method_settings(arguments)
+    try:
+        # Imported after the arguments are known to be good, and only what this command needs.
+        command = getattr(import_module(f"tokencollab.commands.{arguments.run}"), arguments.run)
+        code = command(arguments)
+    except UsageError as error:
+        code = _fail(error, 2)
+    except TokencollabError as error:
+        code = _fail(error, 2 if type(error).__name__ == "ModelUnavailable" else 1)
+    except KeyboardInterrupt:
+        print("tokencollab: interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    sys.exit(code)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"tokencollab: {' '.join(str(error).split())}", file=sys.stderr)
+    return code

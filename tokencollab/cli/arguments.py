@@ -1,0 +1,147 @@
+"""Arguments that several commands share, and their types."""
+
+import argparse
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line instead of the whole usage."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _number(low: float, kind: type[int] | type[float], what: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not isfinite(value) or value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return parse
+
+
+positive = _number(1, int, "a whole number from 1 on")
+natural = _number(0, int, "a whole number from 0 on")
+real = _number(float("-inf"), float, "a number")
+
+
+def _weight(text: str) -> tuple[str, float]:
+    model, _, value = text.rpartition("=")
+    if not model:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form MODEL=WEIGHT")
+    return model, float(_number(0, float, "a number from 0 on")(value))
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Which models, by which method, and how they compute; read by `commands.shared`."""
+    add = parser.add_argument
+    add(
+        "--base",
+        required=True,
+        metavar="MODEL",
+        help="known name, hub id, folder of safetensors, or .gguf file",
+    )
+    add(
+        "--with",
+        dest="collaborators",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="a collaborator (repeatable)",
+    )
+    add("--method", metavar="NAME", help="default: duetnet, or base without --with")
+    add("--runtime", choices=["local", "ray"], default="local", help="threads of this process, or Ray actors")
+    add(
+        "--engine",
+        choices=["transformers", "llamacpp"],
+        default="transformers",
+        help="what computes .gguf files (llamacpp: pip install 'tokencollab[gguf]')",
+    )
+    add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights")
+    add("--threads", type=positive, metavar="N", help="CPU threads per model (default: cores / models)")
+    add("--kv-megabytes", type=positive, metavar="N", help="memory per model for KV caches")
+
+
+def add_answer(parser: argparse.ArgumentParser) -> None:
+    """How an answer begins and ends."""
+    add = parser.add_argument
+    add("--system", metavar="TEXT", help="system message")
+    add("--max-tokens", type=positive, default=256, metavar="N", help="pieces at most (default 256)")
+    add(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="end the answer before this text (repeatable)",
+    )
+    add("--seed", type=natural, default=0, metavar="N", help="of every random choice (default 0)")
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """The settings of a method, one option each; names as in `parse_method`."""
+    group = parser.add_argument_group("method", "a preset, and its parameters one by one (see `tokencollab methods`)")
+    add = group.add_argument
+    add("--aggregation", metavar="NAME", help="how candidates become one piece")
+    add("--exit", metavar="NAME", help="when the base goes on alone, e.g. never, fixed-20, self-efficacy")
+    add("--top-k", type=positive, metavar="K", help="candidates per model")
+    add("--top-p", type=real, metavar="P", help="cut candidates at this probability mass")
+    add("--over", choices=["vocabulary", "top_k"], help="what --top-p is a share of")
+    add("--top-t", metavar="T", help="sample among the T best; 1-2 draws T per step; 1 is greedy")
+    add("--temperature", type=real, metavar="X", help="of the sampling with --top-t")
+    add("--weight", type=_weight, action="append", metavar="MODEL=W", help="a model's weight (repeatable)")
+    add("--reference", choices=["raw", "floor"], help="where a model's logits are counted from (duetnet, dk)")
+    add("--owner-finishes", action="store_true", default=None, help="who began a word finishes it")
+    add("--omega", type=positive, metavar="N", help="window of the exit policy, in steps")
+    add("--theta", type=real, metavar="X", help="threshold of the exit policy")
+    add("--rho", type=real, metavar="X", help="penalty of a miss")
+    add("--eps", type=real, metavar="X", help="tolerance of the window comparison")
+    add("--ties", choices=["success", "failure"], help="what equal ranks count as")
+    add("--quantile", type=real, metavar="Q", help="of the exit credible")
+    add("--patience", type=positive, metavar="N", help="steps of the exit per-collaborator")
+    add("--rejoin-below", type=real, metavar="X", help="mean probability at which the exit rejoin returns")
+    add("--rejoin-window", type=positive, metavar="N", help="over how many pieces")
+    add(
+        "--carry",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="carry weights inside a word (bytewise)",
+    )
+    add("--commit", type=real, metavar="X", help="when a model moves its boundary (bytewise)")
+    add("--exact", action="store_true", default=None, help="exact byte marginals (bytewise)")
+
+
+_METHOD_SETTINGS = [
+    "aggregation",
+    "exit",
+    "top_k",
+    "top_p",
+    "over",
+    "top_t",
+    "temperature",
+    "reference",
+    "owner_finishes",
+    "omega",
+    "theta",
+    "rho",
+    "eps",
+    "ties",
+    "quantile",
+    "patience",
+    "rejoin_below",
+    "rejoin_window",
+    "carry",
+    "commit",
+    "exact",
+]
+
+
+def method_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings given on the command line, as arguments of `parse_method`."""
+    settings = {name: getattr(arguments, name, None) for name in _METHOD_SETTINGS}
+    settings["weights"] = dict(arguments.weight) if getattr(arguments, "weight", None) else None
+    return {name: value for name, value in settings.items() if value is not None}

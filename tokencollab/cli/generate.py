@@ -1,0 +1,21 @@
+"""The arguments of `tokencollab generate`."""
+
+from typing import Any
+
+from tokencollab.cli.arguments import add_answer, add_method, add_models
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "generate",
+        help="let models write one answer together",
+        description="Let models write one answer together.",
+    )
+    parser.add_argument("prompt", nargs="?", help="the question; from standard input if absent or -")
+    add_models(parser)
+    add_answer(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--trace", metavar="FILE", help="write every step's candidates and decision (JSON lines)")
+    add_method(parser)
+    parser.set_defaults(run="generate")

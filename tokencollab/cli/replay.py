@@ -1,0 +1,20 @@
+"""The arguments of `tokencollab replay`."""
+
+from typing import Any
+
+from tokencollab.cli.arguments import add_method
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "replay",
+        help="recompute every decision of a trace, without models",
+        description="Recompute every decision of a trace, without models, with its own or another method.",
+    )
+    parser.add_argument("trace", metavar="TRACE")
+    parser.add_argument("--method", metavar="NAME", help="default: the trace's own")
+    parser.add_argument("--past-exit", action="store_true", help="go on after the exit")
+    parser.add_argument("--json", action="store_true", help="one JSON object per step")
+    add_method(parser)
+    parser.set_defaults(run="replay")

@@ -1,0 +1,43 @@
+"""`tokencollab models`."""
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from tokencollab.engines import store
+from tokencollab.terminal import ProgressView
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """`tokencollab models list | pull NAME | remove NAME`."""
+    match arguments.action:
+        case "list":
+            _list_models(arguments.json)
+        case "pull":
+            with ProgressView() as progress:
+                files = store.pull(arguments.name, progress.update)
+                if files.notice:
+                    progress.say(files.notice)
+            print(files.folder)
+        case _:
+            freed = store.remove(arguments.name)
+            print(f"{arguments.name}: removed, {freed / 1e6:,.0f} MB freed")
+    return 0
+
+
+def _list_models(as_json: bool) -> None:
+    rows = store.list_models()
+    if as_json:
+        fields = ("name", "installed", "size", "licence", "source")
+        print(json.dumps([{field: getattr(row, field) for field in fields} for row in rows], ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "installed", "licence", "source"):
+        table.add_column(heading)
+    for row in rows:
+        size = f"{row.size / 1e6:,.0f} MB" if row.installed else "no"
+        table.add_row(row.name, size, row.licence or "not known", row.source)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

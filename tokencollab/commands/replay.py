@@ -1,0 +1,48 @@
+"""`tokencollab replay`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tokencollab.policies.methods import parse_method
+from tokencollab.policies.replay import replay as replay_trace
+from tokencollab.protocol.errors import UsageError
+from tokencollab.protocol.trace import parse_trace
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """`tokencollab replay TRACE`."""
+    settings = arguments.settings
+    if settings and not arguments.method:
+        raise UsageError(
+            f"--{next(iter(settings)).replace('_', '-')} needs --method: the trace's own settings are fixed"
+        )
+    method = parse_method(arguments.method, **settings) if arguments.method else None
+    try:
+        with Path(arguments.trace).open(encoding="utf-8") as file:
+            trace = parse_trace(file)
+    except OSError as error:
+        raise UsageError(f"the trace {arguments.trace} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{arguments.trace} is no trace: it is not UTF-8 text") from None
+    steps: list[dict[str, Any]] = [step.to_json() for step in replay_trace(trace, method, arguments.past_exit)]
+    if arguments.json:
+        for step in steps:
+            print(json.dumps(step, ensure_ascii=False))
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "recorded", "chosen", "ranks", "ST", "RT", "T0", ""):
+        table.add_column(heading)
+    for step in steps:
+        ranks = " ".join("-" if rank is None else str(rank) for rank in step["ranks"].values())
+        figures = ["" if step[key] is None else f"{step[key]:.3f}" for key in ("st", "rt", "t0")]
+        pieces = [escape(json.dumps(step[key], ensure_ascii=False)) for key in ("recorded", "chosen")]
+        table.add_row(str(step["step"]), *pieces, ranks, *figures, "exited" if step["exited"] else "")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    return 0

@@ -1,0 +1,45 @@
+"""What several commands make of their arguments (`cli.arguments`)."""
+
+import argparse
+
+from tokencollab.engines import store
+from tokencollab.engines.options import EngineOptions
+from tokencollab.policies.methods import Method, parse_method
+from tokencollab.protocol.errors import UsageError
+from tokencollab.terminal import ProgressView
+
+
+def chosen_method(arguments: argparse.Namespace) -> Method:
+    """The method with its settings.
+
+    Raises:
+        UnknownMethod: no such method, or settings that do not go with it.
+    """
+    name = arguments.method or ("duetnet" if arguments.collaborators else "base")
+    return parse_method(name, **arguments.settings)
+
+
+def check_stops(arguments: argparse.Namespace) -> None:
+    """Raises UsageError where a stop text is empty."""
+    if not all(arguments.stop):
+        raise UsageError("--stop needs a text that is not empty")
+
+
+def engine_options(arguments: argparse.Namespace) -> EngineOptions:
+    """How the models compute."""
+    return EngineOptions(
+        engine=arguments.engine,
+        dtype=arguments.dtype,
+        threads=arguments.threads,
+        kv_megabytes=arguments.kv_megabytes,
+    )
+
+
+def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> None:
+    """Fetches the models that are not here yet: in the main thread, so that Ctrl-C ends a download."""
+    for model in (arguments.base, *arguments.collaborators):
+        if options.as_it_is(model):
+            continue
+        files = store.resolve(model, progress.update)
+        if files.notice:
+            progress.say(files.notice)
