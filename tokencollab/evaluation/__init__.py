@@ -1,0 +1,1 @@
+"""Data sets, graders, runs, statistics and reports: do the methods do what they promise?"""

@@ -1,0 +1,83 @@
+"""SimpleMath, made rather than stored: a+b*c+d-e*f with each number from 0 to 30 (DuetNet, table 2).
+
+One eighth of all such problems, chosen by a hash of the text, is held out: evaluations draw from these, and the
+specialists that ship with the package were trained on the others.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LARGEST = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem.
+
+    ``question`` is the bare expression, ``answer`` its value in decimal, and ``working`` the text that a specialist
+    should write: a leading space, one operation at a time, then the answer.
+    """
+
+    question: str
+    answer: str
+    working: str
+
+
+def simplemath(n: int, seed: int) -> list[Problem]:
+    """The first ``n`` held-out problems of this seed, all different; a larger ``n`` only adds to the end."""
+    draws = random.Random(seed)  # noqa: S311  (reproducible, nothing is secret)
+    found: dict[str, Problem] = {}
+    while len(found) < n:
+        operands = draw(draws)
+        question = expression(*operands)
+        if is_held_out(question) and question not in found:
+            found[question] = Problem(question, str(value(*operands)), working(*operands))
+    return list(found.values())
+
+
+def training_problems(seed: int) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """The operands of endless problems that are not held out."""
+    draws = random.Random(seed)  # noqa: S311
+    while True:
+        operands = draw(draws)
+        if not is_held_out(expression(*operands)):
+            yield operands
+
+
+def draw(draws: random.Random) -> tuple[int, int, int, int, int, int]:
+    """Six operands, each from 0 to 30 with equal chances."""
+    # random() alone is promised to give the same numbers in every version of Python.
+    a, b, c, d, e, f = (int(draws.random() * (LARGEST + 1)) for _ in range(6))
+    return a, b, c, d, e, f
+
+
+def is_held_out(question: str) -> bool:
+    """Whether a problem is kept for evaluation: one in eight."""
+    return hashlib.sha256(question.encode()).digest()[0] < 32
+
+
+def expression(a: int, b: int, c: int, d: int, e: int, f: int) -> str:
+    """The problem as text."""
+    return f"{a}+{b}*{c}+{d}-{e}*{f}"
+
+
+def value(a: int, b: int, c: int, d: int, e: int, f: int) -> int:
+    """The problem's answer."""
+    return a + b * c + d - e * f
+
+
+def working(a: int, b: int, c: int, d: int, e: int, f: int) -> str:
+    """The operations in the order in which the specialists write them: both products, then from left to right."""
+    first, second = b * c, e * f
+    left = a + first
+    steps = (
+        f" {b}*{c}={first}",
+        f" {e}*{f}={second}",
+        f" {a}+{first}={left}",
+        f" {left}+{d}={left + d}",
+        f" {left + d}-{second}={left + d - second}",
+        f" answer {left + d - second}",
+    )
+    return ";".join(steps)
