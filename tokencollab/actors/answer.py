@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from tokencollab.policies.events import Efficacy, StepRecord
+from tokencollab.policies.truncation import truncate
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
 
 FinishReason: TypeAlias = Literal["end", "length", "cancelled"]
@@ -43,6 +46,8 @@ class Answer:
         finish_reason: ``end`` (END or a stop text), ``length`` (``max_tokens``, or a context is full), ``cancelled``.
         tokens: pieces committed, END included.
         cost: candidate sets produced (methods.md section 6).
+        aligned: candidates that took part, after truncation, summed over steps and models (DuetNet fig. 7); those of
+            a base alone, which are compared with nobody's, do not count.
         exit_step: the step after which the base left the collaboration, None if it never did.
         models: names, the base first.
         method: the preset's name.
@@ -62,6 +67,7 @@ class Answer:
     finish_reason: FinishReason
     tokens: int
     cost: int
+    aligned: int
     exit_step: int | None
     models: tuple[str, ...]
     method: str
@@ -91,6 +97,7 @@ class Tally:
 
     base: str
     cost: int = 0
+    aligned: int = 0
     agreed: int = 0
     together: int = 0
     exit_step: int | None = None
@@ -99,6 +106,11 @@ class Tally:
     took_part: Counter[str] = field(default_factory=Counter)
     forwarded: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+
+    def answered(self, candidates: CandidateSet, sampling: Sampling) -> None:
+        """Counts the candidates of one model in one step."""
+        self.cost += 1
+        self.aligned += len(truncate(candidates.candidates, sampling.top_k, sampling.top_p, sampling.over))
 
     def commit(self, piece: Piece, record: StepRecord) -> None:
         """Counts one committed step."""

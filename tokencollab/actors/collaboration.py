@@ -188,6 +188,8 @@ class Collaboration:
         stop: Sequence[str] = (),
         seed: int = 0,
         trace: TextIO | None = None,
+        method: str | Method | None = None,
+        members: Sequence[str] | None = None,
     ) -> AnswerStream:
         """Begins an answer.
 
@@ -197,10 +199,12 @@ class Collaboration:
             stop: texts before which the answer ends.
             seed: of every random choice; the same seed gives the same text.
             trace: a text file that receives the trace (JSON lines).
+            method: another method for this answer.
+            members: the models that write it, by their names in `models`, the base first; all of them by default.
 
         Raises:
-            UsageError: outside ``async with``, an empty prompt, or a number out of range. What the models say of the
-                prompt (`PromptTooLong`) is raised by the first step of the iteration.
+            UsageError: outside ``async with``, an empty prompt, a number out of range, no such method or model. What
+                the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
         if self._runtime is None:
             raise UsageError("a Collaboration answers inside `async with` only")
@@ -211,11 +215,16 @@ class Collaboration:
             raise UsageError(f"seed must be from 0 to 2**53 - 1, not {seed}")
         if not all(stop):
             raise UsageError("a stop text must not be empty")
-        names = tuple(self._links)
+        chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
+        names = tuple(self._links if members is None else members)
+        if not names or len(set(names)) < len(names) or any(name not in self._links for name in names):
+            raise UsageError(
+                f"members must be some of {', '.join(self._links)}, each once, not {', '.join(names) or 'nobody'}"
+            )
         recorder = None
         if trace is not None:
             settings = {
-                "method": self.method.to_json(),
+                "method": chosen.to_json(),
                 "seed": seed,
                 "max_tokens": max_tokens,
                 "stop": list(stop),
@@ -223,9 +232,9 @@ class Collaboration:
             recorder = TraceRecorder(trace, names, settings)
         coordinator = Coordinator(
             f"{os.getpid()}-{next(self._sessions)}",
-            self._links,
-            make_policy(self.method, max_tokens=max_tokens, seed=seed, report=recorder is not None),
-            sampling_of(self.method, seed),
+            {name: self._links[name] for name in names},
+            make_policy(chosen, max_tokens=max_tokens, seed=seed, report=recorder is not None),
+            sampling_of(chosen, seed),
             messages,
             stops=stop,
             recorder=recorder,
@@ -234,7 +243,7 @@ class Collaboration:
         started = monotonic()
 
         def finish(text: str) -> Answer:
-            return _answer(text, coordinator, names, self.method.name, seed, started)
+            return _answer(text, coordinator, names, chosen.name, seed, started)
 
         return AnswerStream(coordinator, self._track(coordinator), finish)
 
@@ -246,9 +255,13 @@ class Collaboration:
         stop: Sequence[str] = (),
         seed: int = 0,
         trace: TextIO | None = None,
+        method: str | Method | None = None,
+        members: Sequence[str] | None = None,
     ) -> Answer:
         """The whole answer; see `stream`."""
-        stream = self.stream(prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace)
+        stream = self.stream(
+            prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members
+        )
         async for _ in stream:
             pass
         return stream.answer
@@ -304,6 +317,7 @@ def _answer(
         finish_reason=coordinator.finish_reason,
         tokens=len(tally.pieces),
         cost=tally.cost,
+        aligned=tally.aligned,
         exit_step=tally.exit_step,
         models=names,
         method=method,

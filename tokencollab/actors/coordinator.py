@@ -226,7 +226,7 @@ class Coordinator:
         match command, reply:
             case e.Ask(), m.CandidatesReply():
                 event = e.CandidatesArrived(model, command.question, reply.candidates)
-                self.tally.cost += 1
+                self.tally.answered(reply.candidates, self._sampling)
             case e.Score(_, _, _, pieces), m.ScoresReply() if len(reply.logits) == len(pieces):
                 event = e.ScoresArrived(model, command.question, reply.logits)
             case e.Marginals(), m.MarginalsReply():

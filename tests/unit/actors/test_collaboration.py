@@ -19,6 +19,7 @@ from tokencollab import (
     UnknownMethod,
     UsageError,
 )
+from tokencollab.policies.methods import parse_method
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
 TEXT = "Zoë says 你好 🙂 to everybody!".encode()
@@ -71,6 +72,31 @@ async def test_the_figures_of_an_answer() -> None:
     assert set(json.loads(json.dumps(answer.to_json()))) >= {
         *("text", "finish_reason", "tokens", "cost", "exit_step", "models", "method", "seed", "seconds", "ms_per_token")
     }
+
+
+async def test_candidates_count_after_truncation_and_while_they_are_compared() -> None:
+    async with Collaboration("a", ["b"], "upara-3", runtime=scripted_runtime(named("a"), named("b"))) as team:
+        three_listed = await team.generate("?", max_tokens=10)
+        two_kept = await team.generate("?", max_tokens=10, method=parse_method("upara-3", top_k=2))
+        best_alone = await team.generate("?", max_tokens=10, method="duetnet")
+    assert (three_listed.aligned, two_kept.aligned) == (3 * 2 * 3, 3 * 2 * 2)
+    assert best_alone.aligned == 10 * 2  # the first piece has more than 0.75 of the mass
+
+
+async def test_another_method_and_other_members_for_one_answer() -> None:
+    engines = [named("a"), named("b"), named("c")]
+    async with Collaboration("a", ["b", "c"], "duetnet", runtime=scripted_runtime(*engines)) as team:
+        alone = await team.generate("?", max_tokens=5, method="base", members=["c"])
+        pair = await team.generate("?", max_tokens=5, method="unite", members=["c", "a"])
+        usual = await team.generate("?", max_tokens=5)
+        for members in ([], ["a", "a"], ["d"]):
+            with pytest.raises(UsageError, match="members must be some of a, b, c"):
+                await team.generate("?", members=members)
+        with pytest.raises(UnknownMethod):
+            await team.generate("?", method="telepathy")
+    assert (alone.models, alone.method, alone.cost, alone.aligned) == (("c",), "base", 5, 0)
+    assert (pair.models, pair.method, pair.cost) == (("c", "a"), "unite", 10)
+    assert (usual.models, usual.method, usual.cost) == (("a", "b", "c"), "duetnet", 15)
 
 
 def named(name: str) -> ScriptedEngine:
