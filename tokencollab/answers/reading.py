@@ -1,0 +1,140 @@
+"""`extract`, `canonical` and `same`: one kind of answer at a time."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from tokencollab.answers.dates import last_date, read_date
+from tokencollab.answers.dress import undress
+from tokencollab.answers.final import sentences, statements
+from tokencollab.answers.math import last_math, read_math
+from tokencollab.answers.numbers import last_number, read_number
+from tokencollab.answers.words import last_boolean, last_choice, normal_text, read_boolean, read_choice
+from tokencollab.protocol.errors import UsageError
+
+KINDS: Final = ("number", "choice", "choice:N", "boolean", "date", "date:dmy", "math", "regex:PATTERN", "text")
+"""The kinds of answer. ``choice:N`` are the first N letters, ``date:dmy`` has the day before the month where that is
+not clear (month first otherwise), ``math`` is LaTeX, ``regex:PATTERN`` the last match of a pattern, or its group."""
+
+
+def check_kind(kind: str) -> str:
+    """``kind``, if it is one.
+
+    Raises:
+        UsageError: no such kind, or a pattern that does not compile.
+    """
+    _parse(kind)
+    return kind
+
+
+def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
+    """The answer that ``text`` gives, in canonical form; None: none can be read.
+
+    The last statement of an answer counts ("The answer is 66.", "answer 66", ``#### 66``, ``\\boxed{66}``); where its
+    value cannot be read, the one before. A text without any is read as such: its last number or date, its choice,
+    the last sentence that begins with yes or no, its last line.
+
+    Args:
+        text: a model's answer.
+        kind: one of `KINDS`.
+        options: the texts of a multiple choice; an answer that spells one of them is its letter.
+
+    Raises:
+        UsageError: no such kind.
+    """
+    name, parameter = _parse(kind)
+    if name == "regex":
+        found = None
+        for found in _compiled(parameter).finditer(text):  # noqa: B007 - the last one
+            pass
+        value = found and (found[1] if found.re.groups else found[0])
+        return " ".join(value.split()) or None if value else None
+    for statement in statements(text):
+        value = _read(name, parameter, statement.content, statement.first, options)
+        if value is not None:
+            return value
+    return _read_unstated(name, parameter, text, options)
+
+
+def canonical(answer: str, kind: str, options: Sequence[str] = ()) -> str | None:
+    """The one form in which equal answers are equal texts; None: not an answer of this kind.
+
+    ``answer`` is an answer without a text around it, such as a data set's key. Percents and units are dress: 50%
+    is 50. Numbers are exact: 0.33 is not 1/3.
+
+    Raises:
+        UsageError: no such kind.
+    """
+    name, parameter = _parse(kind)
+    if name == "regex":
+        return " ".join(answer.split()) or None
+    value = _read(name, parameter, answer, False, options)
+    return extract(answer, kind, options) if value is None else value
+
+
+def same(first: str, second: str, kind: str) -> bool:
+    """Whether two answers are the same one; what is no answer of the kind is the same as nothing."""
+    value = canonical(first, kind)
+    return value is not None and value == canonical(second, kind)
+
+
+def _read(name: str, parameter: str, content: str, first: bool, options: Sequence[str]) -> str | None:
+    match name:
+        case "number":
+            return read_number(content, first)
+        case "choice":
+            return read_choice(content, first, _letters(parameter, options), options)
+        case "boolean":
+            return read_boolean(content, first)
+        case "date":
+            return read_date(content, first, parameter == "dmy")
+        case "math":
+            return read_math(content)
+        case _:
+            return normal_text(content) or None
+
+
+def _read_unstated(name: str, parameter: str, text: str, options: Sequence[str]) -> str | None:
+    match name:
+        case "number":
+            return last_number(text)
+        case "choice":
+            return last_choice(text, _letters(parameter, options), options)
+        case "boolean":
+            return last_boolean(text)
+        case "date":
+            return last_date(text, parameter == "dmy")
+        case "math":
+            return last_math(text)
+        case _:
+            lines = sentences(undress(text))
+            return normal_text(lines[-1]) or None if lines else None
+
+
+def _letters(parameter: str, options: Sequence[str]) -> int:
+    return int(parameter) if parameter else len(options) or 26
+
+
+@lru_cache(maxsize=256)
+def _parse(kind: str) -> tuple[str, str]:
+    name, _, parameter = kind.partition(":")
+    match name:
+        case "number" | "boolean" | "text" | "math" if ":" not in kind:
+            return name, ""
+        case "choice" if ":" not in kind or (re.fullmatch("[0-9]{1,2}", parameter) and 2 <= int(parameter) <= 26):
+            return name, parameter
+        case "date" if kind in ("date", "date:dmy"):
+            return name, parameter
+        case "regex" if parameter:
+            _compiled(parameter)
+            return name, parameter
+    raise UsageError(f"unknown kind of answer {kind!r}; there are {', '.join(KINDS)}")
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"the pattern {pattern!r} cannot be read: {error}") from None
