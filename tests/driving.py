@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,22 @@ from tokencollab.policies.selection import choose_alone
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.spelling import Spelling
 
 QUESTION = (m.ChatMessage("user", "Why is the sky blue?"),)
 
 
 @dataclass
 class Outcome:
-    """An answer as the committed pieces; with it what every model answered and how many tokens it forwarded."""
+    """An answer as the committed pieces; with it what every model answered, how many tokens it forwarded for that, and
+    the tokens that it held then.
+    """
 
     pieces: list[Piece] = field(default_factory=list)
     reason: str = ""
     forwarded: dict[str, list[int]] = field(default_factory=dict)
     candidates: list[CandidateSet] = field(default_factory=list)
+    ids: list[list[int]] = field(default_factory=list)
 
     @property
     def text(self) -> bytes:
@@ -92,6 +96,7 @@ def answer(  # noqa: PLR0912
     for engine in engines.values():
         assert isinstance(engine.open(m.Open(session, prompt)), m.Opened)
     held = dict.fromkeys(engines, 0)
+    spelt: dict[str, Spelling | None] = dict.fromkeys(engines)
     inbox: deque[e.Event] = deque()
     questions = 0
 
@@ -101,12 +106,16 @@ def answer(  # noqa: PLR0912
         questions += 1
         answered = ask(engines[model], request)
         if isinstance(answered.reply, m.Behind):
-            assert isinstance(engines[model].open(m.Open(session, prompt)), m.Opened)
-            whole = replace(request, start=0, data=outcome.text[: request.start] + request.data)
-            answered = ask(engines[model], whole)
+            again = m.Open(session, prompt, outcome.text[: held[model]], spelt[model])
+            assert isinstance(engines[model].open(again), m.Opened)
+            answered = ask(engines[model], request)
         reply = answered.reply
         if isinstance(reply, m.CandidatesReply | m.ScoresReply | m.MarginalsReply):
             held[model] = reply.offset
+            assert reply.spelling is not None
+            spelt[model] = reply.spelling.after(spelt[model])
+            assert spelt[model] is not None
+            outcome.ids.append(token_ids(engines[model], session))
             outcome.forwarded[model].append(reply.forwarded)
         if isinstance(reply, m.CandidatesReply):
             outcome.candidates.append(reply.candidates.checked())

@@ -43,7 +43,7 @@ class ScriptedEngine:
         tokens = sum(len(turn.content) for turn in request.messages)
         if tokens >= self._context:
             return Refused(request.session, "PromptTooLong", f"the prompt is too long for {self.info.name}")
-        self.texts[request.session] = b""
+        self.texts[request.session] = request.text
         return Opened(request.session, tokens, self._context - tokens)
 
     def close(self, session: str) -> None:

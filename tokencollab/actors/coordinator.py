@@ -6,6 +6,7 @@ grows by `Commit` alone.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Any, assert_never
 
@@ -18,6 +19,7 @@ from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy
 from tokencollab.protocol import errors
 from tokencollab.protocol import messages as m
+from tokencollab.protocol.spelling import Spelling
 from tokencollab.protocol.text import TextStream
 
 log = structlog.get_logger("tokencollab")
@@ -68,6 +70,7 @@ class Coordinator:
         self._writing: asyncio.Task[None] | None = None
         self._cancelled = False
         self._held: dict[str, int] = {}  # bytes of the text that a model has been sent
+        self._spelt: dict[str, tuple[int, Spelling | None]] = {}  # as of each model's last reply, for a restart
         self.tally = Tally(next(iter(self._links)))
         self.finish_reason: FinishReason = "cancelled"
         self.first_commit: float | None = None
@@ -203,8 +206,10 @@ class Coordinator:
                 self._lose(model, outcome)
 
     async def _open_one(self, model: str) -> None:
-        self._held[model] = 0
-        reply = await self._call(model, self._open)
+        offset, spelling = self._spelt.get(model, (0, None))
+        text = self._text[:offset]
+        self._held[model] = len(text)
+        reply = await self._call(model, replace(self._open, text=text, spelling=spelling))
         if not isinstance(reply, m.Opened):
             raise ModelFailed(f"{model} answered {type(reply).__name__} to Open")
 
@@ -239,6 +244,7 @@ class Coordinator:
             if reply.offset != offset:
                 raise ModelFailed(f"{model} answered for byte {reply.offset}, not {offset}")
             self._held[model] = offset
+            self._remember(model, reply)
             self._count_forwarded(model, reply.forwarded, offset)
         self._hear(event, command)
 
@@ -280,6 +286,7 @@ class Coordinator:
                         self._count_forwarded(model, reply.forwarded, offset)
                         offset += len(reply.piece or b"")
                         self._held[model] = reply.offset
+                        self._remember(model, reply)
                         self._hear(e.AloneStep(model, command.question, reply.piece, reply.candidates), command)
                     case m.Full():
                         self._hear(e.ContextFull(model), command)
@@ -289,6 +296,11 @@ class Coordinator:
                         break
                     case _:
                         raise ModelFailed(f"{model} answered {type(reply).__name__} while writing alone")
+
+    def _remember(self, model: str, reply: m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.Written) -> None:
+        """Keeps how a model holds the text."""
+        _, before = self._spelt.get(model, (0, None))
+        self._spelt[model] = reply.offset, reply.spelling.after(before) if reply.spelling is not None else None
 
     def _count_forwarded(self, model: str, tokens: int, offset: int) -> None:
         if offset:  # the first question carries the prompt

@@ -219,7 +219,7 @@ class ModelActor:
         greedy = request.sampling.top_t == (1, 1)
         piece = answer.greedy if greedy else choose_alone(reply.candidates, request.sampling, job.step)
         listed = reply.candidates if request.report else None
-        self._call(job.deliver, Written(reply.session, reply.offset, piece, listed, reply.forwarded))
+        self._call(job.deliver, Written(reply.session, reply.offset, piece, listed, reply.forwarded, reply.spelling))
         job.step += 1
         if piece is None or job.step >= request.first_step + request.max_steps:
             return False

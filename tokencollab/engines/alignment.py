@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from tokencollab.engines.spelling import Held, read_spelling, write_spelling
 from tokencollab.engines.tokenisation import TextTokenizer
 from tokencollab.engines.vocabulary import Vocabulary
+from tokencollab.protocol.spelling import Spelling
 
 _WHITESPACE = (b" ", b"\t", b"\r", b"\n")
 _WORD_ENDS = (*_WHITESPACE, b"\xe3\x80", b"\xef\xbc")
@@ -23,6 +25,7 @@ class AnswerText:
 
     Attributes:
         stable: how many leading ids have not changed since the caller last set it: what a KV cache may keep.
+        told: how many leading ids have not changed since the last `spelling`.
     """
 
     vocabulary: Vocabulary
@@ -32,6 +35,7 @@ class AnswerText:
     ids: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     stable: int = 0
+    told: int = 0
     _may_lead: bytes = field(init=False)
     _foreign_from: int | None = None  # token index at which an unfinished word with foreign pieces begins
     _listed: dict[bytes, int] = field(default_factory=dict)
@@ -71,13 +75,42 @@ class AnswerText:
         self._append(data[len(held) :])
         self._listed = {}
 
+    def spelling(self) -> Spelling:
+        """What changed in the tokens since the last call, and all that decides how the text goes on."""
+        listed = list(self._listed.values())
+        told, self.told = self.told, len(self.ids)
+        held = Held(len(self.text), self.ids, self.ends, bool(self.lead), self._foreign_from, listed)
+        return write_spelling(held, told)
+
+    def restore(self, text: bytes, spelling: Spelling | None) -> None:
+        """Begins with ``text``, in the tokens of ``spelling`` if it is a spelling of this text."""
+        held = read_spelling(spelling, text, self._may_lead, self.vocabulary) if spelling is not None else None
+        if held is None:
+            if text:
+                self.bring_in_line(0, text)
+            return
+        self.text, self.lead = text, self._may_lead if held.lead else b""
+        self.ids, self.ends = list(held.ids), list(held.ends)
+        self._foreign_from = held.foreign_from
+        self._listed = {self._shown(token): token for token in held.listed}
+
+    def _shown(self, token: int) -> bytes:
+        """What a listed token adds to the shared text."""
+        piece = self.vocabulary.pieces[token] or b""
+        if self.pending and piece.startswith(self.pending):
+            return piece[len(self.pending) :]
+        return piece.removeprefix(self.may_lead) or piece
+
+    def _keep(self, count: int) -> None:
+        self.stable, self.told = min(self.stable, count), min(self.told, count)
+
     def _truncate(self, length: int) -> None:
         self.text = self.text[:length]
         limit = len(self.lead) + length if length else 0
         while self.ends and self.ends[-1] > limit:
             self.ends.pop()
             self.ids.pop()
-        self.stable = min(self.stable, len(self.ids))
+        self._keep(len(self.ids))
         self._listed = {}
         if self._foreign_from is not None and self._foreign_from >= len(self.ids):
             self._foreign_from = None
@@ -133,7 +166,7 @@ class AnswerText:
                 same += 1
             else:
                 break
-        self.stable = min(self.stable, same)
+        self._keep(same)
         self.ids[begin:] = [token for token, _ in tokens]
         self.ends[begin:] = [start + end for _, end in tokens]
 

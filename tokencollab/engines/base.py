@@ -43,7 +43,10 @@ class Engine(Protocol):
         ...
 
     def open(self, request: Open) -> Opened | Refused:
-        """Renders the conversation and keeps room for the session. A session of the same name is replaced."""
+        """Renders the conversation and keeps room for the session. A session of the same name is replaced.
+
+        Where the request brings a text the session goes on from there, spelt as it was when the spelling was sent.
+        """
         ...
 
     def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:

@@ -26,6 +26,7 @@ class Session:
     cache: SessionCache = field(default_factory=SessionCache)
     logits: torch.Tensor | None = None
     forwarded: int = 0  # tokens since the last reply
+    replied: int = 0  # the offset of the last reply
     used: int = 0  # when it was last asked, on the pool's own clock
 
     @property

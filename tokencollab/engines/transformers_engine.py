@@ -96,6 +96,7 @@ class TransformersEngine:
                 f"{have:,.1f} MB: raise it (kv_megabytes, --kv-megabytes) or shorten the prompt",
             )
         text = AnswerText(self._vocabulary, self._text_tokenizer, prompt.lead)
+        text.restore(request.text, request.spelling)
         self._pool.add(request.session, Session(prompt, text))
         return Opened(request.session, len(prompt.ids), room)
 
@@ -112,6 +113,8 @@ class TransformersEngine:
             if session is None or len(session.text.text) < request.start:
                 answers[index] = Answered(Behind(request.session))
                 continue
+            if request.start != session.replied:  # the last reply was not received
+                session.text.told = 0
             session.text.bring_in_line(request.start, request.data)
             if session.length >= self._info.context_length or not self._fits(session.length + 1):
                 answers[index] = Answered(Full(request.session, len(session.text.text)))
@@ -127,20 +130,22 @@ class TransformersEngine:
         return self._pool.bytes_for(tokens) <= self._pool.budget
 
     def _reply(self, request: Ask, session: Session, logits: torch.Tensor) -> Answered:
-        offset = len(session.text.text)
+        offset = session.replied = len(session.text.text)
         forwarded, session.forwarded = session.forwarded, 0
         match request:
             case AskCandidates():
                 listing = self._lister.candidates(logits, session.text, request.k)
                 session.text.list_pieces(listing.tokens)
-                reply = CandidatesReply(request.session, offset, listing.candidates, forwarded)
+                spelling = session.text.spelling()
+                reply = CandidatesReply(request.session, offset, listing.candidates, forwarded, spelling)
                 return Answered(reply, listing.greedy)
             case AskScores():
                 scores = self._lister.score(logits, session.text, request.pieces)
-                return Answered(ScoresReply(request.session, offset, scores, forwarded))
+                return Answered(ScoresReply(request.session, offset, scores, forwarded, session.text.spelling()))
             case AskMarginals():
                 exact, end, following = self._lister.marginals(logits, session.text, request.pending)
-                return Answered(MarginalsReply(request.session, offset, exact, end, following, forwarded))
+                spelling = session.text.spelling()
+                return Answered(MarginalsReply(request.session, offset, exact, end, following, forwarded, spelling))
 
     def _forward(self, sessions: list[Session]) -> None:
         """One packed forward pass over what the sessions' caches lack.

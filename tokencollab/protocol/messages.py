@@ -2,7 +2,7 @@
 
 Each request names the session and brings the bytes of the shared text from ``start`` on; the text after the request
 is exactly the first ``start + len(data)`` bytes. A model that does not hold the first ``start`` bytes (it was
-restarted, or dropped the session) answers `Behind`, and is sent `Open` and the whole text again.
+restarted, or dropped the session) answers `Behind`, and is sent `Open` with the text and its own `Spelling` of it.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.spelling import Spelling
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
@@ -44,10 +45,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Begin a session: the conversation, which the model renders with its own chat template."""
+    """Begin a session: the conversation, which the model renders with its own chat template.
+
+    A session that a model has lost goes on from the ``text`` of its last reply and the whole ``spelling`` at that
+    reply; without a spelling the model cuts the text in its own way.
+    """
 
     session: str
     messages: tuple[ChatMessage, ...]
+    text: bytes = b""
+    spelling: Spelling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +123,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class CandidatesReply:
-    """The answer to `AskCandidates` at ``offset``; ``forwarded`` tokens went through the model for it."""
+    """The answer to `AskCandidates` at ``offset``; ``forwarded`` tokens went through the model for it.
+
+    ``spelling``, here and in the other answers: how the model holds the text up to ``offset``; None from a model whose
+    answers depend on the text alone.
+    """
 
     session: str
     offset: int
     candidates: CandidateSet
     forwarded: int
+    spelling: Spelling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +144,7 @@ class ScoresReply:
     offset: int
     logits: tuple[float, ...]
     forwarded: int
+    spelling: Spelling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,7 @@ class MarginalsReply:
     end: float
     following: tuple[float, ...]
     forwarded: int
+    spelling: Spelling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +169,7 @@ class Written:
     piece: Piece
     candidates: CandidateSet | None
     forwarded: int
+    spelling: Spelling | None = None
 
 
 @dataclass(frozen=True, slots=True)

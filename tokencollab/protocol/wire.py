@@ -15,6 +15,7 @@ from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate, CandidateSet
 from tokencollab.protocol.errors import MalformedAnswer, ProtocolError
 from tokencollab.protocol.pieces import MAX_PIECE_BYTES, Piece
+from tokencollab.protocol.spelling import TOKEN_BYTES, Spelling
 
 VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 8 << 20
@@ -75,6 +76,8 @@ def _plain(message: Message) -> list[Any]:
 def _flat(value: Any) -> Any:
     if isinstance(value, CandidateSet):
         return [value.log_normaliser, [(c.piece, c.logit, c.logprob) for c in value.candidates]]
+    if isinstance(value, Spelling):
+        return [value.kept, value.tokens, value.state]
     if isinstance(value, m.Sampling):
         return list(astuple(value))
     if isinstance(value, tuple) and value and isinstance(value[0], m.ChatMessage):
@@ -178,6 +181,15 @@ def _pieces(value: Any) -> tuple[Piece, ...]:
     return tuple(_piece(item) for item in _list(value))
 
 
+def _maybe_spelling(value: Any) -> Spelling | None:
+    if value is None:
+        return None
+    kept, tokens, state = _list(value, 3)
+    if len(_bytes(tokens)) % TOKEN_BYTES:
+        raise ValueError(f"a spelling of whole tokens ({TOKEN_BYTES} bytes each) expected")
+    return Spelling(_count(kept), tokens, _bytes(state))
+
+
 def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(_number(item) for item in _list(value))
 
@@ -189,17 +201,17 @@ def _shares(value: Any) -> tuple[float, ...]:
 
 
 _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = {
-    "open": (m.Open, (_text, _conversation)),
+    "open": (m.Open, (_text, _conversation, _bytes, _maybe_spelling)),
     "ask": (m.AskCandidates, (_text, _count, _bytes, _count)),
     "score": (m.AskScores, (_text, _count, _bytes, _pieces)),
     "marginals": (m.AskMarginals, (_text, _count, _bytes, _bytes)),
     "alone": (m.AskAlone, (_text, _count, _bytes, _count, _count, _flag, _sampling)),
     "close": (m.Close, (_text,)),
     "opened": (m.Opened, (_text, _count, _count)),
-    "candidates": (m.CandidatesReply, (_text, _count, _candidates, _count)),
-    "scores": (m.ScoresReply, (_text, _count, _numbers, _count)),
-    "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count)),
-    "written": (m.Written, (_text, _count, _piece, _maybe_candidates, _count)),
+    "candidates": (m.CandidatesReply, (_text, _count, _candidates, _count, _maybe_spelling)),
+    "scores": (m.ScoresReply, (_text, _count, _numbers, _count, _maybe_spelling)),
+    "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count, _maybe_spelling)),
+    "written": (m.Written, (_text, _count, _piece, _maybe_candidates, _count, _maybe_spelling)),
     "behind": (m.Behind, (_text,)),
     "full": (m.Full, (_text, _count)),
     "closed": (m.Closed, (_text,)),

@@ -111,6 +111,7 @@ def test_idle_sessions_are_dropped_and_come_back_unseen(tiny_model: Build) -> No
             (expected,), (given,) = best(roomy, name, text=text), best(tight, name, text=text)
             assert [c.piece for c in given.candidates.candidates] == [c.piece for c in expected.candidates.candidates]
             assert tight.pool.nbytes <= tight.pool.budget
+            assert tight.pool[name].text.ids == roomy.pool[name].text.ids
     assert tight.pool.dropped > 0
     assert roomy.pool.dropped == 0
 

@@ -11,6 +11,7 @@ from tokencollab.protocol import messages as m
 from tokencollab.protocol import wire
 from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate, CandidateSet
 from tokencollab.protocol.errors import MalformedAnswer, ProtocolError
+from tokencollab.protocol.spelling import Spelling
 
 pieces = st.none() | st.binary(min_size=1, max_size=8)
 numbers = st.floats(-50, 50)
@@ -38,18 +39,24 @@ samplings = st.builds(
 )
 turns = st.builds(m.ChatMessage, st.sampled_from(["system", "user", "assistant"]), st.text(max_size=8))
 shares = st.lists(st.floats(0, 1), min_size=256, max_size=256).map(tuple)
+spellings = st.none() | st.builds(
+    Spelling,
+    counts,
+    st.integers(0, 3).flatmap(lambda n: st.binary(min_size=8 * n, max_size=8 * n)),
+    st.binary(max_size=9),
+)
 everything = st.one_of(
-    st.builds(m.Open, names, st.lists(turns, max_size=3).map(tuple)),
+    st.builds(m.Open, names, st.lists(turns, max_size=3).map(tuple), st.binary(max_size=8), spellings),
     st.builds(m.AskCandidates, names, counts, st.binary(max_size=8), counts),
     st.builds(m.AskScores, names, counts, st.binary(max_size=8), st.lists(pieces, max_size=4).map(tuple)),
     st.builds(m.AskMarginals, names, counts, st.binary(max_size=8), st.binary(max_size=8)),
     st.builds(m.AskAlone, names, counts, st.binary(max_size=8), counts, counts, st.booleans(), samplings),
     st.builds(m.Close, names),
     st.builds(m.Opened, names, counts, counts),
-    st.builds(m.CandidatesReply, names, counts, candidate_sets(), counts),
-    st.builds(m.ScoresReply, names, counts, st.lists(numbers, max_size=4).map(tuple), counts),
-    st.builds(m.MarginalsReply, names, counts, st.floats(0, 1), st.floats(0, 1), shares, counts),
-    st.builds(m.Written, names, counts, pieces, st.none() | candidate_sets(), counts),
+    st.builds(m.CandidatesReply, names, counts, candidate_sets(), counts, spellings),
+    st.builds(m.ScoresReply, names, counts, st.lists(numbers, max_size=4).map(tuple), counts, spellings),
+    st.builds(m.MarginalsReply, names, counts, st.floats(0, 1), st.floats(0, 1), shares, counts, spellings),
+    st.builds(m.Written, names, counts, pieces, st.none() | candidate_sets(), counts, spellings),
     st.builds(m.Behind, names),
     st.builds(m.Full, names, counts),
     st.builds(m.Closed, names),
@@ -88,7 +95,7 @@ def test_random_bytes_are_refused(noise: bytes) -> None:
 
 
 def frame_of(*candidates: tuple[object, float, float], normaliser: float = 1.0) -> bytes:
-    return bytes(msgpack.packb([1, "candidates", "s", 0, [normaliser, list(candidates)], 1]))
+    return bytes(msgpack.packb([1, "candidates", "s", 0, [normaliser, list(candidates)], 1, None]))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +113,9 @@ def frame_of(*candidates: tuple[object, float, float], normaliser: float = 1.0) 
         (frame_of(), "0 candidates"),
         (frame_of((b"a", 1.0, -1.0), normaliser=math.inf), "finite"),
         (frame_of(*[(i.to_bytes(2, "big"), 0.0, -9.0) for i in range(MAX_CANDIDATES + 1)]), "at most"),
+        (msgpack.packb([1, "open", "s", [], b"", [0, b"1234567", b""]]), "whole tokens"),
+        (msgpack.packb([1, "open", "s", [], b"", [-1, b"", b""]]), "count"),
+        (msgpack.packb([1, "open", "s", [], b"", [0, b""]]), "2 items|3 items|unpack"),
         (msgpack.packb([2, "close", "s"]), "version 2"),
         (msgpack.packb([1, "exec", "s"]), "unknown kind"),
         (msgpack.packb([1, "close"]), "0 fields"),
