@@ -27,8 +27,8 @@ class TextStream:
         self._held += self._decoder.decode(piece)
         found = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
         if found:
-            text, self._held, self.stopped = self._held[: min(found)], "", True
-            return text
+            self.stopped = True
+            return self._held[: min(found)]
         keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
         cut = len(self._held) - keep
         text, self._held = self._held[:cut], self._held[cut:]
@@ -38,13 +38,12 @@ class TextStream:
         """What is left at the end of the answer."""
         if self.stopped:
             return ""
-        text, self._held = self._held + self._decoder.decode(b"", True), ""
-        return text
+        return self._held + self._decoder.decode(b"", True)
 
 
 def _overlap(text: str, stop: str) -> int:
     """The length of the longest end of ``text`` with which ``stop`` begins."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
+    for length in range(len(stop), 0, -1):
         if text.endswith(stop[:length]):
             return length
     return 0

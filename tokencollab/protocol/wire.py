@@ -33,7 +33,7 @@ def encode(message: Message) -> bytes:
     Raises:
         ProtocolError: the message is larger than a frame may be.
     """
-    frame: bytes = msgpack.packb([VERSION, _KIND[type(message)], *_plain(message)], use_bin_type=True)
+    frame: bytes = msgpack.packb([VERSION, _KIND[type(message)], *_plain(message)])
     if len(frame) > MAX_FRAME_BYTES:
         raise ProtocolError(f"a message of {len(frame)} bytes is larger than a frame may be ({MAX_FRAME_BYTES})")
     return frame
@@ -48,7 +48,7 @@ def decode(frame: bytes) -> Message:
     if len(frame) > MAX_FRAME_BYTES:
         raise MalformedAnswer(f"a frame of {len(frame)} bytes, at most {MAX_FRAME_BYTES} are allowed")
     try:
-        content = msgpack.unpackb(frame, raw=False, strict_map_key=True, max_map_len=0)
+        content = msgpack.unpackb(frame, max_map_len=0)
     except Exception as error:
         raise MalformedAnswer(f"not a msgpack frame: {type(error).__name__}") from error
     if not isinstance(content, list) or len(content) < 2:
@@ -102,7 +102,7 @@ def _bytes(value: Any) -> bytes:
 
 def _count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
-        raise ValueError("a count (0 to 2**53) expected")
+        raise ValueError("a count (0 to 2**53 - 1) expected")
     return value
 
 
@@ -138,11 +138,17 @@ def _list(value: Any, limit: int = _MAX_ITEMS) -> list[Any]:
     return value
 
 
+def _exactly(value: Any, count: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) != count:
+        raise ValueError(f"a list of {count} items expected")
+    return value
+
+
 def _candidates(value: Any) -> CandidateSet:
-    normaliser, listed = _list(value, 2)
+    normaliser, listed = _exactly(value, 2)
     found = []
     for item in _list(listed, MAX_CANDIDATES):
-        piece, logit, logprob = _list(item, 3)
+        piece, logit, logprob = _exactly(item, 3)
         found.append(Candidate(_piece(piece), _number(logit), _number(logprob)))
     return CandidateSet(tuple(found), _number(normaliser)).checked()
 
@@ -154,7 +160,7 @@ def _maybe_candidates(value: Any) -> CandidateSet | None:
 def _conversation(value: Any) -> tuple[m.ChatMessage, ...]:
     turns = []
     for item in _list(value):
-        role, content = _list(item, 2)
+        role, content = _exactly(item, 2)
         if role not in ("system", "user", "assistant"):
             raise ValueError("a role is system, user or assistant")
         turns.append(m.ChatMessage(role, _text(content)))
@@ -162,8 +168,8 @@ def _conversation(value: Any) -> tuple[m.ChatMessage, ...]:
 
 
 def _sampling(value: Any) -> m.Sampling:
-    top_k, top_p, top_t, temperature, seed, over, by_probability = _list(value, 7)
-    low, high = _list(top_t, 2)
+    top_k, top_p, top_t, temperature, seed, over, by_probability = _exactly(value, 7)
+    low, high = _exactly(top_t, 2)
     if over not in ("vocabulary", "top_k"):
         raise ValueError("over is vocabulary or top_k")
     return m.Sampling(
@@ -184,7 +190,7 @@ def _pieces(value: Any) -> tuple[Piece, ...]:
 def _maybe_spelling(value: Any) -> Spelling | None:
     if value is None:
         return None
-    kept, tokens, state = _list(value, 3)
+    kept, tokens, state = _exactly(value, 3)
     if len(_bytes(tokens)) % TOKEN_BYTES:
         raise ValueError(f"a spelling of whole tokens ({TOKEN_BYTES} bytes each) expected")
     return Spelling(_count(kept), tokens, _bytes(state))
@@ -195,9 +201,7 @@ def _numbers(value: Any) -> tuple[float, ...]:
 
 
 def _shares(value: Any) -> tuple[float, ...]:
-    if len(_list(value)) != 256:
-        raise ValueError("256 probabilities expected, one per byte")
-    return tuple(_share(item) for item in value)
+    return tuple(_share(item) for item in _exactly(value, 256))  # one per byte
 
 
 _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = {

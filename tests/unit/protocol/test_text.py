@@ -51,5 +51,40 @@ def test_the_answer_ends_before_the_first_stop_text(text: str, stops: list[str],
 
 
 def test_an_empty_stop_text_is_refused() -> None:
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match=r"^a stop text must not be empty$"):
         TextStream([""])
+
+
+@pytest.mark.parametrize(
+    ("stops", "pieces", "texts", "rest"),
+    [
+        (["abcd"], "xabcx", ["x", "", "", "", "abcx"], ""),
+        (["abcd"], "abd", ["", "", "abd"], ""),
+        (["abcd"], "abab", ["", "", "ab", ""], "ab"),  # the longest end that may begin it, and no more
+        (["aab"], "aaab", ["", "", "a", ""], ""),
+        (["b"], "ab", ["a", ""], ""),
+        (["ab", "bcd"], "xabcd", ["x", "", "", "", ""], ""),
+        (["bcd", "ax"], "abcx", ["", "a", "", "bcx"], ""),
+        ([], "ab", ["a", "b"], ""),
+    ],
+)
+def test_only_what_may_begin_a_stop_text_is_held_back(
+    stops: list[str], pieces: str, texts: list[str], rest: str
+) -> None:
+    stream = TextStream(stops)
+    assert [stream.feed(piece.encode()) for piece in pieces] == texts
+    assert stream.finish() == rest
+
+
+def test_nothing_comes_after_a_stop_text() -> None:
+    stream = TextStream(["."])
+    assert stream.feed(b"one. two.") == "one"
+    assert stream.stopped
+    assert stream.feed(b"three") == ""
+    assert stream.finish() == ""
+
+
+def test_a_character_that_was_never_finished_is_replaced_at_the_end() -> None:
+    stream = TextStream()
+    assert stream.feed("aé".encode()[:-1]) == "a"
+    assert stream.finish() == "\ufffd"
