@@ -8,11 +8,13 @@ from tokencollab.engines.base import EXTRA_CANDIDATES, Answered, Ask
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import (
     AskCandidates,
+    AskLogprobs,
     AskMarginals,
     AskScores,
     Behind,
     CandidatesReply,
     Full,
+    LogprobsReply,
     MarginalsReply,
     ModelInfo,
     Open,
@@ -25,6 +27,9 @@ from tokencollab.protocol.pieces import Piece, piece_order
 
 Script = Callable[[bytes], Mapping[Piece, float]]
 """From the shared text so far to the raw logits of every piece of the vocabulary."""
+
+
+_IMPROBABLE = -30.0
 
 
 class ScriptedEngine:
@@ -74,6 +79,8 @@ class ScriptedEngine:
             case AskScores(pieces=pieces):
                 lowest = min(logits.values())
                 reply = ScoresReply(request.session, len(text), tuple(logits.get(p, lowest) for p in pieces), 0)
+            case AskLogprobs():
+                reply = self._logprobs(request.session, text)
             case AskMarginals(pending=pending):
                 mass = {piece: exp(logit - normaliser) for piece, logit in logits.items()}
                 longer = [0.0] * 256
@@ -84,6 +91,21 @@ class ScriptedEngine:
                 end = 0.0 if pending else mass.get(None, 0.0)
                 reply = MarginalsReply(request.session, len(text), exact, end, tuple(longer), 0)
         return Answered(reply)
+
+    def _logprobs(self, session: str, text: bytes) -> LogprobsReply:
+        """The text in the longest pieces of the vocabulary; a byte that none begins with is improbable."""
+        ends: list[int] = []
+        logprobs: list[float] = []
+        at = 0
+        while at < len(text):
+            logits = self._script(text[:at])
+            normaliser = log(sum(exp(logit) for logit in logits.values()))
+            fitting = [piece for piece in logits if piece and text.startswith(piece, at)]
+            piece = max(fitting, key=len, default=None)
+            at += len(piece) if piece else 1
+            ends.append(at)
+            logprobs.append(logits[piece] - normaliser if piece else _IMPROBABLE)
+        return LogprobsReply(session, len(text), tuple(ends), tuple(logprobs), len(ends))
 
 
 def scripted_runtime(*engines: ScriptedEngine) -> LocalRuntime:

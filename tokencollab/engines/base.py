@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 
 from tokencollab.protocol.messages import (
     AskCandidates,
+    AskLogprobs,
     AskMarginals,
     AskScores,
     ModelInfo,
@@ -16,7 +17,7 @@ from tokencollab.protocol.messages import (
 )
 from tokencollab.protocol.pieces import Piece
 
-Ask: TypeAlias = AskCandidates | AskScores | AskMarginals
+Ask: TypeAlias = AskCandidates | AskScores | AskMarginals | AskLogprobs
 
 EXTRA_CANDIDATES = 6
 """How many candidates beyond k are sent, so that another model's piece is rarely missing among them."""

@@ -232,17 +232,22 @@ class LlamaModel:
         weakref.finalize(self, lib.llama_free, context)  # the last made is called first: before the model's
         return int(lib.llama_n_ctx(context))
 
-    def decode(self, rows: Sequence[Row]) -> torch.Tensor:
+    def decode(self, rows: Sequence[Row], every: bool = False) -> torch.Tensor:
         """Computes the new tokens of several sequences in one pass.
 
+        Args:
+            rows: the sequences.
+            every: logits after every new token (up to `SEATS`) instead of the last ones.
+
         Returns:
-            The logits after the last token of each row: [rows, vocabulary], float32.
+            The logits after the last token of each row: [rows, vocabulary], float32; or after every token.
 
         Raises:
             RuntimeError: llama.cpp failed; the caches hold what they held up to each row's position.
         """
         lib, batch = library(), self._batch
-        count, last = 0, []
+        count = 0
+        wanted: list[int] = []
         for sequence, start, tokens in rows:
             if not lib.llama_memory_seq_rm(self._memory, sequence, start, -1):
                 raise RuntimeError(f"llama.cpp cannot crop the KV cache of {self.path.name} to {start} tokens")
@@ -251,15 +256,15 @@ class LlamaModel:
                 batch.pos[count] = position
                 batch.n_seq_id[count] = 1
                 batch.seq_id[count][0] = sequence
-                batch.logits[count] = 0
+                batch.logits[count] = every or position == start + len(tokens) - 1
+                if batch.logits[count]:
+                    wanted.append(count)
                 count += 1
-            batch.logits[count - 1] = 1
-            last.append(count - 1)
         batch.n_tokens = count
         if code := lib.llama_decode(self._context, batch):
             raise RuntimeError(f"llama.cpp failed with code {code} on {count} tokens of {self.path.name}")
-        logits = torch.empty(len(rows), self.vocabulary)
-        for row, index in zip(logits, last, strict=True):
+        logits = torch.empty(len(wanted), self.vocabulary)
+        for row, index in zip(logits, wanted, strict=True):
             ctypes.memmove(row.data_ptr(), lib.llama_get_logits_ith(self._context, index), row.nbytes)
         return logits
 

@@ -19,7 +19,7 @@ from tokencollab.engines.store_cache import cache_folder
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.engines.vocabulary import read_vocabulary
 from tokencollab.protocol.errors import ModelRefused
-from tokencollab.protocol.messages import ModelInfo, Open, Opened, Refused
+from tokencollab.protocol.messages import AskLogprobs, LogprobsReply, ModelInfo, Open, Opened, Refused
 
 _SHORT = 16  # tokens of one session that a pass takes beside the prompts
 _AT_LEAST = 16_384  # tokens of KV cache by default, for several sessions of models with short contexts
@@ -146,8 +146,12 @@ class LlamaCppEngine(TransformersEngine):
                 free.remove(session.cache.seat)
         return [session for session in sessions if _seat(session) is not None]
 
-    def _compute(self, work: list[tuple[Session, list[int]]]) -> torch.Tensor:
-        return self._llama.decode([(_seat(session) or 0, session.cache.length, new) for session, new in work])
+    def _logprobs(self, request: AskLogprobs, session: Session) -> LogprobsReply:
+        self._seated([session])
+        return super()._logprobs(request, session)
+
+    def _compute(self, work: list[tuple[Session, list[int]]], every: bool = False) -> torch.Tensor:
+        return self._llama.decode([(_seat(session) or 0, session.cache.length, new) for session, new in work], every)
 
 
 def _seat(session: Session) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -17,11 +18,13 @@ from tokencollab.engines.tokenisation import TextTokenizer
 from tokencollab.protocol.errors import ModelRefused
 from tokencollab.protocol.messages import (
     AskCandidates,
+    AskLogprobs,
     AskMarginals,
     AskScores,
     Behind,
     CandidatesReply,
     Full,
+    LogprobsReply,
     MarginalsReply,
     ModelInfo,
     Open,
@@ -30,7 +33,10 @@ from tokencollab.protocol.messages import (
     ScoresReply,
 )
 
+_Question: TypeAlias = AskCandidates | AskScores | AskMarginals
+
 _SHORT = 16  # tokens; more than this at once is prefill
+_ROWS = 64  # rows of logits at once: of 262,144 float32 each, 67 MB
 
 
 class TransformersEngine:
@@ -107,7 +113,7 @@ class TransformersEngine:
     def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
         """See `Engine.answer`."""
         answers: list[Answered | None] = [None] * len(requests)
-        ready: list[tuple[int, Ask, Session]] = []
+        ready: list[tuple[int, _Question, Session]] = []
         for index, request in enumerate(requests):
             session = self._pool.get(request.session)
             if session is None or len(session.text.text) < request.start:
@@ -119,6 +125,9 @@ class TransformersEngine:
             if session.length >= self._info.context_length or not self._fits(session.length + 1):
                 answers[index] = Answered(Full(request.session, len(session.text.text)))
                 continue
+            if isinstance(request, AskLogprobs):
+                answers[index] = Answered(self._logprobs(request, session))
+                continue
             ready.append((index, request, session))
         self._forward([session for _, _, session in ready])
         for index, request, session in ready:
@@ -129,7 +138,7 @@ class TransformersEngine:
     def _fits(self, tokens: int) -> bool:
         return self._pool.bytes_for(tokens) <= self._pool.budget
 
-    def _reply(self, request: Ask, session: Session, logits: torch.Tensor) -> Answered:
+    def _reply(self, request: _Question, session: Session, logits: torch.Tensor) -> Answered:
         offset = session.replied = len(session.text.text)
         forwarded, session.forwarded = session.forwarded, 0
         match request:
@@ -146,6 +155,33 @@ class TransformersEngine:
                 exact, end, following = self._lister.marginals(logits, session.text, request.pending)
                 spelling = session.text.spelling()
                 return Answered(MarginalsReply(request.session, offset, exact, end, following, forwarded, spelling))
+
+    def _logprobs(self, request: AskLogprobs, session: Session) -> LogprobsReply:
+        """The log-probability of every token of the session's text, from a prefill of its own."""
+        session.crop()
+        before = len(session.prompt.ids) - 1  # what is read off here foresees the text's first token
+        self._pool.fitting([session])
+        if session.cache.length == 0:
+            self._pool.lend_prefix(session)
+        session.cache.crop(before)
+        session.logits = None
+        ids, found = session.ids, []
+        while session.cache.length < session.length - 1:
+            start = session.cache.length
+            stop = min(before, start + self._options.prefill_chunk) if start < before else start + _ROWS
+            new = ids[start : min(stop, session.length - 1)]
+            rows = self._compute([(session, new)], every=start >= before)
+            session.cache.length += len(new)
+            session.forwarded += len(new)
+            if start >= before:
+                targets = torch.tensor(ids[start + 1 : start + 1 + len(new)], device=rows.device)
+                chosen = rows.gather(1, targets[:, None])[:, 0]
+                found += (chosen - torch.logsumexp(rows, 1)).tolist()
+        text = session.text
+        offset = session.replied = len(text.text)
+        forwarded, session.forwarded = session.forwarded, 0
+        ends = tuple(max(0, end - len(text.lead)) for end in text.ends)
+        return LogprobsReply(request.session, offset, ends, tuple(found), forwarded)
 
     def _forward(self, sessions: list[Session]) -> None:
         """One packed forward pass over what the sessions' caches lack.
@@ -177,8 +213,11 @@ class TransformersEngine:
                 # Not a view: it would keep the whole batch's logits alive as long as one session is idle.
                 session.logits = logits[index].clone() if len(work) > 1 else logits[index]
 
-    def _compute(self, work: list[tuple[Session, list[int]]]) -> torch.Tensor:
-        """Logits after the last new token of each session: [sessions, vocabulary], float32. Fills the caches."""
+    def _compute(self, work: list[tuple[Session, list[int]]], every: bool = False) -> torch.Tensor:
+        """Logits after the last new token of each session: [sessions, vocabulary], float32. Fills the caches.
+
+        ``every``: after every new token, in order.
+        """
         device = self._model.device
         row = [token for _, new in work for token in new]
         starts = [session.cache.length for session, _ in work]
@@ -189,7 +228,7 @@ class TransformersEngine:
                 input_ids=torch.tensor([row], device=device),
                 position_ids=torch.tensor([positions], device=device),
                 use_cache=False,
-                logits_to_keep=ends,
+                logits_to_keep=0 if every else ends,
             )
             logits: torch.Tensor = output.logits[0].float()
         return logits

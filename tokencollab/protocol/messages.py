@@ -88,6 +88,15 @@ class AskMarginals:
 
 
 @dataclass(frozen=True, slots=True)
+class AskLogprobs:
+    """Answer with the log-probability of the whole text, token by token, from one prefill: nothing is decoded."""
+
+    session: str
+    start: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AskAlone:
     """Write up to ``max_steps`` pieces alone after the text, answered by a stream of `Written`."""
 
@@ -107,7 +116,7 @@ class Close:
     session: str
 
 
-Request: TypeAlias = Open | AskCandidates | AskScores | AskMarginals | AskAlone | Close
+Request: TypeAlias = Open | AskCandidates | AskScores | AskMarginals | AskLogprobs | AskAlone | Close
 
 # ---------------------------------------------------------------- replies
 
@@ -161,6 +170,19 @@ class MarginalsReply:
 
 
 @dataclass(frozen=True, slots=True)
+class LogprobsReply:
+    """The answer to `AskLogprobs`: the model's own tokens for the text, each by the byte of the text at which it ends,
+    and its log-probability (natural log, full softmax, temperature 1) given the prompt and the text before it.
+    """
+
+    session: str
+    offset: int
+    ends: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    forwarded: int
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """One piece that a model running alone wrote, at ``offset`` (before the piece)."""
 
@@ -203,7 +225,9 @@ class Refused:
     reason: str
 
 
-Reply: TypeAlias = Opened | CandidatesReply | ScoresReply | MarginalsReply | Written | Behind | Full | Closed | Refused
+Reply: TypeAlias = (
+    Opened | CandidatesReply | ScoresReply | MarginalsReply | LogprobsReply | Written | Behind | Full | Closed | Refused
+)
 
 
 @dataclass(frozen=True, slots=True)

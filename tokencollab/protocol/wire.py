@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgpack
 
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate, CandidateSet
+from tokencollab.protocol.candidates import LOGPROB_SLACK, MAX_CANDIDATES, Candidate, CandidateSet
 from tokencollab.protocol.errors import MalformedAnswer, ProtocolError
 from tokencollab.protocol.pieces import MAX_PIECE_BYTES, Piece
 from tokencollab.protocol.spelling import TOKEN_BYTES, Spelling
@@ -24,6 +24,8 @@ MAX_FRAME_BYTES: Final = 8 << 20
 _MAX_ITEMS: Final = 4096  # of one list: pieces to score, messages of a conversation
 
 Message: TypeAlias = m.Request | m.Reply
+_MAX_TOKENS: Final = 1 << 18  # of one text
+
 _Check: TypeAlias = Callable[[Any], Any]
 
 
@@ -200,6 +202,17 @@ def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(_number(item) for item in _list(value))
 
 
+def _offsets(value: Any) -> tuple[int, ...]:
+    return tuple(_count(item) for item in _list(value, _MAX_TOKENS))
+
+
+def _logprobs(value: Any) -> tuple[float, ...]:
+    numbers = tuple(_number(item) for item in _list(value, _MAX_TOKENS))
+    if any(number > LOGPROB_SLACK for number in numbers):
+        raise ValueError("log-probabilities (at most zero) expected")
+    return numbers
+
+
 def _shares(value: Any) -> tuple[float, ...]:
     return tuple(_share(item) for item in _exactly(value, 256))  # one per byte
 
@@ -209,12 +222,14 @@ _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = 
     "ask": (m.AskCandidates, (_text, _count, _bytes, _count)),
     "score": (m.AskScores, (_text, _count, _bytes, _pieces)),
     "marginals": (m.AskMarginals, (_text, _count, _bytes, _bytes)),
+    "logprobs": (m.AskLogprobs, (_text, _count, _bytes)),
     "alone": (m.AskAlone, (_text, _count, _bytes, _count, _count, _flag, _sampling)),
     "close": (m.Close, (_text,)),
     "opened": (m.Opened, (_text, _count, _count)),
     "candidates": (m.CandidatesReply, (_text, _count, _candidates, _count, _maybe_spelling)),
     "scores": (m.ScoresReply, (_text, _count, _numbers, _count, _maybe_spelling)),
     "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count, _maybe_spelling)),
+    "likelihoods": (m.LogprobsReply, (_text, _count, _offsets, _logprobs, _count)),
     "written": (m.Written, (_text, _count, _piece, _maybe_candidates, _count, _maybe_spelling)),
     "behind": (m.Behind, (_text,)),
     "full": (m.Full, (_text, _count)),

@@ -123,6 +123,17 @@ def test_raw_logits_marginals_and_scores_are_those_of_the_weights(load: Any, tin
                 assert replies[0].following == pytest.approx(replies[1].following, abs=0.01)  # type: ignore[union-attr]
 
 
+def test_log_probabilities_of_a_text_are_those_of_the_weights(load: Any, tiny_engine: Any) -> None:
+    replies = []
+    for engine in (load(), tiny_engine("bytes", hidden=64)):
+        opened(engine, "s")
+        reply = answer_all(engine, [m.AskLogprobs("s", 0, "".join(TEXTS).encode() * 3)])[0].reply
+        assert isinstance(reply, m.LogprobsReply)
+        replies.append(reply)
+    assert replies[0].ends == replies[1].ends
+    assert replies[0].logprobs == pytest.approx(replies[1].logprobs, abs=0.05)
+
+
 def test_only_what_is_new_goes_through_the_model(load: Any) -> None:
     engine = load()
     opened(engine, "s")

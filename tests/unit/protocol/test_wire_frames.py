@@ -26,6 +26,8 @@ FRAMES: list[tuple[wire.Message, list[Any]]] = [
     (m.Open("", (), b"a", SPELT), ["open", "", [], b"a", [1, b"12345678", b"x"]]),
     (m.AskCandidates("s", 3, b"\x80a", 10), ["ask", "s", 3, b"\x80a", 10]),
     (m.AskScores("s", 0, b"", (b"a", None)), ["score", "s", 0, b"", [b"a", None]]),
+    (m.AskLogprobs("s", 1, b"ab"), ["logprobs", "s", 1, b"ab"]),
+    (m.LogprobsReply("s", 2, (1, 2), (-0.5, 0.0), 3), ["likelihoods", "s", 2, [1, 2], [-0.5, 0.0], 3]),
     (m.AskMarginals("s", 1, b"ab", b"b"), ["marginals", "s", 1, b"ab", b"b"]),
     (
         m.AskAlone("s", 1, b"a", 2, 3, True, m.Sampling(10, None, (1, 2), 0.5, 7)),
