@@ -7,10 +7,11 @@ from typing import Self
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tokencollab.actors.answer import Answer
+from tokencollab.batch.run import Progress as BatchProgress
 
 
 def quiet_logs() -> None:
@@ -93,3 +94,80 @@ def print_summary(answer: Answer) -> None:
     if answer.lost:
         table.add_row("lost", ", ".join(f"{model} {times} times" for model, times in answer.lost.items()))
     Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
+
+
+class BatchView:
+    """How far a batch is: a bar on a terminal, elsewhere a line now and then."""
+
+    def __init__(self, every_seconds: float = 10.0) -> None:
+        """``every_seconds``: between two lines."""
+        self._console = Console(stderr=True)
+        self._every = every_seconds
+        self._due = every_seconds
+        self._bar = Progress(
+            SpinnerColumn(),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def show(self, batch: BatchProgress) -> None:
+        """Called every moment or so."""
+        finished = batch.done + batch.failed
+        what = f"{batch.tokens / batch.seconds:.0f} tokens/s" if batch.tokens else "reading the first prompts"
+        if batch.failed:
+            what += f", {batch.failed} failed"
+        if batch.left_seconds is not None:
+            what += f", about {_duration(batch.left_seconds)} left"
+        if self._console.is_terminal:
+            if self._task is None:
+                self._bar.start()
+                self._task = self._bar.add_task(what, total=batch.total)
+            self._bar.update(self._task, completed=finished, description=what)
+        elif batch.seconds >= self._due:
+            self._due = batch.seconds + self._every
+            print(f"{finished} of {batch.total} finished, {what}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, markup=False, highlight=False, style="yellow", soft_wrap=True)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._task is not None:
+            self._bar.stop()
+            self._task = None
+
+
+def print_batch_summary(batch: BatchProgress, *, method: str, out: str, before: int, failed: int, bad: int) -> None:
+    """Figures of a batch, on standard error.
+
+    ``before``: answers that were there already; ``failed``: lines of the file with an error; ``bad``: prompt lines
+    that could not be used.
+    """
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("method", method)
+    table.add_row("answers", f"{before + batch.done} in {out}" + (f", {before} of them from before" if before else ""))
+    if failed:
+        table.add_row("failed", f"{failed}; --retry-failed asks them again")
+    if bad:
+        table.add_row("skipped", f"{bad} bad lines")
+    if batch.done:
+        speed = batch.tokens / batch.seconds
+        table.add_row("tokens", f"{batch.tokens} in {_duration(batch.seconds)}, {speed:.1f} tokens/s")
+        table.add_row("cost", f"{batch.cost} candidate sets")
+    if batch.lost:
+        table.add_row("lost", f"models were lost {batch.lost} times; `answer.lost` says in which answers")
+    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{seconds:.1f} s"

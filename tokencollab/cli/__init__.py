@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from tokencollab import __version__
-from tokencollab.cli import generate, methods, models, replay
+from tokencollab.cli import batch, generate, methods, models, replay
 from tokencollab.cli.arguments import Parser, method_settings
 from tokencollab.protocol.errors import TokencollabError, UsageError
 
@@ -20,13 +20,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tokencollab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (generate, models, methods, replay):
+    for command in (generate, batch, models, methods, replay):
         command.add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line. Exit codes: 0 done, 1 failed on the way, 2 bad input, 130 interrupted."""
+    """Runs the command line.
+
+    Exit codes: 0 done, 1 failed on the way, 2 bad input, 130 interrupted by Ctrl-C, 143 by SIGTERM.
+    """
     arguments = build_parser().parse_args(argv)
     arguments.settings = method_settings(arguments)
     try:

@@ -55,7 +55,11 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         help="a collaborator (repeatable)",
     )
     add("--method", metavar="NAME", help="default: duetnet, or base without --with")
-    add("--runtime", choices=["local", "ray"], default="local", help="threads of this process, or Ray actors")
+    add(
+        "--runtime",
+        choices=["local", "ray"],
+        help="threads of this process, or Ray actors (default: local, but ray in a job of `ray job submit`)",
+    )
     add(
         "--engine",
         choices=["transformers", "llamacpp"],

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from tokencollab.actors.answer import Answer
-from tokencollab.actors.collaboration import Collaboration, read_prompt
-from tokencollab.commands.shared import check_stops, chosen_method, engine_options, fetch_models
+from tokencollab.actors.collaboration import read_prompt
+from tokencollab.commands.shared import check_stops, chosen_method, engine_options, fetch_models, make_team
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method
 from tokencollab.protocol.errors import UsageError
@@ -60,15 +60,7 @@ async def _write(
     task = asyncio.current_task()
     assert task is not None
     notices: list[str] = []  # told after the answer: in its middle they would tear it apart
-    team = Collaboration(
-        arguments.base,
-        arguments.collaborators,
-        method,
-        runtime=arguments.runtime,
-        options=options,
-        progress=progress.update,
-        notify=notices.append,
-    )
+    team = make_team(arguments, options, method, progress, notices.append)
     loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
         async with team:

@@ -1,7 +1,10 @@
 """What several commands make of their arguments (`cli.arguments`)."""
 
 import argparse
+import os
+from collections.abc import Callable
 
+from tokencollab.actors.collaboration import Collaboration
 from tokencollab.engines import store
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, parse_method
@@ -43,3 +46,27 @@ def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress
         files = store.resolve(model, progress.update)
         if files.notice:
             progress.say(files.notice)
+
+
+def in_ray_job() -> bool:
+    """Whether this process was started by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def make_team(
+    arguments: argparse.Namespace,
+    options: EngineOptions,
+    method: Method,
+    progress: ProgressView,
+    notify: Callable[[str], None],
+) -> Collaboration:
+    """The models of the command line, not started yet."""
+    return Collaboration(
+        arguments.base,
+        arguments.collaborators,
+        method,
+        runtime=arguments.runtime or ("ray" if in_ray_job() else "local"),
+        options=options,
+        progress=progress.update,
+        notify=notify,
+    )

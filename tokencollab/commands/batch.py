@@ -1,0 +1,190 @@
+"""`tokencollab batch`."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tokencollab import __version__
+from tokencollab.batch.prompts import BadLine, PromptLine, Settings, read_prompts
+from tokencollab.batch.record import AnswerFile, CannotWrite
+from tokencollab.batch.run import GivenUp, Progress, answer_all
+from tokencollab.commands.shared import (
+    check_stops,
+    chosen_method,
+    engine_options,
+    fetch_models,
+    in_ray_job,
+    make_team,
+)
+from tokencollab.engines.options import EngineOptions
+from tokencollab.policies.methods import Method
+from tokencollab.protocol.errors import UsageError
+from tokencollab.terminal import BatchView, ProgressView, print_batch_summary, quiet_logs
+
+_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def batch(arguments: argparse.Namespace) -> int:
+    """`tokencollab batch`. Exit code 1: some lines have no answer."""
+    quiet_logs()
+    method = chosen_method(arguments)
+    check_stops(arguments)
+    options = engine_options(arguments)
+    data = _read(Path(arguments.prompts))
+    out = _place(arguments.out, arguments.prompts)
+    settings = Settings(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
+    lines, bad = read_prompts(data, settings)
+    if not lines:
+        reason = f"; line {bad[0].number}: {bad[0].reason}" if bad else ""
+        raise UsageError(f"{arguments.prompts} has no prompt to answer{reason}")
+    run = _settings(arguments, method, data)
+    with AnswerFile(
+        out, run, lines, resume=arguments.resume or arguments.retry_failed, retry_failed=arguments.retry_failed
+    ) as file:
+        return _answer(arguments, options, method, file, lines, bad)
+
+
+def _answer(
+    arguments: argparse.Namespace,
+    options: EngineOptions,
+    method: Method,
+    file: AnswerFile,
+    lines: Sequence[PromptLine],
+    bad: Sequence[BadLine],
+) -> int:
+    before = len(file.answered)
+    todo = [line for line in lines if line.number not in file.answered | file.failed]
+    view = BatchView()
+    for line in bad:
+        view.say(f"{arguments.prompts}, line {line.number}: {line.reason}; skipped")
+    progress, stopped = Progress(len(todo)), None
+
+    def summary() -> None:
+        print_batch_summary(
+            progress, method=method.name, out=arguments.out, before=before, failed=len(file.failed), bad=len(bad)
+        )
+
+    if todo:
+        with ProgressView() as loading:
+            fetch_models(arguments, options, loading)
+            try:
+                stopped = asyncio.run(_run(arguments, options, method, file, todo, progress, loading, view))
+            except (CannotWrite, GivenUp):
+                view.close()
+                summary()
+                raise
+            finally:
+                view.close()
+    summary()
+    if stopped is not None:
+        view.say(f"interrupted with {progress.total - progress.done - progress.failed} to go; --resume goes on")
+        return _STOPPED[stopped]
+    return 1 if bad or file.failed else 0
+
+
+async def _run(
+    arguments: argparse.Namespace,
+    options: EngineOptions,
+    method: Method,
+    file: AnswerFile,
+    todo: Sequence[PromptLine],
+    progress: Progress,
+    loading: ProgressView,
+    view: BatchView,
+) -> signal.Signals | None:
+    """Answers the lines. The signal that ended it early, if one did."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    stopped: signal.Signals | None = None
+
+    def stop(by: signal.Signals) -> None:
+        nonlocal stopped
+        stopped = by
+        for number in _STOPPED:
+            loop.remove_signal_handler(number)  # whoever asks a second time means it
+        task.cancel()
+
+    for number in _STOPPED:
+        loop.add_signal_handler(number, stop, number)
+
+    notices: list[str] = []
+
+    def report(line: PromptLine, reason: str) -> None:
+        view.say(f"{arguments.prompts}, line {line.number}: {reason}; failed")
+
+    try:
+        async with make_team(arguments, options, method, loading, notices.append) as team:
+            loading.close()
+            progress.restart()
+            showing = asyncio.create_task(_keep_showing(view, progress))
+            try:
+                await answer_all(team, todo, file, sessions=arguments.sessions, progress=progress, report=report)
+            finally:
+                showing.cancel()
+    except asyncio.CancelledError:
+        if stopped is None:
+            raise
+    for notice in dict.fromkeys(notices):
+        view.say(notice)
+    return stopped
+
+
+async def _keep_showing(view: BatchView, progress: Progress) -> None:
+    with suppress(asyncio.CancelledError):
+        while True:
+            view.show(progress)
+            await asyncio.sleep(0.5)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the prompts {path} cannot be read: {error.strerror}") from None
+
+
+def _place(out: str, prompts: str) -> Path:
+    """Where the answers go.
+
+    Raises:
+        UsageError: onto the prompts, or into a folder that will not stay.
+    """
+    path = Path(out)
+    if in_ray_job() and not path.is_absolute() and _in_a_copy():
+        raise UsageError(
+            f"--out {out}: this job runs in a copy of the working directory that Ray removes; give a whole path, such "
+            f'as --out "$PWD/{out}"'
+        )
+    if path.exists() and path.samefile(prompts):
+        raise UsageError(f"--out {out} would be written over the prompts")
+    return path.absolute()
+
+
+def _in_a_copy() -> bool:
+    config = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
+    return bool(config.get("runtime_env", {}).get("working_dir"))
+
+
+def _settings(arguments: argparse.Namespace, method: Method, data: bytes) -> dict[str, Any]:
+    """What the answers follow from. The version is among it: another one may answer otherwise."""
+    return {
+        "prompts_sha256": sha256(data).hexdigest(),
+        "base": arguments.base,
+        "with": arguments.collaborators,
+        "method": method.to_json(),
+        "system": arguments.system,
+        "max_tokens": arguments.max_tokens,
+        "stop": arguments.stop,
+        "seed": arguments.seed,
+        "engine": arguments.engine,
+        "dtype": arguments.dtype,
+        "version": __version__,
+    }
