@@ -6,14 +6,12 @@ byte.
 module hears the events.
 """
 
-from dataclasses import replace
 from typing import Any, TypeAlias, assert_never
 
-from tokencollab.policies.bytewise_branch import branch_from
 from tokencollab.policies.bytewise_round import Round
 from tokencollab.policies.bytewise_state import BytewiseState, Roster
 from tokencollab.policies.bytewise_turn import Settings
-from tokencollab.policies.bytewise_voter import Voter, at_prior, with_marginals
+from tokencollab.policies.bytewise_voter import Voter, answered, at_prior, with_marginals
 from tokencollab.policies.decision import Decider, gather_evidence
 from tokencollab.policies.events import (
     AloneStep,
@@ -108,36 +106,24 @@ class BytewisePolicy:
     def _candidates(self, state: BytewiseState, event: CandidatesArrived) -> Outcome:
         for index, voter in enumerate(state.voters):
             if voter.question == event.question and voter.name == event.model:
-                last = voter.branches[-1]
-                branch = branch_from(last.boundary, last.share, event.candidates)
-                answered = Voter(
-                    voter.name,
-                    voter.prior,
-                    voter.start,
-                    voter.debts,
-                    voter.low,
-                    voter.weight,
-                    voter.high,
-                    (*voter.branches[:-1], branch),
-                    None,
-                    voter.marginals,
-                    voter.misses,
-                    voter.rank,
-                )
-                return self._answered(state, index, answered)
+                return self._answered(state, index, answered(voter, event.candidates))
         return state, ()
 
     def _marginals(self, state: BytewiseState, event: MarginalsArrived) -> Outcome:
         for index, voter in enumerate(state.voters):
             if voter.name == event.model:
-                answered = with_marginals(voter, event.question, state.length, event.exact, event.end, event.following)
-                if answered is not None:
-                    return self._answered(state, index, answered)
+                told = with_marginals(voter, event.question, state.length, event.exact, event.end, event.following)
+                if told is not None:
+                    return self._answered(state, index, told)
         return state, ()
 
     def _answered(self, state: BytewiseState, index: int, voter: Voter) -> Outcome:
+        voters = (*state.voters[:index], voter, *state.voters[index + 1 :])
+        for each in voters:
+            if each.question is not None or each.marginals:  # still to answer
+                return state._replace(voters=voters), ()
         turn = Round(self._settings, state)
-        turn.voters = (*state.voters[:index], voter, *state.voters[index + 1 :])
+        turn.voters = voters
         turn.advance()
         return turn.done()
 
@@ -162,7 +148,7 @@ class BytewisePolicy:
         turn.run_left -= 1
         record = StepRecord(turn.committed, ranks, verdict.efficacy, alone=True, lost=state.roster.lost)
         turn.commands.append(Commit(event.piece, record))
-        turn.roster = replace(state.roster, lost=())
+        turn.roster = state.roster._replace(lost=())
         if event.piece is END:
             turn.stop("end")
         elif turn.committed == settings.max_tokens:
@@ -187,11 +173,11 @@ class BytewisePolicy:
     def _lost(self, state: BytewiseState, model: str) -> Outcome:
         roster = state.roster
         if model in roster.joining:
-            return replace(state, roster=replace(roster, joining=without(roster.joining, model))), ()
+            return state._replace(roster=roster._replace(joining=without(roster.joining, model))), ()
         if model not in roster.live:
             return state, ()
         turn = Round(self._settings, state)
-        turn.roster = replace(roster, live=without(roster.live, model), lost=including(roster.lost, model))
+        turn.roster = roster._replace(live=without(roster.live, model), lost=including(roster.lost, model))
         if state.phase != "together":
             if model == roster.base:
                 turn.phase, turn.run_question = "waiting", None
@@ -216,11 +202,11 @@ class BytewisePolicy:
         if model in roster.live or model in roster.joining or model in roster.left:
             return state, ()
         if state.phase == "together":
-            return replace(state, roster=replace(roster, joining=including(roster.joining, model))), ()
+            return state._replace(roster=roster._replace(joining=including(roster.joining, model))), ()
         if model != roster.base and not roster.returning:
             return state, ()
         turn = Round(self._settings, state)
-        turn.roster = replace(roster, live=including(roster.live, model))
+        turn.roster = roster._replace(live=including(roster.live, model))
         if model == roster.base:
             turn.run_alone(state.run_left)
         return turn.done()

@@ -12,14 +12,24 @@ the order of their names, so neither the order of delivery nor that of the colla
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import log
 from typing import Final
 
-from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch
+from tokencollab.policies.bytewise_branch import END_SYMBOL
 from tokencollab.policies.bytewise_decision import certain, choose, decisive_in, misses, scores_of
 from tokencollab.policies.bytewise_turn import Place, Turn
-from tokencollab.policies.bytewise_voter import Doubt, Row, Voter, after_byte, at_prior, fresh, row_of, settle, weighed
+from tokencollab.policies.bytewise_voter import (
+    Doubt,
+    Row,
+    Voter,
+    after_byte,
+    at_prior,
+    committed,
+    fresh,
+    row_of,
+    settle,
+    weighed,
+)
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.session import including
 
@@ -73,8 +83,7 @@ class Round(Turn):
         self.length = length = length + len(agreed)
         stood = self.voters
         names = [voter.name for voter in stood]
-        there = (Branch(length, 1.0),)
-        self.voters = tuple([voter._replace(branches=there) for voter in stood])
+        self.voters = tuple([fresh(v.name, v.prior, v.prior, length, v.rank, v.misses) for v in stood])
         self._commit(stood, names, names)
         return True
 
@@ -154,25 +163,23 @@ class Round(Turn):
     def _settle(self) -> None:
         """After a byte: who moves to the end of the text, and is asked there?"""
         method, length = self.settings.method, self.length
-        settled = [settle(voter, length, self.tail, method) for voter in self.voters]
-        doubtful = {
-            voter.name: self._places(voter, result.boundaries)
-            for voter, result in zip(self.voters, settled, strict=True)
-            if isinstance(result, Doubt)
-        }
+        stood, tail = self.voters, self.tail
+        doubtful = {}
+        voters, opened, advanced = [], [], []
+        for voter in stood:
+            result = settle(voter, length, tail, method)
+            if isinstance(result, Doubt):
+                doubtful[voter.name] = self._places(voter, result.boundaries)
+                continue
+            voters.append(result.voter)
+            if result.opened:
+                opened.append(voter.name)
+            if result.advanced:
+                advanced.append(voter.name)
         if doubtful:
             self.ask_marginals(doubtful)
             return
         self.unsettled = False
-        stood = self.voters
-        voters, opened, advanced = [], [], []
-        for result in settled:
-            assert not isinstance(result, Doubt)
-            voters.append(result.voter)
-            if result.opened:
-                opened.append(result.voter.name)
-            if result.advanced:
-                advanced.append(result.voter.name)
         self.voters = tuple(voters)
         if opened:
             self._commit(stood, opened, advanced)
@@ -215,17 +222,16 @@ class Round(Turn):
 
     def _go_on(self, opened: Sequence[str], advanced: Sequence[str], out: frozenset[str], closes: bool) -> None:
         """Ask those that moved and those that join; where all moved the weights are the priors again."""
-        staying = [voter for voter in self.voters if voter.name not in out]
-        common = all(voter.name in advanced for voter in staying)
+        staying = [voter for voter in self.voters if voter.name not in out] if out else self.voters
+        common = {voter.name for voter in staying}.issubset(advanced)
         voters = []
         for voter in staying:
             rank = 0 if closes else None if voter.rank is None else voter.rank + voter.misses
-            kept = at_prior(voter) if common else voter
-            voters.append(kept._replace(misses=0, rank=rank))
+            voters.append(committed(voter, common, rank))
         if out:
             roster = self.roster
             live = tuple([model for model in roster.live if model not in out])
-            self.roster = replace(roster, live=live, left=including(roster.left, *out))
+            self.roster = roster._replace(live=live, left=including(roster.left, *out))
         asked = opened
         if self.roster.joining:
             asked = (*opened, *self.roster.joining)
@@ -252,7 +258,7 @@ class Round(Turn):
         for name in self.roster.joining:
             prior = weight_of(name)
             voters.append(fresh(name, prior, prior * per_prior, self.length, rank))
-        self.roster = replace(self.roster, live=including(self.roster.live, *self.roster.joining), joining=())
+        self.roster = self.roster._replace(live=including(self.roster.live, *self.roster.joining), joining=())
         return sorted(voters, key=_name)
 
 

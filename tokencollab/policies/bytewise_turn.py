@@ -2,15 +2,14 @@
 decides."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from tokencollab.policies.bytewise_state import BytewiseState
-from tokencollab.policies.bytewise_voter import Voter, fresh
+from tokencollab.policies.bytewise_voter import Voter, fresh, questioned
 from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import Ask, Command, Commit, Exited, Marginals, RunAlone, StepRecord, Stop
 from tokencollab.policies.evidence import ExitPolicy, Verdict
-from tokencollab.policies.session import Phase, including, without
+from tokencollab.policies.session import including, without
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.pieces import END
 
@@ -58,21 +57,23 @@ class Turn:
 
     def __init__(self, settings: Settings, state: BytewiseState):
         self.settings = settings
-        self.phase: Phase = state.phase
-        self.roster = state.roster
-        self.exit = state.exit
-        self.voters = state.voters
-        self.tail = state.tail
-        self.length = state.length
-        self.held = state.held
-        self.unsettled = state.unsettled
-        self.committed = state.committed
-        self.advances = state.advances
-        self.questions = state.questions
-        self.decisive = state.decisive
-        self.logprob = state.logprob
-        self.run_question = state.run_question
-        self.run_left = state.run_left
+        (
+            self.phase,
+            self.roster,
+            self.exit,
+            self.voters,
+            self.tail,
+            self.length,
+            self.held,
+            self.unsettled,
+            self.committed,
+            self.advances,
+            self.questions,
+            self.decisive,
+            self.logprob,
+            self.run_question,
+            self.run_left,
+        ) = state
         self.commands: list[Command] = []
 
     def done(self) -> tuple[BytewiseState, tuple[Command, ...]]:
@@ -99,7 +100,7 @@ class Turn:
     def begin(self, names: tuple[str, ...]) -> None:
         """Ask ``names`` (sorted) at the end of the text, with their priors."""
         self.phase = "together"
-        self.roster = replace(self.roster, live=names, joining=())
+        self.roster = self.roster._replace(live=names, joining=())
         self.decisive, self.logprob, self.run_question = frozenset(), 0.0, None
         weight_of = self.settings.method.weight_of
         self.ask([fresh(name, weight_of(name), weight_of(name), self.length) for name in names], names)
@@ -118,7 +119,7 @@ class Turn:
         self.held = 0
         lost = self.roster.lost
         if lost:
-            self.roster = replace(self.roster, lost=())
+            self.roster = self.roster._replace(lost=())
         self.commands.append(Commit(piece, StepRecord(self.committed, ranks, verdict.efficacy, False, lost, offsets)))
 
     def flush(self) -> None:
@@ -136,7 +137,7 @@ class Turn:
                 number = self.questions
                 self.questions = number + 1
                 self.commands.append(Ask(voter.name, number, self.length, self.settings.method.top_k))
-                asked.append(voter._replace(question=number))
+                asked.append(questioned(voter, number))
             else:
                 asked.append(voter)
         self.voters = tuple(asked)
@@ -161,7 +162,7 @@ class Turn:
         everyone = including(roster.live, *roster.joining)
         live = everyone if returning else (roster.base,)
         self.commands.append(Exited(self.committed, without(everyone, roster.base)))
-        self.roster = replace(roster, live=live, joining=(), returning=returning)
+        self.roster = roster._replace(live=live, joining=(), returning=returning)
         self.run_alone(self.run_steps())
 
     def run_steps(self) -> int:
@@ -191,6 +192,6 @@ class Turn:
         """End the answer."""
         self.phase = "stopped"
         self.voters, self.tail, self.held, self.unsettled = (), b"", 0, False
-        self.roster = replace(self.roster, live=(), joining=())
+        self.roster = self.roster._replace(live=(), joining=())
         self.run_question, self.run_left = None, 0
         self.commands.append(Stop(reason))

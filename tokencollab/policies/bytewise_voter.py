@@ -24,8 +24,9 @@ are dropped).
 
 from typing import Final, NamedTuple
 
-from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, follow, informed, votes_of
+from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, branch_from, follow, informed, votes_of
 from tokencollab.policies.settings import Method
+from tokencollab.protocol.candidates import CandidateSet
 
 PRUNE: Final = 1e-6
 """With ``exact=True``, a boundary with less than this part of the model's mass is no longer followed."""
@@ -95,9 +96,30 @@ class Doubt(NamedTuple):
     boundaries: tuple[int, ...]
 
 
-def fresh(name: str, prior: float, weight: float, boundary: int, rank: int | None = 0) -> Voter:
+def fresh(name: str, prior: float, weight: float, boundary: int, rank: int | None = 0, misses: int = 0) -> Voter:
     """A voter that is to be asked at ``boundary``."""
-    return Voter(name, prior, weight, (), weight, weight, weight, (Branch(boundary, 1.0),), rank=rank)
+    return Voter(name, prior, weight, (), weight, weight, weight, (Branch(boundary, 1.0),), None, (), misses, rank)
+
+
+def questioned(voter: Voter, question: int) -> Voter:
+    """``voter``, asked for candidates."""
+    name, prior, start, debts, low, weight, high, branches, _, marginals, misses, rank = voter
+    return Voter(name, prior, start, debts, low, weight, high, branches, question, marginals, misses, rank)
+
+
+def answered(voter: Voter, candidates: CandidateSet) -> Voter:
+    """``voter`` with the ``candidates`` it was asked for."""
+    name, prior, start, debts, low, weight, high, (*branches, last), _, marginals, misses, rank = voter
+    told = (*branches, branch_from(last.boundary, last.share, candidates))
+    return Voter(name, prior, start, debts, low, weight, high, told, None, marginals, misses, rank)
+
+
+def committed(voter: Voter, common: bool, rank: int | None) -> Voter:
+    """``voter`` after a `Commit`: at a ``common`` boundary its prior is its weight."""
+    if common:
+        prior = voter.prior
+        return Voter(voter.name, prior, prior, (), prior, prior, prior, voter.branches, rank=rank)
+    return voter._replace(misses=0, rank=rank)
 
 
 def weighed(voter: Voter, start: float, debts: tuple[Debt, ...]) -> Voter:
@@ -152,23 +174,10 @@ def after_byte(voter: Voter, length: int, symbol: int, missed: bool) -> Voter:
 
     ``missed``: its own first choice was another. After END nothing follows, and only that is noted.
     """
-    branches = voter.branches
+    name, prior, start, debts, low, weight, high, branches, _, _, misses, rank = voter
     if symbol != END_SYMBOL:
         branches = tuple([follow(branch, length - branch.boundary, symbol) for branch in branches])
-    return Voter(
-        voter.name,
-        voter.prior,
-        voter.start,
-        voter.debts,
-        voter.low,
-        voter.weight,
-        voter.high,
-        branches,
-        None,
-        (),
-        voter.misses + missed,
-        voter.rank,
-    )
+    return Voter(name, prior, start, debts, low, weight, high, branches, None, (), misses + missed, rank)
 
 
 def moves(exact_low: float, exact_high: float, longer_low: float, longer_high: float, commit: float) -> bool | None:
@@ -191,42 +200,26 @@ def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | 
     """Stay or move after a byte, now that ``length`` bytes are decided, the last of which are ``tail``."""
     if method.exact:
         return _settle_exact(voter, length, method)
-    branch = voter.branches[0]
-    listed, known, unlisted = branch.listed, branch.exact, branch.unlisted
-    bound = branch.exact_bound
+    name, prior, start, debts, lowest, carried, highest, branches, _, _, misses, rank = voter
+    boundary, _, _, _, listed, unlisted, largest, known, sure, _ = branches[0]
+    bound = known if sure else known + min(unlisted, largest)
     moving = moves(known, bound, listed, listed + unlisted, method.commit)
     if moving is None:
-        return Doubt((branch.boundary,))
+        return Doubt((boundary,))
     if moving:
         low, weight, high = known + listed, known + listed, known + listed + unlisted
+        branches = (Branch(length, 1.0),)
     elif bound > 0.0:
         low, weight, high = 1.0 + known / (listed + unlisted), 1.0 + known / listed, 1.0 + bound / listed
     else:
         return Settled(voter, False, False)
-    start, debts = voter.start, voter.debts
     if debts or low < high:
-        pending = tail[len(tail) - (length - branch.boundary) :]
-        debts = (*debts, Debt(branch.boundary, pending, moving, low, weight, high))
+        debts = (*debts, Debt(boundary, tail[boundary - length :], moving, low, weight, high))
     else:
         start *= weight
-    return Settled(
-        Voter(
-            voter.name,
-            voter.prior,
-            start,
-            debts,
-            voter.low * low,
-            voter.weight * weight,
-            voter.high * high,
-            (Branch(length, 1.0),) if moving else voter.branches,
-            None,
-            (),
-            voter.misses,
-            voter.rank,
-        ),
-        moving,
-        moving,
-    )
+    low, weight, high = lowest * low, carried * weight, highest * high
+    settled = Voter(name, prior, start, debts, low, weight, high, branches, None, (), misses, rank)
+    return Settled(settled, moving, moving)
 
 
 def _settle_exact(voter: Voter, length: int, method: Method) -> Settled | Doubt:
