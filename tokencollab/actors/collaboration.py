@@ -2,17 +2,21 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
-from time import monotonic
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO, TypeAlias, cast
+from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, Token
-from tokencollab.actors.coordinator import Coordinator, ModelFailed
-from tokencollab.actors.recorder import TraceRecorder
-from tokencollab.actors.runtime import ModelLink, ModelSpec, Runtime
+from tokencollab.actors.coordinator import Coordinator
+from tokencollab.actors.journal import Journal, Past, read_journal
+from tokencollab.actors.recorder import Recorder
+from tokencollab.actors.runtime import ModelFailed, ModelSpec, Runtime
+from tokencollab.actors.supervision import Member, Patience
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.errors import UsageError
@@ -82,6 +86,9 @@ class Collaboration:
         options: EngineOptions | None = None,
         progress: Progress | None = None,
         notify: Callable[[str], None] | None = None,
+        patience: Patience | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        keep_journal: bool = False,
         **settings: Any,
     ) -> None:
         """Nothing is loaded before ``async with``.
@@ -95,6 +102,9 @@ class Collaboration:
             options: how the models compute; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
             notify: hears notices of the method, each once per answer.
+            patience: deadlines and restarts of models that fail.
+            journal: a folder; each answer has a file there while it is being written, from which `resume` goes on.
+            keep_journal: whether the file stays when the answer has come to its end.
             settings: parameters of the method, as of `parse_method`.
 
         Raises:
@@ -111,9 +121,11 @@ class Collaboration:
         self._progress = progress or (lambda what, done, total: None)
         self._notify = notify or (lambda text: None)
         self._runtime: Runtime | None = None
-        self._links: dict[str, ModelLink] = {}
-        self._streams: set[Coordinator] = set()
-        self._sessions = count(1)
+        self._patience = patience or Patience()
+        self._journal = None if journal is None else Path(journal)
+        self._keep_journal = keep_journal
+        self._members: dict[str, Member] = {}
+        self._streams: dict[Coordinator, bool] = {}  # whether models that are added later join it
 
     async def __aenter__(self) -> Self:
         """Fetches and loads the models.
@@ -121,23 +133,29 @@ class Collaboration:
         Raises:
             UnknownModel, ModelUnavailable, ModelRefused: a model cannot be had, or cannot take part.
         """
-        files = [await asyncio.to_thread(self._find, spec) for spec in self._specs]
-        names = _unique([name for name, _ in files])
-        options = self._options
-        if options.threads is None:
-            # One model per core: two models with all threads each are ten times slower (facts.md).
-            options = replace(options, threads=max(1, (os.cpu_count() or 1) // len(names)))
-        specs = [ModelSpec(name, folder, options) for name, (_, folder) in zip(names, files, strict=True)]
-        self._progress("loading " + ", ".join(names), 0, 0)
+        specs = await self._specifications(self._specs)
+        self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
         self._runtime = self._make_runtime()
         try:
             links = await self._runtime.start(specs)
         except BaseException:
             await self._runtime.close()
             raise
-        self._links = dict(zip(names, links, strict=True))
+        for spec, link in zip(specs, links, strict=True):
+            self._members[spec.name] = Member(spec.name, link, partial(self._runtime.restart, spec), self._patience)
         self._progress("ready", 1, 1)
         return self
+
+    async def _specifications(self, wanted: Sequence[str]) -> list[ModelSpec]:
+        """What is to be started, with names that nobody here has yet."""
+        files = [await asyncio.to_thread(self._find, spec) for spec in wanted]
+        names = _unique([name for name, _ in files], taken=self._members)
+        options = self._options
+        if options.threads is None:
+            # One model per core: two models with all threads each are ten times slower (facts.md).
+            models = len(names) + len(self._members)
+            options = replace(options, threads=max(1, (os.cpu_count() or 1) // models))
+        return [ModelSpec(name, folder, options) for name, (_, folder) in zip(names, files, strict=True)]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -145,10 +163,46 @@ class Collaboration:
         """Ends what still runs, and the models."""
         for coordinator in list(self._streams):
             coordinator.cancel()
+        members, self._members = self._members, {}
         runtime, self._runtime = self._runtime, None
-        self._links = {}
+        for member in members.values():
+            await member.leave()
         if runtime is not None:
             await runtime.close()
+
+    async def add(self, model: str | os.PathLike[str]) -> str:
+        """Starts one more collaborator, which joins the answers that are being written; its name.
+
+        Raises:
+            UnknownModel, ModelUnavailable, ModelRefused: it cannot be had, or cannot take part.
+            UsageError: outside ``async with``.
+        """
+        if self._runtime is None:
+            raise UsageError("a Collaboration takes in models inside `async with` only")
+        (spec,) = await self._specifications([os.fspath(model)])
+        (link,) = await self._runtime.start([spec])
+        member = Member(spec.name, link, partial(self._runtime.restart, spec), self._patience)
+        self._members[spec.name] = member
+        for coordinator, open_to_all in self._streams.items():
+            if open_to_all:
+                coordinator.join(member)
+        return spec.name
+
+    async def remove(self, name: str) -> None:
+        """Ends a collaborator; answers that are being written go on without it.
+
+        Raises:
+            UsageError: no such model, or it is the base.
+        """
+        if self._runtime is None or name not in self._members:
+            raise UsageError(f"no model {name!r} takes part; there are {', '.join(self._members) or 'none'}")
+        if name == next(iter(self._members)):
+            raise UsageError(f"{name!r} is the base: without it there is no collaboration")
+        member = self._members.pop(name)
+        for coordinator in self._streams:
+            coordinator.leave(name)
+        await member.leave()
+        await self._runtime.stop(name)
 
     def _find(self, spec: str) -> tuple[str, str]:
         """Name and folder (or GGUF file) of a model, fetched if need be.
@@ -178,7 +232,12 @@ class Collaboration:
     @property
     def models(self) -> tuple[ModelInfo, ...]:
         """What the models are, the base first."""
-        return tuple(link.info for link in self._links.values())
+        return tuple(member.info for member in self._members.values())
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """The models by name with their health, the base first."""
+        return dict(self._members)
 
     def stream(
         self,
@@ -201,13 +260,12 @@ class Collaboration:
             trace: a text file that receives the trace (JSON lines).
             method: another method for this answer.
             members: the models that write it, by their names in `models`, the base first; all of them by default.
+                Models that are added later join answers without ``members`` only.
 
         Raises:
             UsageError: outside ``async with``, an empty prompt, a number out of range, no such method or model. What
                 the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
-        if self._runtime is None:
-            raise UsageError("a Collaboration answers inside `async with` only")
         messages = read_prompt(prompt)
         if max_tokens < 1:
             raise UsageError(f"max_tokens must be at least 1, not {max_tokens}")
@@ -216,36 +274,83 @@ class Collaboration:
         if not all(stop):
             raise UsageError("a stop text must not be empty")
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
-        names = tuple(self._links if members is None else members)
-        if not names or len(set(names)) < len(names) or any(name not in self._links for name in names):
-            raise UsageError(
-                f"members must be some of {', '.join(self._links)}, each once, not {', '.join(names) or 'nobody'}"
-            )
-        recorder = None
+        return self._stream(chosen, messages, max_tokens, tuple(stop), seed, trace, members=members)
+
+    def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
+        """Goes on with an answer whose writing was cut off; what was written comes first, as it was.
+
+        Args:
+            journal: the file that was left in the folder of the constructor's ``journal``. Method, seed and limits are
+                those of the journal.
+            trace: as of `stream`.
+
+        Raises:
+            UsageError: the file cannot be read, another process writes it, or its base is not a model here.
+            TraceError: it is damaged.
+        """
+        past = read_journal(journal)
+        if past.trace.models[0] not in self._members:
+            raise UsageError(f"the journal's base is {past.trace.models[0]!r}, which does not take part here")
+        settings = past.trace.settings
+        try:
+            method = Method.from_json(cast(Mapping[str, Any], settings["method"]))
+            limits = (int(settings["max_tokens"]), tuple(settings["stop"]), int(settings["seed"]))  # type: ignore[call-overload, arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"the header of {past.path} is not that of a journal: {error}") from None
+        return self._stream(method, past.messages, *limits, trace, past=past)
+
+    def _stream(
+        self,
+        method: Method,
+        messages: tuple[ChatMessage, ...],
+        max_tokens: int,
+        stop: tuple[str, ...],
+        seed: int,
+        trace: TextIO | None,
+        *,
+        members: Sequence[str] | None = None,
+        past: Past | None = None,
+    ) -> AnswerStream:
+        if self._runtime is None:
+            raise UsageError("a Collaboration answers inside `async with` only")
+        here = self._members
+        wanted = tuple(here) if members is None else tuple(members)
+        if not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
+            raise UsageError(f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}")
+        names = wanted
+        if past is not None:  # its base and its order
+            names = past.trace.models
+            wanted = tuple(dict.fromkeys((*(name for name in names if name in here), *here)))
+        session = uuid4().hex
+        settings = {"method": method.to_json(), "seed": seed, "max_tokens": max_tokens, "stop": list(stop)}
+        recorders: list[Recorder] = []
         if trace is not None:
-            settings = {
-                "method": chosen.to_json(),
-                "seed": seed,
-                "max_tokens": max_tokens,
-                "stop": list(stop),
-            }
-            recorder = TraceRecorder(trace, names, settings)
+            recorders.append(Recorder(trace, names, settings))
+        if self._journal is not None or past is not None:
+            folder = past.path.parent if self._journal is None and past is not None else self._journal
+            assert folder is not None
+            keep = self._keep_journal
+            recorders.append(Journal(folder, session, names, settings, messages, keep=keep, past=past))
         coordinator = Coordinator(
-            f"{os.getpid()}-{next(self._sessions)}",
-            {name: self._links[name] for name in names},
-            make_policy(chosen, max_tokens=max_tokens, seed=seed, report=recorder is not None),
-            sampling_of(chosen, seed),
+            session,
+            {name: here[name] for name in wanted},
+            make_policy(method, max_tokens=max_tokens, seed=seed, report=bool(recorders)),
+            sampling_of(method, seed),
             messages,
             stops=stop,
-            recorder=recorder,
+            recorders=recorders,
             notify=self._notify,
+            wait_for_base=self._patience.wait_for_base,
+            past=past,
         )
-        started = monotonic()
+        now = asyncio.get_running_loop().time
+        started = now()
 
         def finish(text: str) -> Answer:
-            return _answer(text, coordinator, names, chosen.name, seed, started)
+            ended = coordinator.ended or now()
+            return _answer(text, coordinator, names, method.name, seed, started, ended)
 
-        return AnswerStream(coordinator, self._track(coordinator), finish)
+        return AnswerStream(coordinator, self._track(coordinator, members is None), finish)
 
     async def generate(
         self,
@@ -266,14 +371,14 @@ class Collaboration:
             pass
         return stream.answer
 
-    async def _track(self, coordinator: Coordinator) -> AsyncIterator[Token]:
-        self._streams.add(coordinator)
+    async def _track(self, coordinator: Coordinator, open_to_all: bool) -> AsyncIterator[Token]:
+        self._streams[coordinator] = open_to_all
         tokens = coordinator.tokens()
         try:
             async for token in tokens:
                 yield token
         finally:
-            self._streams.discard(coordinator)
+            del self._streams[coordinator]
             await tokens.aclose()  # type: ignore[attr-defined]
 
 
@@ -297,17 +402,23 @@ def read_prompt(prompt: Prompt) -> tuple[ChatMessage, ...]:
     return tuple(turns)
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def _unique(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """Names that occur twice (a model with its own copy) get a number."""
     unique: list[str] = []
     for name in names:
         candidates = (name if number == 1 else f"{name}#{number}" for number in count(1))
-        unique.append(next(candidate for candidate in candidates if candidate not in unique))
+        unique.append(next(name for name in candidates if name not in unique and name not in taken))
     return unique
 
 
 def _answer(
-    text: str, coordinator: Coordinator, names: tuple[str, ...], method: str, seed: int, started: float
+    text: str,
+    coordinator: Coordinator,
+    names: tuple[str, ...],
+    method: str,
+    seed: int,
+    started: float,
+    ended: float,
 ) -> Answer:
     tally = coordinator.tally
     first, last = coordinator.first_commit, coordinator.last_commit
@@ -322,7 +433,7 @@ def _answer(
         models=names,
         method=method,
         seed=seed,
-        seconds=(coordinator.ended or monotonic()) - started,
+        seconds=ended - started,
         first_token_seconds=None if first is None else first - started,
         ms_per_token=None if first is None or last is None or later < 1 else (last - first) / later * 1000,
         agreed=tally.agreed,

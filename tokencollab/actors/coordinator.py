@@ -1,102 +1,115 @@
 """The coordinator: owns the shared text of one session and carries out what its policy commands.
 
 Everything that happens arrives in one inbox as an event; the policy is called with one event at a time. The text
-grows by `Commit` alone.
+grows by `Commit` alone. A model that fails is lost at once, and takes part again as soon as it is back with the text so
+far (`attendance`); only the last one that takes part is waited for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
-from time import monotonic
-from typing import Any, assert_never
-
-import structlog
+from typing import Any, TypeAlias, assert_never
 
 from tokencollab.actors.answer import FinishReason, Tally, Token
-from tokencollab.actors.recorder import TraceRecorder
-from tokencollab.actors.runtime import ModelLink
+from tokencollab.actors.attendance import Attendance
+from tokencollab.actors.journal import Past
+from tokencollab.actors.partner import Heard, Partner, SharedText
+from tokencollab.actors.recorder import Recorder
+from tokencollab.actors.runtime import ModelFailed
+from tokencollab.actors.supervision import Member
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy
 from tokencollab.protocol import errors
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.spelling import Spelling
 from tokencollab.protocol.text import TextStream
 
-log = structlog.get_logger("tokencollab")
-
-CALL_SECONDS = 300.0
-"""How long a model may take for one answer before it counts as lost."""
-
-
-class ModelFailed(errors.TokencollabError):
-    """A model did not answer as it should; becomes a `ModelLost` event."""
-
-
-_REFUSALS: dict[str, type[errors.TokencollabError]] = {
-    "PromptTooLong": errors.PromptTooLong,
-    "ModelRefused": errors.ModelRefused,
-}
+Question: TypeAlias = e.Ask | e.Score | e.Marginals
 
 
 class Coordinator:
-    """Writes one answer. ``links`` has the models by name, the base first."""
+    """Writes one answer. ``members`` has the models by name, the base first."""
 
     def __init__(
         self,
         session: str,
-        links: Mapping[str, ModelLink],
+        members: Mapping[str, Member],
         policy: Policy,
         sampling: m.Sampling,
         messages: Sequence[m.ChatMessage],
         *,
         stops: Sequence[str] = (),
-        recorder: TraceRecorder | None = None,
+        recorders: Sequence[Recorder] = (),
         notify: Callable[[str], None] = lambda text: None,
-        call_seconds: float = CALL_SECONDS,
+        wait_for_base: bool = False,
+        past: Past | None = None,
     ) -> None:
-        """Nothing happens before `tokens` is iterated."""
-        self._session = session
-        self._links = dict(links)
+        """Nothing happens before `tokens` is iterated. ``past`` is what a journal has of this answer."""
+        base = next(iter(members))
         self._policy = policy
         self._sampling = sampling
         self._open = m.Open(session, tuple(messages))
-        self._text = b""
+        self._text = SharedText()
         self._reader = TextStream(stops)
-        self._recorder = recorder
+        self._recorders = list(recorders)
         self._notify = notify
-        self._call_seconds = call_seconds
-        self._inbox: asyncio.Queue[e.Event | errors.TokencollabError] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._past = past
+        self._inbox: asyncio.Queue[Heard | errors.TokencollabError] = asyncio.Queue()
+        partners = {name: self._partner(member) for name, member in members.items()}
+        self._attendance = Attendance(session, partners, self._announce)
+        self._state: Any = None
+        self._asked: dict[int, Question] = {}  # by number: questions that have no answer yet
+        self._awaited = {base} if wait_for_base else set()
+        self._held_back: set[str] = set()  # lost, but the policy has not heard of it: the answer waits for them
         self._writing: asyncio.Task[None] | None = None
         self._cancelled = False
-        self._held: dict[str, int] = {}  # bytes of the text that a model has been sent
-        self._spelt: dict[str, tuple[int, Spelling | None]] = {}  # as of each model's last reply, for a restart
-        self.tally = Tally(next(iter(self._links)))
+        self.tally = Tally(base)
         self.finish_reason: FinishReason = "cancelled"
         self.first_commit: float | None = None
         self.last_commit: float | None = None
         self.ended: float | None = None
 
+    def _partner(self, member: Member) -> Partner:
+        return Partner(member, self._open, self._text, self._sampling)
+
     def cancel(self) -> None:
         """Ends the answer at the next moment; what is written stays."""
         self._cancelled = True
-        self._inbox.put_nowait(e.Cancelled())
+        self._announce(e.Cancelled())
+
+    def join(self, member: Member) -> None:
+        """A model that takes part as soon as it has the text so far."""
+        partners = self._attendance.partners
+        if self.ended is None and (member.name not in partners or partners[member.name].member is not member):
+            partners[member.name] = self._partner(member)
+            self._attendance.bring_back(member.name)
+
+    def leave(self, name: str) -> None:
+        """A model that takes part no longer."""
+        if self.ended is None and name in self._attendance.partners:
+            self._announce(e.ModelLost(name))
 
     @property
     def text(self) -> bytes:
         """The shared text so far."""
-        return self._text
+        return self._text.data
 
     async def tokens(self) -> AsyncIterator[Token]:
         """Writes the answer, token by token. Leaving early frees everything.
 
         Raises:
-            PromptTooLong, ModelRefused: a model cannot take this conversation.
-            TokencollabError: every model was lost.
+            PromptTooLong, ModelRefused, PlatformFull: a model cannot take this conversation.
+            ModelFailed: every model was lost, for good.
         """
         try:
-            await self._open_all()
-            state, commands = self._policy.start(tuple(self._links))
+            relived: Sequence[Token] = ()
+            commands: Sequence[e.Command]
+            if self._past is None:
+                self._state, commands = self._policy.start(tuple(self._attendance.partners))
+            else:
+                relived, commands = self._relive(self._past)
+            await self._attendance.open()
+            for token in relived:
+                yield token
             stop: e.Stop | None = None
             while True:
                 for command in commands:
@@ -111,46 +124,150 @@ class Coordinator:
                 if stop is not None:
                     break
                 # A base that runs alone is ahead of its reader: the end must not wait behind what it has sent.
-                event = e.Cancelled() if self._cancelled or self._reader.stopped else await self._next()
-                if isinstance(event, errors.TokencollabError):
-                    raise event
-                state, commands = self._policy.step(state, event)
+                ending = self._cancelled or self._reader.stopped
+                commands = self._step(Heard(e.Cancelled()) if ending else await self._next())
             self._finish(stop)
             if rest := self._reader.finish():
                 yield Token(rest, b"", len(self.tally.pieces), {})
+            for recorder in self._recorders:
+                recorder.ended()
         finally:
-            self.ended = monotonic()
-            await self._clean_up()
+            self.ended = asyncio.get_running_loop().time()
+            for recorder in self._recorders:
+                recorder.close()
+            await self._attendance.close()
 
-    async def _next(self) -> e.Event | errors.TokencollabError:
-        if self._inbox.empty() and all(task.done() for task in self._tasks):
-            # The policy waits for a model to come back, and nothing here brings one back.
-            return ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
-        return await self._inbox.get()
+    # ------------------------------------------------------------ events
+
+    def _announce(self, what: e.Event | errors.TokencollabError) -> None:
+        self._inbox.put_nowait(what if isinstance(what, errors.TokencollabError) else Heard(what))
+
+    async def _next(self) -> Heard:
+        """The next event for the policy.
+
+        Raises:
+            TokencollabError: nothing can happen any more, or a model says that it cannot take this conversation.
+        """
+        while True:
+            if self._inbox.empty() and self._attendance.quiet:
+                raise ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
+            heard = await self._inbox.get()
+            if isinstance(heard, errors.TokencollabError):
+                raise heard
+            match heard.event:
+                case e.ModelLost(model) if self._is_needed(model):
+                    self._held_back.add(model)
+                case e.ModelJoined(model) if model in self._held_back:
+                    self._held_back.discard(model)
+                    for question in [asked for asked in self._asked.values() if asked.model == model]:
+                        self._carry_out(question)
+                case _:
+                    return heard
+
+    def _is_needed(self, model: str) -> bool:
+        """Whether the answer waits for a lost model to come back, instead of going on without it."""
+        if not any(asked.model == model for asked in self._asked.values()):
+            return False
+        if set(self._policy.taking_part(self._state)) - self._held_back - {model}:
+            return model in self._awaited and model in self._attendance.returning
+        return bool(self._attendance.returning)
+
+    def _step(self, heard: Heard) -> tuple[e.Command, ...]:
+        """One event through the policy. What changes nothing there is not recorded."""
+        before, event = self._state, heard.event
+        self._state, commands = self._policy.step(before, event)
+        question: Question | None = None
+        match event:
+            case e.CandidatesArrived() | e.ScoresArrived() | e.MarginalsArrived():
+                question = self._asked.pop(event.question, None)
+                self.tally.forwarded[event.model] += heard.forwarded
+                if isinstance(event, e.CandidatesArrived):
+                    self.tally.answered(event.candidates, self._sampling)
+            case e.AloneStep(model):
+                self.tally.forwarded[model] += heard.forwarded
+            case e.ModelLost(model):
+                self._held_back.discard(model)
+                self._asked = {number: asked for number, asked in self._asked.items() if asked.model != model}
+            case e.ModelJoined():  # somebody is left again: those who were waited for are lost
+                for model in self._held_back - self._awaited:
+                    self._announce(e.ModelLost(model))
+            case _:
+                pass
+        if self._state is not before:
+            for recorder in self._recorders:
+                recorder.heard(heard, question)
+        return commands
+
+    def _relive(self, past: Past) -> tuple[list[Token], list[e.Command]]:
+        """Hears again what a journal has; the tokens, and what was open at its end.
+
+        Raises:
+            TraceError: the policy does not commit what the journal says that it did.
+        """
+        tokens: list[Token] = []
+        running: e.RunAlone | None = None
+        away = set(self._attendance.partners).difference(past.trace.models)
+        self._state, commands = self._policy.start(past.trace.models)
+        for heard in (None, *past.heard):
+            if heard is not None:
+                commands = self._step(heard)
+            match None if heard is None else heard.event:
+                case e.ModelLost(model):
+                    away.add(model)
+                case e.ModelJoined(model):
+                    away.discard(model)
+                case e.AloneStep(_, _, piece) if running is not None:
+                    at, first, left = running.offset, running.first_step, running.max_steps
+                    running = replace(running, offset=at + len(piece or b""), first_step=first + 1, max_steps=left - 1)
+                case _:
+                    pass
+            for command in commands:
+                match command:
+                    case e.Commit():
+                        tokens.append(self._commit(command))
+                    case e.Ask() | e.Score() | e.Marginals():
+                        self._asked[command.question], running = command, None
+                    case e.RunAlone():
+                        running = command
+                    case _:
+                        self._carry_out(command)
+        past.check(self.tally.pieces)
+        partners = self._attendance.partners
+        for model, offset, spelling in past.spellings():
+            if model in partners:
+                partners[model].spelt(offset, spelling)
+        for model in set(self._policy.taking_part(self._state)).difference(partners):
+            self._announce(e.ModelLost(model))
+        for model in away.intersection(partners):
+            self._attendance.bring_back(model)
+        open_ones: list[e.Command] = [running] if running is not None else list(self._asked.values())
+        return tokens, [command for command in open_ones if getattr(command, "model", None) in partners]
 
     # ------------------------------------------------------------ commands
 
     def _commit(self, command: e.Commit) -> Token:
         """Appends a piece to the shared text."""
         record = command.record
-        self.last_commit = monotonic()
+        self.last_commit = asyncio.get_running_loop().time()
         if self.first_commit is None:
             self.first_commit = self.last_commit
-        if self._recorder is not None:
-            self._recorder.committed(command)
+        for recorder in self._recorders:
+            recorder.committed(command)
         self.tally.commit(command.piece, record)
-        self._text += command.piece or b""
+        self._text.append(command.piece or b"")
         text = self._reader.feed(command.piece or b"")
         return Token(text, command.piece, record.step, dict(record.ranks), record.efficacy, record.alone, record.lost)
 
     def _carry_out(self, command: e.Command) -> None:
         match command:
             case e.Ask() | e.Score() | e.Marginals():
-                self._start(command.model, self._ask(command))
                 self._stop_writing()
+                self._asked[command.question] = command
+                self._attendance.call(command.model, self._ask(command))
             case e.RunAlone():
                 self._stop_writing()
-                self._writing = self._start(command.model, self._write(command))
+                self._asked.clear()
+                self._writing = self._attendance.call(command.model, self._write(command))
             case e.Exited(step, _):
                 if self.tally.exit_step is None:
                     self.tally.exit_step = step
@@ -160,6 +277,18 @@ class Coordinator:
                 raise AssertionError("handled where tokens are yielded")
             case _:
                 assert_never(command)
+
+    async def _ask(self, command: Question) -> None:
+        self._hear(command.model, await self._attendance.partners[command.model].ask(command))
+
+    async def _write(self, command: e.RunAlone) -> None:
+        partner = self._attendance.partners[command.model]
+        async for heard in partner.write(command, command.report or bool(self._recorders)):
+            self._hear(command.model, heard)
+
+    def _hear(self, model: str, heard: Heard) -> None:
+        self._attendance.answered(model)
+        self._inbox.put_nowait(heard)
 
     def _stop_writing(self) -> None:
         if self._writing is not None:
@@ -174,153 +303,3 @@ class Coordinator:
                 self.finish_reason = "end"
             case reason:
                 self.finish_reason = reason
-
-    # ------------------------------------------------------------ models
-
-    def _start(self, model: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._guard(model, work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _guard(self, model: str, work: Coroutine[Any, Any, None]) -> None:
-        """Turns whatever goes wrong with a model into an event."""
-        try:
-            await work
-        except (errors.PromptTooLong, errors.ModelRefused) as error:
-            self._inbox.put_nowait(error)
-        except Exception as error:  # a model must never take the session with it
-            self._lose(model, error)
-
-    def _lose(self, model: str, error: BaseException) -> None:
-        log.warning("model lost", session=self._session, model=model, reason=f"{type(error).__name__}: {error}")
-        self._held.pop(model, None)
-        self._inbox.put_nowait(e.ModelLost(model))
-
-    async def _open_all(self) -> None:
-        outcomes = await asyncio.gather(*(self._open_one(model) for model in self._links), return_exceptions=True)
-        for model, outcome in zip(self._links, outcomes, strict=True):
-            if isinstance(outcome, errors.UsageError):
-                raise outcome
-            if outcome is not None:
-                self._lose(model, outcome)
-
-    async def _open_one(self, model: str) -> None:
-        offset, spelling = self._spelt.get(model, (0, None))
-        text = self._text[:offset]
-        self._held[model] = len(text)
-        reply = await self._call(model, replace(self._open, text=text, spelling=spelling))
-        if not isinstance(reply, m.Opened):
-            raise ModelFailed(f"{model} answered {type(reply).__name__} to Open")
-
-    async def _call(self, model: str, request: m.Request) -> m.Reply:
-        """One call with its deadline. A refusal is raised as the error that it names."""
-        async with asyncio.timeout(self._call_seconds):
-            reply = await self._links[model].ask(request)
-        if isinstance(reply, m.Refused):
-            raise _REFUSALS.get(reply.kind, ModelFailed)(reply.reason)
-        return reply
-
-    async def _ask(self, command: e.Ask | e.Score | e.Marginals) -> None:
-        model, offset = command.model, command.offset
-        reply = await self._call(model, self._request(command))
-        if isinstance(reply, m.Behind):  # the model came back empty, or dropped the session
-            await self._open_one(model)
-            reply = await self._call(model, self._request(command))
-        event: e.Event
-        match command, reply:
-            case e.Ask(), m.CandidatesReply():
-                event = e.CandidatesArrived(model, command.question, reply.candidates)
-                self.tally.answered(reply.candidates, self._sampling)
-            case e.Score(_, _, _, pieces), m.ScoresReply() if len(reply.logits) == len(pieces):
-                event = e.ScoresArrived(model, command.question, reply.logits)
-            case e.Marginals(), m.MarginalsReply():
-                event = e.MarginalsArrived(model, command.question, reply.exact, reply.end, reply.following)
-            case _, m.Full():
-                event = e.ContextFull(model)
-            case _:
-                raise ModelFailed(f"{model} answered {type(reply).__name__} to {type(command).__name__}")
-        if not isinstance(reply, m.Full):
-            if reply.offset != offset:
-                raise ModelFailed(f"{model} answered for byte {reply.offset}, not {offset}")
-            self._held[model] = offset
-            self._remember(model, reply)
-            self._count_forwarded(model, reply.forwarded, offset)
-        self._hear(event, command)
-
-    def _request(self, command: e.Ask | e.Score | e.Marginals) -> m.Request:
-        start = min(self._held.get(command.model, 0), command.offset)
-        data = self._text[start : command.offset]
-        match command:
-            case e.Ask(_, _, _, k):
-                return m.AskCandidates(self._session, start, data, k)
-            case e.Score(_, _, _, pieces):
-                return m.AskScores(self._session, start, data, pieces)
-            case e.Marginals(_, _, _, pending):
-                return m.AskMarginals(self._session, start, data, pending)
-
-    async def _write(self, command: e.RunAlone) -> None:
-        """Passes on what a model writes alone. A model that came back empty is sent everything again."""
-        model = command.model
-        for attempt in range(2):
-            start = min(self._held.get(model, 0), command.offset)
-            request = m.AskAlone(
-                self._session,
-                start,
-                self._text[start : command.offset],
-                command.first_step,
-                command.max_steps,
-                command.report or self._recorder is not None,
-                self._sampling,
-            )
-            offset = command.offset
-            replies = aiter(self._links[model].write(request))
-            while True:
-                try:
-                    async with asyncio.timeout(self._call_seconds):
-                        reply = await anext(replies)
-                except StopAsyncIteration:
-                    return
-                match reply:
-                    case m.Written() if reply.offset == offset:
-                        self._count_forwarded(model, reply.forwarded, offset)
-                        offset += len(reply.piece or b"")
-                        self._held[model] = reply.offset
-                        self._remember(model, reply)
-                        self._hear(e.AloneStep(model, command.question, reply.piece, reply.candidates), command)
-                    case m.Full():
-                        self._hear(e.ContextFull(model), command)
-                        return
-                    case m.Behind() if attempt == 0:
-                        await self._open_one(model)
-                        break
-                    case _:
-                        raise ModelFailed(f"{model} answered {type(reply).__name__} while writing alone")
-
-    def _remember(self, model: str, reply: m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.Written) -> None:
-        """Keeps how a model holds the text."""
-        _, before = self._spelt.get(model, (0, None))
-        self._spelt[model] = reply.offset, reply.spelling.after(before) if reply.spelling is not None else None
-
-    def _count_forwarded(self, model: str, tokens: int, offset: int) -> None:
-        if offset:  # the first question carries the prompt
-            self.tally.forwarded[model] += tokens
-
-    def _hear(self, event: e.Event, command: e.Command) -> None:
-        if self._recorder is not None:
-            self._recorder.received(event, command)
-        self._inbox.put_nowait(event)
-
-    async def _clean_up(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        closing = (self._close(link) for model, link in self._links.items() if model in self._held)
-        await asyncio.shield(asyncio.gather(*closing))
-
-    async def _close(self, link: ModelLink) -> None:
-        try:
-            async with asyncio.timeout(5):
-                await link.ask(m.Close(self._session))
-        except Exception as error:
-            log.debug("session not closed", session=self._session, reason=str(error))

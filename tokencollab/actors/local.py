@@ -70,6 +70,10 @@ class LocalLink:
         finally:
             await stream.aclose()  # type: ignore[attr-defined]
 
+    async def alive(self) -> None:
+        """See `ModelLink.alive`."""
+        self._actor.check()
+
 
 class LocalRuntime:
     """Models as threads. ``load`` makes an engine of a spec; tests bring their own."""
@@ -77,7 +81,7 @@ class LocalRuntime:
     def __init__(self, load: Callable[[ModelSpec], Engine] = load_engine) -> None:
         """Nothing is started yet."""
         self._load = load
-        self._actors: list[ModelActor] = []
+        self._actors: dict[str, ModelActor] = {}
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """See `Runtime.start`. Models load side by side."""
@@ -85,11 +89,24 @@ class LocalRuntime:
             # Imported before the threads start: two threads importing transformers at once trip over each other.
             await asyncio.to_thread(import_engines)
         actors = [ModelActor(lambda spec=spec: self._load(spec)) for spec in specs]  # type: ignore[misc]
-        self._actors += actors
+        self._actors |= {spec.name: actor for spec, actor in zip(specs, actors, strict=True)}
         infos = await asyncio.gather(*(actor.ready() for actor in actors))
         return [LocalLink(actor, info) for actor, info in zip(actors, infos, strict=True)]
 
+    async def restart(self, spec: ModelSpec) -> ModelLink:
+        """See `Runtime.restart`. A thread that hangs cannot be ended: it keeps its memory until it wakes up."""
+        old = self._actors.pop(spec.name, None)
+        if old is not None:
+            old.abandon()
+        (link,) = await self.start([spec])
+        return link
+
+    async def stop(self, name: str) -> None:
+        """See `Runtime.stop`."""
+        if (actor := self._actors.pop(name, None)) is not None:
+            await actor.stop()
+
     async def close(self) -> None:
         """See `Runtime.close`."""
-        actors, self._actors = self._actors, []
-        await asyncio.gather(*(actor.stop() for actor in actors))
+        actors, self._actors = self._actors, {}
+        await asyncio.gather(*(actor.stop() for actor in actors.values()))

@@ -4,53 +4,106 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TextIO
 
+import structlog
+
+from tokencollab.actors.partner import Heard
 from tokencollab.policies import events as e
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceMarginals, header_line, step_line
 
+log = structlog.get_logger("tokencollab")
 
-class TraceRecorder:
-    """Collects what the models answered, and writes a line per committed piece."""
+EVENT_NAMES: Mapping[type[e.Event], str] = {
+    e.CandidatesArrived: "candidates",
+    e.ScoresArrived: "scores",
+    e.MarginalsArrived: "marginals",
+    e.AloneStep: "alone",
+    e.ModelLost: "lost",
+    e.ModelJoined: "joined",
+}
 
-    def __init__(self, file: TextIO, models: Sequence[str], settings: Mapping[str, object]) -> None:
-        """Writes the header. ``models``: the base first."""
-        self._file = file
+
+class Recorder:
+    """Collects what the policy heard, and writes a line per committed piece.
+
+    A file that cannot be written any more (a full disk) ends the recording, not the answer.
+    """
+
+    def __init__(
+        self, file: TextIO, models: Sequence[str], settings: Mapping[str, object], *, events: bool = False
+    ) -> None:
+        """Writes the header. ``models``: the base first; ``events``: whether lines say what was heard in which order."""
+        self._file: TextIO | None = file
+        self._events = events
+        self._begin()
+        self._joined: list[str] = []  # they take part from the next step
+        self._write(header_line(models, settings))
+
+    def _begin(self) -> None:
         self._candidates: dict[str, CandidateSet] = {}
-        self._alone: list[tuple[str, CandidateSet]] = []
         self._scores: dict[str, Sequence[tuple[Piece, float]]] = {}
         self._marginals: list[TraceMarginals] = []
-        print(header_line(models, settings), file=file)
+        self._heard: list[dict[str, object]] = []
 
-    def received(self, event: e.Event, command: e.Command) -> None:
-        """Keeps what ``event`` brought in answer to ``command``."""
-        match event, command:
+    def heard(self, heard: Heard, question: e.Command | None) -> None:
+        """Keeps what changed the policy's state, in answer to ``question`` where it is an answer."""
+        event = heard.event
+        match event, question:
             case e.CandidatesArrived(model, _, candidates), _:
                 self._candidates[model] = candidates
             case e.ScoresArrived(model, _, logits), e.Score():
-                self._scores[model] = list(zip(command.pieces, logits, strict=True))
-            case e.MarginalsArrived(model, _, exact, end, following), e.Marginals():
-                answer = TraceMarginals(model, command.offset, command.pending, exact, end, following)
-                self._marginals.append(answer)
+                self._scores[model] = list(zip(question.pieces, logits, strict=True))
+            case e.MarginalsArrived(model, _, exact, end, following), e.Marginals(_, _, offset, pending):
+                self._marginals.append(TraceMarginals(model, offset, pending, exact, end, following))
             case e.AloneStep(model, _, _, CandidateSet() as candidates), _:
-                self._alone.append((model, candidates))  # arrives ahead of its commit
+                self._candidates[model] = candidates
+            case e.ModelJoined(model), _:
+                self._joined.append(model)
             case _:
                 pass
+        if self._events and (name := EVENT_NAMES.get(type(event))):
+            entry: dict[str, object] = {"event": name, "model": event.model}  # type: ignore[union-attr]
+            if (number := getattr(event, "question", None)) is not None:
+                entry["question"] = number
+            if (spelling := heard.spelling) is not None:
+                entry["spelling"] = [heard.offset, spelling.kept, spelling.tokens.hex(), spelling.state.hex()]
+            self._heard.append(entry)
 
     def committed(self, command: e.Commit) -> None:
         """Writes the step's line."""
         record = command.record
-        candidates = dict([self._alone.pop(0)]) if record.alone and self._alone else self._candidates
-        line = step_line(
-            record.step,
-            candidates,
-            command.piece,
-            alone=record.alone,
-            scores=self._scores,
-            offsets=dict(record.offsets),
-            efficacy=asdict(record.efficacy) if record.efficacy else None,
-            lost=record.lost,
-            marginals=self._marginals,
+        joined = [model for model in self._joined if model in self._candidates]
+        self._joined = [model for model in self._joined if model not in joined]
+        self._write(
+            step_line(
+                record.step,
+                self._candidates,
+                command.piece,
+                alone=record.alone,
+                scores=self._scores,
+                offsets=dict(record.offsets),
+                efficacy=asdict(record.efficacy) if record.efficacy else None,
+                lost=record.lost,
+                joined=joined,
+                marginals=self._marginals,
+                heard=self._heard if self._events else None,
+            )
         )
-        print(line, file=self._file)
-        self._candidates, self._scores, self._marginals = {}, {}, []
+        self._begin()
+
+    def ended(self) -> None:
+        """The answer has come to its end."""
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._file = None
+
+    def _write(self, line: str) -> None:
+        if self._file is None:
+            return
+        try:
+            print(line, file=self._file, flush=True)
+        except OSError as error:
+            self._file = None
+            log.warning("recording ended", reason=f"{error.strerror}; the answer goes on")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tokencollab.engines.options import EngineOptions
+from tokencollab.protocol.errors import TokencollabError
 from tokencollab.protocol.messages import AskAlone, ModelInfo, Reply, Request
 
 
@@ -17,6 +18,14 @@ class ModelSpec:
     options: EngineOptions
 
 
+class ModelFailed(TokencollabError):
+    """A model did not answer as it should, or none is left that could."""
+
+
+class ModelGone(ModelFailed):
+    """The model's thread or process is not there any more."""
+
+
 class ModelLink(Protocol):
     """One started model, as the coordinator sees it."""
 
@@ -26,16 +35,24 @@ class ModelLink(Protocol):
         ...
 
     async def ask(self, request: Request) -> Reply:
-        """One request, one checked reply. Any exception means that the model is lost for this request."""
+        """One request, one checked reply. Any exception means that the model is lost for this request.
+
+        Raises:
+            ModelGone: its thread or process has ended.
+        """
         ...
 
     def write(self, request: AskAlone) -> AsyncIterator[Reply]:
-        """The model writes alone: a stream of `Written`."""
+        """The model writes alone: a stream of `Written`. Raises as `ask`."""
+        ...
+
+    async def alive(self) -> None:
+        """Returns as soon as the model's process says a word, however busy the model is. Raises as `ask`."""
         ...
 
 
 class Runtime(Protocol):
-    """Starts models and ends what it started."""
+    """Starts models, restarts them, and ends what it started."""
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """Starts the models, in the order given.
@@ -43,6 +60,14 @@ class Runtime(Protocol):
         Raises:
             ModelRefused: a model cannot be loaded or cannot take part.
         """
+        ...
+
+    async def restart(self, spec: ModelSpec) -> ModelLink:
+        """Ends what is left of a model that was started, and starts it anew, empty. Raises as `start`."""
+        ...
+
+    async def stop(self, name: str) -> None:
+        """Ends one model; an unknown name is not an error."""
         ...
 
     async def close(self) -> None:

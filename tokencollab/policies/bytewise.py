@@ -101,6 +101,10 @@ class BytewisePolicy:
                 assert_never(event)
         return outcome
 
+    def taking_part(self, state: BytewiseState) -> tuple[str, ...]:
+        """The models that vote, or the base that writes alone."""
+        return state.roster.live
+
     # ------------------------------------------------------------ answers
 
     def _candidates(self, state: BytewiseState, event: CandidatesArrived) -> Outcome:

@@ -98,6 +98,10 @@ class CollaborationPolicy:
                 assert_never(event)
         return outcome
 
+    def taking_part(self, state: State) -> tuple[str, ...]:
+        """The models that vote at this step, or the base that writes alone."""
+        return state.live
+
     # ------------------------------------------------------------ questions
 
     def _ask(self, state: State, commands: tuple[Command, ...] = ()) -> Outcome:

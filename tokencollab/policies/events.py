@@ -10,7 +10,7 @@ nothing, so late, repeated and reordered deliveries are harmless. Offsets are by
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
@@ -91,6 +91,9 @@ class Cancelled:
 Event: TypeAlias = (
     CandidatesArrived | ScoresArrived | MarginalsArrived | AloneStep | ModelLost | ModelJoined | ContextFull | Cancelled
 )
+
+ANSWERS: Final = (CandidatesArrived, ScoresArrived, MarginalsArrived, AloneStep)
+"""Events that a model's answer brings."""
 
 # ---------------------------------------------------------------- commands
 

@@ -21,7 +21,11 @@ class Policy(Protocol):
         ...
 
     def step(self, state: Any, event: Event) -> tuple[Any, tuple[Command, ...]]:
-        """The state and the commands after ``event``."""
+        """The state and the commands after ``event``. The same object, where it changes nothing."""
+        ...
+
+    def taking_part(self, state: Any) -> tuple[str, ...]:
+        """The models whose loss this state would notice."""
         ...
 
 

@@ -8,6 +8,7 @@
     │   ├── ModelRefused      this model cannot take part (its tokenizer changes text, ...)
     │   └── TraceError        a trace that cannot be replayed
     ├── ModelUnavailable      a model could not be fetched or loaded
+    ├── PlatformFull          a model has as many sessions as it may have; try again later
     └── ProtocolError         a peer broke the contract
         └── MalformedAnswer   a model's answer is not what the protocol allows
 
@@ -45,6 +46,10 @@ class TraceError(UsageError):
 
 class ModelUnavailable(TokencollabError):
     """A known model could not be fetched or loaded here."""
+
+
+class PlatformFull(TokencollabError):
+    """A model has as many sessions as it may have."""
 
 
 class ProtocolError(TokencollabError):

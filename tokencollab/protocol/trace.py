@@ -7,7 +7,7 @@ method's own JSON form and ``settings["seed"]`` the seed. Step: ``{"step": 1, "c
 step, where there is something to say: ``alone`` (the base wrote it by itself), ``log_normalisers``,
 ``scores`` (UniTE's foreign pieces), ``offsets`` (where each model stood), ``efficacy``, ``lost`` and
 ``joined`` (models since the step before), ``marginals`` (bytewise voting; ``following`` by byte, zeros left
-out, ``pending`` in hexadecimal). Other keys are ignored.
+out, ``pending`` in hexadecimal), ``heard`` (journals: the events in order). Other keys are ignored.
 """
 
 import json
@@ -77,6 +77,7 @@ def step_line(
     lost: Sequence[str] = (),
     joined: Sequence[str] = (),
     marginals: Sequence[TraceMarginals] = (),
+    heard: Sequence[Mapping[str, object]] | None = None,
 ) -> str:
     """The line of one step. Numbers keep every bit; ``efficacy`` are the figures of the exit policy."""
     line: dict[str, object] = {
@@ -115,6 +116,8 @@ def step_line(
             }
             for m in marginals
         ]
+    if heard is not None:
+        line["heard"] = heard
     return _dump(line)
 
 

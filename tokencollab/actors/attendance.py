@@ -1,0 +1,136 @@
+"""Who takes part in one session: calls to its models, the loss of one that fails, and its return."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeAlias
+
+import structlog
+
+from tokencollab.actors.partner import Partner
+from tokencollab.actors.supervision import MemberDown
+from tokencollab.policies import events as e
+from tokencollab.protocol import errors
+
+log = structlog.get_logger("tokencollab")
+
+_LOSSES = 5  # of one model without as many good answers in between, while its process lives: it is left out
+_CLOSING_SECONDS = 5.0
+
+Work: TypeAlias = Coroutine[Any, Any, None]
+Happened: TypeAlias = e.ModelLost | e.ModelJoined | errors.TokencollabError
+
+
+class Attendance:
+    """The partners of one session.
+
+    Attributes:
+        partners: by name, the base first.
+        returning: those that are being brought back.
+    """
+
+    def __init__(self, session: str, partners: Mapping[str, Partner], announce: Callable[[Happened], None]) -> None:
+        """``announce`` hears who was lost and who is back, and errors that end the answer."""
+        self._session = session
+        self.partners = dict(partners)
+        self.returning: set[str] = set()
+        self._announce = announce
+        self._losses: dict[str, int] = {}
+        self._calls: dict[str, set[asyncio.Task[None]]] = {}
+        self._returns: set[asyncio.Task[None]] = set()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no model is busy and none comes back: nothing can happen by itself."""
+        return not self._returns and not any(self._calls.values())
+
+    async def open(self) -> None:
+        """Begins the session at every model. One that fails is lost.
+
+        Raises:
+            PromptTooLong, ModelRefused, PlatformFull: a model cannot take this conversation.
+        """
+        opening = (partner.open() for partner in self.partners.values())
+        outcomes = await asyncio.gather(*opening, return_exceptions=True)
+        for model, outcome in zip(tuple(self.partners), outcomes, strict=True):
+            if isinstance(outcome, errors.UsageError | errors.PlatformFull):
+                raise outcome
+            if outcome is not None:
+                self._lose(model, outcome)
+
+    def call(self, model: str, work: Work) -> asyncio.Task[None]:
+        """Does ``work`` with a model; whatever goes wrong is announced."""
+        calls = self._calls.setdefault(model, set())
+        task = asyncio.create_task(self._guard(model, work))
+        calls.add(task)
+        task.add_done_callback(calls.discard)
+        return task
+
+    def answered(self, model: str) -> None:
+        """A good answer: it makes up for a loss."""
+        if self._losses.get(model):
+            self._losses[model] -= 1
+
+    def bring_back(self, model: str) -> None:
+        """Has a model take part as soon as it is up and has the text so far."""
+        if model not in self.returning and self._losses.get(model, 0) < _LOSSES:
+            self.returning.add(model)
+            task = asyncio.create_task(self._return(model))
+            self._returns.add(task)
+            task.add_done_callback(self._returns.discard)
+
+    async def close(self) -> None:
+        """Ends everything that is under way, and the session at every model."""
+        tasks = [*self._returns, *(task for calls in self._calls.values() for task in calls)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.shield(asyncio.gather(*(self._close(partner) for partner in self.partners.values())))
+
+    async def _guard(self, model: str, work: Work) -> None:
+        try:
+            await work
+        except (errors.UsageError, errors.PlatformFull) as error:
+            self._announce(error)
+        except Exception as error:  # a model must never take the session with it
+            for other in self._calls[model] - {asyncio.current_task()}:
+                other.cancel()
+            self._lose(model, error)
+
+    def _lose(self, model: str, error: BaseException) -> None:
+        log.warning("model lost", session=self._session, model=model, reason=f"{type(error).__name__}: {error}")
+        self.partners[model].forget()
+        self._count(model, error)
+        self.bring_back(model)
+        self._announce(e.ModelLost(model))
+
+    def _count(self, model: str, error: BaseException) -> None:
+        if not isinstance(error, MemberDown):  # those have their own limit (`Patience.restarts`)
+            self._losses[model] = self._losses.get(model, 0) + 1
+
+    async def _return(self, model: str) -> None:
+        partner = self.partners[model]
+        reason = "it was given up"
+        try:
+            while self._losses.get(model, 0) < _LOSSES and await partner.member.recovered():
+                try:
+                    await partner.catch_up()
+                except (errors.UsageError, errors.PlatformFull) as error:
+                    reason = str(error)
+                    break
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    self._count(model, error)
+                else:
+                    self._announce(e.ModelJoined(model))
+                    return
+        finally:
+            self.returning.discard(model)
+        log.warning("model stays out of this answer", session=self._session, model=model, reason=reason)
+        self._announce(e.ModelLost(model))
+
+    async def _close(self, partner: Partner) -> None:
+        try:
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await partner.close()
+        except Exception as error:
+            log.debug("session not closed", session=self._session, model=partner.member.name, reason=str(error))

@@ -1,0 +1,183 @@
+"""The journal of an answer: a trace on disk from which the answer is resumed after a crash.
+
+A journal is a trace (`protocol.trace`) whose header also has the conversation, and whose lines also say what the policy
+heard, in order. Each line is in the hands of the operating system before its piece is shown to anyone, so a process that
+is killed at any moment loses nothing that was seen; a loss of power may take the last lines. What comes after the last
+whole line is asked again, and since the models answer the same, the text goes on byte for byte.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tokencollab.actors.partner import Heard
+from tokencollab.actors.recorder import Recorder
+from tokencollab.policies import events as e
+from tokencollab.protocol.errors import TraceError, UsageError
+from tokencollab.protocol.messages import ChatMessage
+from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.spelling import Spelling
+from tokencollab.protocol.trace import Trace, TraceStep, parse_trace
+
+log = structlog.get_logger("tokencollab")
+
+SUFFIX = ".journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a journal has of an answer.
+
+    Attributes:
+        path: the file.
+        size: bytes of its whole lines; what follows is a line that was cut.
+        trace: the same as a trace.
+        messages: the conversation.
+        heard: everything that the policy heard, in order.
+    """
+
+    path: Path
+    size: int
+    trace: Trace
+    messages: tuple[ChatMessage, ...]
+    heard: tuple[Heard, ...]
+
+    def spellings(self) -> Iterator[tuple[str, int, Spelling | None]]:
+        """Per answer in order: the model, its offset, and what changed in how it holds the text."""
+        for heard in self.heard:
+            if isinstance(heard.event, e.ANSWERS):
+                yield heard.event.model, heard.offset, heard.spelling
+
+    def check(self, pieces: Sequence[Piece]) -> None:
+        """Whether these are the pieces of the journal; a single event may have led to a few more.
+
+        Raises:
+            TraceError: they are not.
+        """
+        recorded = [step.chosen for step in self.trace.steps]
+        if list(pieces[: len(recorded)]) != recorded:
+            raise TraceError(f"{self.path}: the recorded events do not lead to the recorded pieces")
+
+
+class Journal(Recorder):
+    """Writes a journal; removes it when the answer has come to its end, unless it is to be kept."""
+
+    def __init__(
+        self,
+        folder: Path,
+        session: str,
+        models: Sequence[str],
+        settings: Mapping[str, object],
+        messages: Sequence[ChatMessage],
+        *,
+        keep: bool = False,
+        past: Past | None = None,
+    ) -> None:
+        """Begins a file in ``folder``, or goes on with the one of ``past``, whose steps are not written again.
+
+        Raises:
+            UsageError: the folder cannot be written to, or the journal is being written by another process.
+        """
+        self.path = folder / f"{session}{SUFFIX}" if past is None else past.path
+        self._keep = keep
+        self._skip = 0 if past is None else 1 + len(past.trace.steps)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._opened = self.path.open("x" if past is None else "a", encoding="utf-8")
+            fcntl.flock(self._opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if past is not None:
+                os.ftruncate(self._opened.fileno(), past.size)
+        except BlockingIOError:
+            raise UsageError(f"the journal {self.path} is being written by another process") from None
+        except OSError as error:
+            raise UsageError(f"the journal {self.path} cannot be written: {error.strerror}") from None
+        conversation = [asdict(message) for message in messages]
+        super().__init__(self._opened, models, {**settings, "messages": conversation}, events=True)
+
+    def _write(self, line: str) -> None:
+        if self._skip:
+            self._skip -= 1
+        else:
+            super()._write(line)
+
+    def ended(self) -> None:
+        """Removes the file, unless it is to be kept."""
+        if not self._keep:
+            self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Closes the file."""
+        super().close()
+        try:
+            self._opened.close()
+        except OSError as error:  # the last line did not fit either
+            log.warning("journal not complete", path=str(self.path), reason=error.strerror)
+
+
+def read_journal(path: str | os.PathLike[str]) -> Past:
+    """What the journal at ``path`` has; a last line that was cut is left out.
+
+    Raises:
+        UsageError: it cannot be read. TraceError: it is damaged elsewhere.
+    """
+    file = Path(path)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the journal {file} cannot be read: {error.strerror}") from None
+    size = data.rfind(b"\n") + 1
+    try:
+        lines = data[:size].decode().splitlines()
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is no journal: it is not UTF-8 text") from None
+    trace = parse_trace(lines)
+    turns = trace.settings.get("messages")
+    if not isinstance(turns, list):
+        raise TraceError(f"{file} is a trace, not a journal: it has no conversation")
+    try:
+        messages = tuple(ChatMessage(turn["role"], turn["content"]) for turn in turns)
+        heard = tuple(
+            heard
+            for step, line in zip(trace.steps, lines[1:], strict=True)
+            for heard in _heard(step, json.loads(line)["heard"])
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
+        raise TraceError(f"{file} is not a whole journal: {error!r}") from error
+    return Past(file, size, trace, messages, heard)
+
+
+def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[Heard]:
+    """What was heard in a step, in order."""
+    candidates, scores = dict(step.candidates), dict(step.scores)
+    marginals = iter(step.marginals)
+    for entry in entries:
+        model, question = entry["model"], entry.get("question", -1)
+        event: e.Event
+        match entry["event"]:
+            case "lost":
+                event = e.ModelLost(model)
+            case "joined":
+                event = e.ModelJoined(model)
+            case "candidates":
+                event = e.CandidatesArrived(model, question, candidates[model])
+            case "alone":
+                event = e.AloneStep(model, question, step.chosen, candidates.get(model))
+            case "scores":
+                event = e.ScoresArrived(model, question, tuple(logit for _, logit in scores[model]))
+            case "marginals":
+                known = next(known for known in marginals if known.model == model)
+                event = e.MarginalsArrived(model, question, known.exact, known.end, known.following)
+            case unknown:
+                raise TraceError(f"line {step.step + 1}: {unknown!r} is nothing that can have been heard")
+        offset, *spelling = entry.get("spelling", (0,))
+        if spelling:
+            kept, tokens, state = spelling
+            yield Heard(event, 0, offset, Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state)))
+        else:
+            yield Heard(event)

@@ -1,0 +1,186 @@
+"""One model as one session deals with it: what it has been sent, and the session's questions in its terms."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
+
+from tokencollab.actors.runtime import ModelFailed
+from tokencollab.actors.supervision import Member
+from tokencollab.policies import events as e
+from tokencollab.protocol import errors
+from tokencollab.protocol import messages as m
+from tokencollab.protocol.spelling import Spelling
+
+_REFUSALS: dict[str, type[errors.TokencollabError]] = {
+    kind.__name__: kind for kind in (errors.PromptTooLong, errors.ModelRefused, errors.PlatformFull)
+}
+Answer: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.Written
+
+_BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
+
+
+class Heard(NamedTuple):
+    """An event, and what came with it.
+
+    ``forwarded``: tokens that went through the model for it, the prompt left out. ``spelling``: what changed in how
+    the model holds the text up to ``offset``.
+    """
+
+    event: e.Event
+    forwarded: int = 0
+    offset: int = 0
+    spelling: Spelling | None = None
+
+
+class SharedText:
+    """The answer so far; grows by what the policy commits."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.data = b""
+
+    def append(self, piece: bytes) -> None:
+        """Commits a piece."""
+        self.data += piece
+
+
+class Partner:
+    """A member within one session."""
+
+    def __init__(self, member: Member, request: m.Open, text: SharedText, sampling: m.Sampling) -> None:
+        """Nothing is sent yet."""
+        self.member = member
+        self._open = request
+        self._text = text
+        self._sampling = sampling
+        self._held = 0  # bytes of the text that it has been sent
+        self._spelt: tuple[int, Spelling | None] = (0, None)  # at its last reply, for a restart
+        self._prompt_tokens = sum(len(turn.content) for turn in request.messages) // _BYTES_PER_TOKEN
+        self._fresh = True  # the next answer is about the prompt too
+        self.opened = False
+
+    async def open(self) -> None:
+        """Begins the session at the model, or takes it up where its last reply was.
+
+        Raises:
+            PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
+        """
+        offset, spelling = self._spelt
+        request = replace(self._open, text=self._text.data[:offset], spelling=spelling)
+        self._fresh = self.opened = True
+        match await self._call(request):
+            case m.Opened(_, tokens):
+                self._prompt_tokens, self._held = tokens, offset
+            case reply:
+                raise self._malformed(reply, request)
+
+    async def catch_up(self) -> None:
+        """Opens the session at a model that joins or came back, and has it compute the text so far.
+
+        So nobody waits for that when it takes part.
+        """
+        await self.open()
+        start, offset = self._held, len(self._text.data)
+        reply = await self._call(m.AskCandidates(self._open.session, start, self._text.data[start:], 1))
+        if isinstance(reply, m.CandidatesReply) and reply.offset == offset:
+            self._held, self._fresh = offset, False
+            self.spelt(offset, reply.spelling)
+
+    def forget(self) -> None:
+        """What the model holds counts for nothing."""
+        self._held, self._fresh = 0, True
+
+    def spelt(self, offset: int, spelling: Spelling | None) -> None:
+        """Keeps how the model holds the text up to ``offset``."""
+        self._spelt = offset, None if spelling is None else spelling.after(self._spelt[1])
+
+    async def ask(self, command: e.Ask | e.Score | e.Marginals) -> Heard:
+        """The answer to a question. A model that came back empty is opened again.
+
+        Raises:
+            Exception: it has no answer; the model is lost for this step.
+        """
+        request = self._request(command)
+        reply = await self._call(request)
+        if isinstance(reply, m.Behind):
+            await self.open()
+            request = self._request(command)
+            reply = await self._call(request)
+        model = command.model
+        match command, reply:
+            case _, m.Full():
+                return Heard(e.ContextFull(model))
+            case e.Ask(), m.CandidatesReply(_, command.offset, candidates):
+                heard = e.CandidatesArrived(model, command.question, candidates)
+            case e.Score(), m.ScoresReply(_, command.offset, logits) if len(logits) == len(command.pieces):
+                heard = e.ScoresArrived(model, command.question, logits)
+            case e.Marginals(), m.MarginalsReply(_, command.offset):
+                heard = e.MarginalsArrived(model, command.question, reply.exact, reply.end, reply.following)
+            case _:
+                raise self._malformed(reply, request)
+        return self._heard(heard, reply)
+
+    async def write(self, command: e.RunAlone, report: bool) -> AsyncIterator[Heard]:
+        """What the model writes alone. One that came back empty is opened again. Raises as `ask`."""
+        model = command.model
+        for attempt in range(2):
+            start, offset = min(self._held, command.offset), command.offset
+            data = self._text.data[start:offset]
+            steps = (command.first_step, command.max_steps)
+            request = m.AskAlone(self._open.session, start, data, *steps, report, self._sampling)
+            async for reply in self.member.write(request, self._tokens(offset)):
+                match reply:
+                    case m.Behind() if attempt == 0:
+                        await self.open()
+                        break
+                    case m.Full():
+                        yield Heard(e.ContextFull(model))
+                        return
+                    case m.Written(self._open.session, _, piece, candidates) if reply.offset == offset:
+                        offset += len(piece or b"")
+                        yield self._heard(e.AloneStep(model, command.question, piece, candidates), reply)
+                    case _:
+                        raise self._malformed(reply, request)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Ends the session at the model."""
+        if self.opened and self.member.health == "up":
+            await self._call(m.Close(self._open.session))
+
+    def _heard(self, event: e.Event, reply: Answer) -> Heard:
+        self._held = reply.offset
+        self.spelt(reply.offset, reply.spelling)
+        forwarded = 0 if self._fresh else reply.forwarded
+        self._fresh = False
+        return Heard(event, forwarded, reply.offset, reply.spelling)
+
+    async def _call(self, request: m.Request) -> m.Reply:
+        reply = await self.member.call(request, self._tokens(len(self._text.data)))
+        if isinstance(reply, m.Refused):
+            raise _REFUSALS.get(reply.kind, ModelFailed)(reply.reason)
+        if reply.session != self._open.session:
+            raise self._malformed(reply, request)
+        return reply
+
+    def _request(self, command: e.Ask | e.Score | e.Marginals) -> m.AskCandidates | m.AskScores | m.AskMarginals:
+        session, start = self._open.session, min(self._held, command.offset)
+        data = self._text.data[start : command.offset]
+        match command:
+            case e.Ask():
+                return m.AskCandidates(session, start, data, command.k)
+            case e.Score():
+                return m.AskScores(session, start, data, command.pieces)
+            case e.Marginals():
+                return m.AskMarginals(session, start, data, command.pending)
+
+    def _tokens(self, offset: int) -> float:
+        return self._prompt_tokens + offset / _BYTES_PER_TOKEN
+
+    def _malformed(self, reply: m.Reply, request: m.Request) -> errors.MalformedAnswer:
+        self.member.malformed()
+        at = f" for byte {reply.offset}" if hasattr(reply, "offset") else ""
+        return errors.MalformedAnswer(
+            f"{self.member.name} answered {type(reply).__name__}{at} to {type(request).__name__}"
+        )
