@@ -59,7 +59,7 @@ async def test_a_killed_actor_is_lost_and_the_answer_goes_on(cluster: Any) -> No
         stream = team.stream("?")
         async for token in stream:
             if token.step == 5:
-                cluster.kill(runtime._handles[1])
+                cluster.kill(runtime._models["three"][0])
         assert stream.answer.text.encode() == TEXT
         assert stream.answer.lost == {"three": 1}
 
@@ -89,9 +89,10 @@ async def test_without_the_socket_ray_calls_carry_the_same(monkeypatch: pytest.M
     direct = await answer(RayRuntime(load), "upara-3", max_tokens=20)
     runtime = RayRuntime(load)
     async with Collaboration("one", ["three"], "upara-3", runtime=runtime) as team:
-        for link in team._links.values():
-            assert link.channel is not None  # type: ignore[attr-defined]
-            link.channel = None  # type: ignore[attr-defined]
+        for _, link, _ in runtime._models.values():
+            assert link is not None
+            assert link.channel is not None
+            link.channel = None
         assert (await team.generate("?", max_tokens=20)).pieces == direct.pieces
 
 
@@ -99,7 +100,7 @@ async def test_the_socket_lies_where_only_its_owner_can_enter_and_is_gone_afterw
     runtime = RayRuntime(load)
     async with Collaboration("one", runtime=runtime) as team:
         await team.generate("?", max_tokens=3)
-        (path,) = runtime._channels
+        ((_, _, path),) = runtime._models.values()
         folder = os.path.dirname(path)
         assert os.stat(folder).st_mode & 0o077 == 0
     assert os.path.basename(folder) not in os.listdir(os.path.dirname(folder))

@@ -14,9 +14,8 @@ from tokencollab.protocol import errors
 log = structlog.get_logger("tokencollab")
 
 _LOSSES = 5  # of one model without as many good answers in between, while its process lives: it is left out
-_CLOSING_SECONDS = 5.0
 
-Work: TypeAlias = Coroutine[Any, Any, None]
+Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 Happened: TypeAlias = e.ModelLost | e.ModelJoined | errors.TokencollabError
 
 
@@ -41,7 +40,8 @@ class Attendance:
     @property
     def quiet(self) -> bool:
         """Whether no model is busy and none comes back: nothing can happen by itself."""
-        return not self._returns and not any(self._calls.values())
+        tasks = (*self._returns, *(task for calls in self._calls.values() for task in calls))
+        return all(task.done() for task in tasks)
 
     async def open(self) -> None:
         """Begins the session at every model. One that fails is lost.
@@ -84,11 +84,11 @@ class Attendance:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.shield(asyncio.gather(*(self._close(partner) for partner in self.partners.values())))
+        await asyncio.shield(asyncio.gather(*(partner.close() for partner in self.partners.values())))
 
     async def _guard(self, model: str, work: Work) -> None:
         try:
-            await work
+            await work()
         except (errors.UsageError, errors.PlatformFull) as error:
             self._announce(error)
         except Exception as error:  # a model must never take the session with it
@@ -127,10 +127,3 @@ class Attendance:
             self.returning.discard(model)
         log.warning("model stays out of this answer", session=self._session, model=model, reason=reason)
         self._announce(e.ModelLost(model))
-
-    async def _close(self, partner: Partner) -> None:
-        try:
-            async with asyncio.timeout(_CLOSING_SECONDS):
-                await partner.close()
-        except Exception as error:
-            log.debug("session not closed", session=self._session, model=partner.member.name, reason=str(error))

@@ -148,7 +148,10 @@ class Collaboration:
 
     async def _specifications(self, wanted: Sequence[str]) -> list[ModelSpec]:
         """What is to be started, with names that nobody here has yet."""
-        files = [await asyncio.to_thread(self._find, spec) for spec in wanted]
+        if isinstance(self._runtime_choice, str):
+            files = [await asyncio.to_thread(self._find, spec) for spec in wanted]
+        else:  # a runtime of the caller's own gets what the caller wrote
+            files = [(spec, spec) for spec in wanted]
         names = _unique([name for name, _ in files], taken=self._members)
         options = self._options
         if options.threads is None:
@@ -205,12 +208,7 @@ class Collaboration:
         await self._runtime.stop(name)
 
     def _find(self, spec: str) -> tuple[str, str]:
-        """Name and folder (or GGUF file) of a model, fetched if need be.
-
-        A runtime of the caller's own gets what the caller wrote.
-        """
-        if not isinstance(self._runtime_choice, str):
-            return spec, spec
+        """Name and folder (or GGUF file) of a model, fetched if need be."""
         if file := self._options.as_it_is(spec):
             return os.path.basename(file).removesuffix(".gguf"), file
         from tokencollab.engines.store import resolve  # noqa: PLC0415
@@ -291,13 +289,12 @@ class Collaboration:
         past = read_journal(journal)
         if past.trace.models[0] not in self._members:
             raise UsageError(f"the journal's base is {past.trace.models[0]!r}, which does not take part here")
-        settings = past.trace.settings
-        try:
-            method = Method.from_json(cast(Mapping[str, Any], settings["method"]))
-            limits = (int(settings["max_tokens"]), tuple(settings["stop"]), int(settings["seed"]))  # type: ignore[call-overload, arg-type]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"the header of {past.path} is not that of a journal: {error}") from None
-        return self._stream(method, past.messages, *limits, trace, past=past)
+        match past.trace.settings:
+            case {"method": Mapping() as method, "max_tokens": int(limit), "stop": list(stop), "seed": int(seed)}:
+                chosen = Method.from_json(dict(method))
+            case _:
+                raise UsageError(f"the header of {past.path} is not that of a journal")
+        return self._stream(chosen, past.messages, limit, tuple(map(str, stop)), seed, trace, past=past)
 
     def _stream(
         self,
@@ -316,7 +313,9 @@ class Collaboration:
         here = self._members
         wanted = tuple(here) if members is None else tuple(members)
         if not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
-            raise UsageError(f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}")
+            raise UsageError(
+                f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
+            )
         names = wanted
         if past is not None:  # its base and its order
             names = past.trace.models

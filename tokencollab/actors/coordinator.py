@@ -7,13 +7,13 @@ far (`attendance`); only the last one that takes part is waited for.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias, assert_never
 
 from tokencollab.actors.answer import FinishReason, Tally, Token
 from tokencollab.actors.attendance import Attendance
 from tokencollab.actors.journal import Past
-from tokencollab.actors.partner import Heard, Partner, SharedText
+from tokencollab.actors.partner import Heard, Partner, SharedText, after_piece
 from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.supervision import Member
@@ -101,31 +101,24 @@ class Coordinator:
             ModelFailed: every model was lost, for good.
         """
         try:
-            relived: Sequence[Token] = ()
-            commands: Sequence[e.Command]
-            if self._past is None:
-                self._state, commands = self._policy.start(tuple(self._attendance.partners))
-            else:
-                relived, commands = self._relive(self._past)
+            tokens, commands = self._begin()
             await self._attendance.open()
-            for token in relived:
+            for token in tokens:
                 yield token
             stop: e.Stop | None = None
-            while True:
+            while stop is None:
                 for command in commands:
-                    match command:
-                        case e.Commit():
-                            if not self._reader.stopped:
-                                yield self._commit(command)
-                        case e.Stop():
-                            stop = command
-                        case _:
-                            self._carry_out(command)
-                if stop is not None:
-                    break
-                # A base that runs alone is ahead of its reader: the end must not wait behind what it has sent.
-                ending = self._cancelled or self._reader.stopped
-                commands = self._step(Heard(e.Cancelled()) if ending else await self._next())
+                    if isinstance(command, e.Commit):
+                        if not self._reader.stopped:
+                            yield self._commit(command)
+                    elif isinstance(command, e.Stop):
+                        stop = command
+                    else:
+                        self._carry_out(command)
+                if stop is None:
+                    # A base that runs alone is ahead of its reader: the end must not wait behind what it has sent.
+                    ending = self._cancelled or self._reader.stopped
+                    commands = self._step(Heard(e.Cancelled()) if ending else await self._next())
             self._finish(stop)
             if rest := self._reader.finish():
                 yield Token(rest, b"", len(self.tally.pieces), {})
@@ -136,6 +129,15 @@ class Coordinator:
             for recorder in self._recorders:
                 recorder.close()
             await self._attendance.close()
+
+    def _begin(self) -> tuple[Sequence[Token], Sequence[e.Command]]:
+        """What was written before, and what is to be done first."""
+        for recorder in self._recorders:
+            recorder.begin()
+        if self._past is not None:
+            return self._relive(self._past)
+        self._state, commands = self._policy.start(tuple(self._attendance.partners))
+        return (), commands
 
     # ------------------------------------------------------------ events
 
@@ -206,21 +208,12 @@ class Coordinator:
         """
         tokens: list[Token] = []
         running: e.RunAlone | None = None
-        away = set(self._attendance.partners).difference(past.trace.models)
         self._state, commands = self._policy.start(past.trace.models)
         for heard in (None, *past.heard):
             if heard is not None:
                 commands = self._step(heard)
-            match None if heard is None else heard.event:
-                case e.ModelLost(model):
-                    away.add(model)
-                case e.ModelJoined(model):
-                    away.discard(model)
-                case e.AloneStep(_, _, piece) if running is not None:
-                    at, first, left = running.offset, running.first_step, running.max_steps
-                    running = replace(running, offset=at + len(piece or b""), first_step=first + 1, max_steps=left - 1)
-                case _:
-                    pass
+                if isinstance(heard.event, e.AloneStep) and running is not None:
+                    running = after_piece(running, heard.event.piece)
             for command in commands:
                 match command:
                     case e.Commit():
@@ -238,10 +231,10 @@ class Coordinator:
                 partners[model].spelt(offset, spelling)
         for model in set(self._policy.taking_part(self._state)).difference(partners):
             self._announce(e.ModelLost(model))
-        for model in away.intersection(partners):
+        for model in past.away(partners):
             self._attendance.bring_back(model)
-        open_ones: list[e.Command] = [running] if running is not None else list(self._asked.values())
-        return tokens, [command for command in open_ones if getattr(command, "model", None) in partners]
+        open_ones: list[Question | e.RunAlone] = list(self._asked.values()) if running is None else [running]
+        return tokens, [command for command in open_ones if command.model in partners]
 
     # ------------------------------------------------------------ commands
 
@@ -263,11 +256,11 @@ class Coordinator:
             case e.Ask() | e.Score() | e.Marginals():
                 self._stop_writing()
                 self._asked[command.question] = command
-                self._attendance.call(command.model, self._ask(command))
+                self._attendance.call(command.model, partial(self._ask, command))
             case e.RunAlone():
                 self._stop_writing()
                 self._asked.clear()
-                self._writing = self._attendance.call(command.model, self._write(command))
+                self._writing = self._attendance.call(command.model, partial(self._write, command))
             case e.Exited(step, _):
                 if self.tally.exit_step is None:
                     self.tally.exit_step = step

@@ -1,20 +1,20 @@
 """The journal of an answer: a trace on disk from which the answer is resumed after a crash.
 
-A journal is a trace (`protocol.trace`) whose header also has the conversation, and whose lines also say what the policy
-heard, in order. Each line is in the hands of the operating system before its piece is shown to anyone, so a process that
-is killed at any moment loses nothing that was seen; a loss of power may take the last lines. What comes after the last
-whole line is asked again, and since the models answer the same, the text goes on byte for byte.
+A journal is a trace (`protocol.trace`) whose header also has the conversation, and whose lines also say what the
+policy heard, in order, and how the models held the text. Each line is in the hands of the operating system before its
+piece is shown to anyone, so a process that is killed at any moment loses nothing that was seen; a loss of power may
+take the last lines. What comes after the last whole line is asked again, and since the models answer the same, the text
+goes on byte for byte.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from tokencollab.actors.partner import Heard
 from tokencollab.actors.recorder import Recorder
@@ -24,8 +24,6 @@ from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
 from tokencollab.protocol.trace import Trace, TraceStep, parse_trace
-
-log = structlog.get_logger("tokencollab")
 
 SUFFIX = ".journal.jsonl"
 
@@ -54,6 +52,16 @@ class Past:
             if isinstance(heard.event, e.ANSWERS):
                 yield heard.event.model, heard.offset, heard.spelling
 
+    def away(self, models: Iterable[str]) -> list[str]:
+        """Those of ``models`` that did not take part at the end of the journal."""
+        here = set(self.trace.models)
+        for heard in self.heard:
+            if isinstance(heard.event, e.ModelLost):
+                here.discard(heard.event.model)
+            elif isinstance(heard.event, e.ModelJoined):
+                here.add(heard.event.model)
+        return [model for model in models if model not in here]
+
     def check(self, pieces: Sequence[Piece]) -> None:
         """Whether these are the pieces of the journal; a single event may have led to a few more.
 
@@ -79,26 +87,31 @@ class Journal(Recorder):
         keep: bool = False,
         past: Past | None = None,
     ) -> None:
-        """Begins a file in ``folder``, or goes on with the one of ``past``, whose steps are not written again.
-
-        Raises:
-            UsageError: the folder cannot be written to, or the journal is being written by another process.
-        """
+        """A file in ``folder``, or the one of ``past``, whose steps are not written again."""
+        conversation = [asdict(message) for message in messages]
+        super().__init__(None, models, {**settings, "messages": conversation}, events=True)
         self.path = folder / f"{session}{SUFFIX}" if past is None else past.path
         self._keep = keep
+        self._past = past
         self._skip = 0 if past is None else 1 + len(past.trace.steps)
+
+    def begin(self) -> None:
+        """Makes the file, or cuts the one of before back to its whole lines.
+
+        Raises:
+            UsageError: it cannot be written, or is being written by another process.
+        """
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._opened = self.path.open("x" if past is None else "a", encoding="utf-8")
-            fcntl.flock(self._opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if past is not None:
-                os.ftruncate(self._opened.fileno(), past.size)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("x" if self._past is None else "a", encoding="utf-8")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._past is not None:
+                os.ftruncate(self._file.fileno(), self._past.size)
         except BlockingIOError:
             raise UsageError(f"the journal {self.path} is being written by another process") from None
         except OSError as error:
             raise UsageError(f"the journal {self.path} cannot be written: {error.strerror}") from None
-        conversation = [asdict(message) for message in messages]
-        super().__init__(self._opened, models, {**settings, "messages": conversation}, events=True)
+        super().begin()
 
     def _write(self, line: str) -> None:
         if self._skip:
@@ -113,11 +126,10 @@ class Journal(Recorder):
 
     def close(self) -> None:
         """Closes the file."""
+        if self._file is not None:
+            with suppress(OSError):  # the last line did not fit either
+                self._file.close()
         super().close()
-        try:
-            self._opened.close()
-        except OSError as error:  # the last line did not fit either
-            log.warning("journal not complete", path=str(self.path), reason=error.strerror)
 
 
 def read_journal(path: str | os.PathLike[str]) -> Past:

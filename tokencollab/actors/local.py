@@ -3,12 +3,23 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from math import isfinite
 from pathlib import Path
 
 from tokencollab.actors.model import ModelActor
 from tokencollab.actors.runtime import ModelLink, ModelSpec
 from tokencollab.engines.base import Engine
-from tokencollab.protocol.messages import AskAlone, CandidatesReply, ModelInfo, Reply, Request, Written
+from tokencollab.protocol.errors import MalformedAnswer
+from tokencollab.protocol.messages import (
+    AskAlone,
+    CandidatesReply,
+    MarginalsReply,
+    ModelInfo,
+    Reply,
+    Request,
+    ScoresReply,
+    Written,
+)
 
 
 def import_engines() -> None:
@@ -42,10 +53,17 @@ def checked(reply: Reply) -> Reply:
     """The reply, after the checks on arrival.
 
     Raises:
-        MalformedAnswer: it has candidates that cannot be.
+        MalformedAnswer: it has candidates or figures that cannot be.
     """
-    if isinstance(reply, CandidatesReply | Written) and reply.candidates is not None:
-        reply.candidates.checked()
+    match reply:
+        case CandidatesReply() | Written():
+            if reply.candidates is not None:
+                reply.candidates.checked()
+        case ScoresReply(_, _, numbers) | MarginalsReply(_, _, _, _, numbers):
+            if not all(map(isfinite, numbers)):
+                raise MalformedAnswer("a figure is not finite")
+        case _:
+            pass
     return reply
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeAlias
 
+from tokencollab.actors.runtime import ModelGone
 from tokencollab.engines.base import Answered, Ask, Engine
 from tokencollab.policies.selection import choose_alone
 from tokencollab.protocol.messages import (
@@ -45,6 +46,14 @@ class _Job:
     cancelled: bool = False
 
 
+def write_step(request: AskAlone, step: int, answered: Answered, reply: CandidatesReply) -> Written:
+    """What a model that writes alone makes of its own candidates at ``step``."""
+    greedy = request.sampling.top_t == (1, 1)
+    piece = answered.greedy if greedy else choose_alone(reply.candidates, request.sampling, step)
+    listed = reply.candidates if request.report else None
+    return Written(reply.session, reply.offset, piece, listed, reply.forwarded, reply.spelling)
+
+
 class ModelActor:
     """Serves one engine. All public methods belong to one event loop; the engine to one thread."""
 
@@ -69,7 +78,8 @@ class ModelActor:
         """One request, one reply.
 
         Raises:
-            RuntimeError: the engine failed, or the actor was stopped.
+            ModelGone: the actor was stopped.
+            Exception: the engine failed.
         """
         future: asyncio.Future[Reply] = self._loop.create_future()
 
@@ -102,13 +112,25 @@ class ModelActor:
 
     async def stop(self) -> None:
         """Ends the thread; open requests fail. A thread that still loads ends by itself when it has loaded."""
-        self._inbox.put(None)
+        self.abandon()
         if self._loaded.done():
             await asyncio.to_thread(self._thread.join)
 
-    def _put(self, job: _Job) -> None:
+    def abandon(self) -> None:
+        """Ends the thread as soon as it comes to it, without waiting; open requests fail then."""
+        self._inbox.put(None)
+
+    def check(self) -> None:
+        """Whether the thread is there.
+
+        Raises:
+            ModelGone: it is not.
+        """
         if not self._thread.is_alive():
-            raise RuntimeError("the model actor has stopped")
+            raise ModelGone("the model's thread has ended")
+
+    def _put(self, job: _Job) -> None:
+        self.check()
         self._inbox.put(job)
 
     # ------------------------------------------------------------ in the thread
@@ -139,7 +161,7 @@ class ModelActor:
             arrived = self._take(company - len(jobs), window, block=not jobs)
             if arrived is None:
                 for job in jobs:
-                    self._call(job.deliver, RuntimeError("the model actor was stopped"))
+                    self._call(job.deliver, ModelGone("the model was stopped"))
                 return
             for job in arrived:
                 self._admit(engine, job, jobs)
@@ -216,10 +238,9 @@ class ModelActor:
         if not (isinstance(request, AskAlone) and isinstance(reply, CandidatesReply)):
             self._call(job.deliver, reply)
             return False
-        greedy = request.sampling.top_t == (1, 1)
-        piece = answer.greedy if greedy else choose_alone(reply.candidates, request.sampling, job.step)
-        listed = reply.candidates if request.report else None
-        self._call(job.deliver, Written(reply.session, reply.offset, piece, listed, reply.forwarded, reply.spelling))
+        written = write_step(request, job.step, answer, reply)
+        self._call(job.deliver, written)
+        piece = written.piece
         job.step += 1
         if piece is None or job.step >= request.first_step + request.max_steps:
             return False

@@ -9,6 +9,7 @@ from tokencollab.actors.supervision import Member
 from tokencollab.policies import events as e
 from tokencollab.protocol import errors
 from tokencollab.protocol import messages as m
+from tokencollab.protocol.pieces import END, Piece
 from tokencollab.protocol.spelling import Spelling
 
 _REFUSALS: dict[str, type[errors.TokencollabError]] = {
@@ -30,6 +31,12 @@ class Heard(NamedTuple):
     forwarded: int = 0
     offset: int = 0
     spelling: Spelling | None = None
+
+
+def after_piece(running: e.RunAlone, piece: Piece) -> e.RunAlone:
+    """What is left of a run of the base alone after it wrote ``piece``."""
+    offset = running.offset + len(piece or b"")
+    return replace(running, offset=offset, first_step=running.first_step + 1, max_steps=running.max_steps - 1)
 
 
 class SharedText:
@@ -56,6 +63,7 @@ class Partner:
         self._held = 0  # bytes of the text that it has been sent
         self._spelt: tuple[int, Spelling | None] = (0, None)  # at its last reply, for a restart
         self._prompt_tokens = sum(len(turn.content) for turn in request.messages) // _BYTES_PER_TOKEN
+        self._ahead = b""  # the text as it is with what the model wrote alone, which the reader may not have yet
         self._fresh = True  # the next answer is about the prompt too
         self.opened = False
 
@@ -66,7 +74,7 @@ class Partner:
             PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
         """
         offset, spelling = self._spelt
-        request = replace(self._open, text=self._text.data[:offset], spelling=spelling)
+        request = replace(self._open, text=self._until(offset), spelling=spelling)
         self._fresh = self.opened = True
         match await self._call(request):
             case m.Opened(_, tokens):
@@ -107,6 +115,7 @@ class Partner:
             request = self._request(command)
             reply = await self._call(request)
         model = command.model
+        heard: e.Event
         match command, reply:
             case _, m.Full():
                 return Heard(e.ContextFull(model))
@@ -122,32 +131,35 @@ class Partner:
 
     async def write(self, command: e.RunAlone, report: bool) -> AsyncIterator[Heard]:
         """What the model writes alone. One that came back empty is opened again. Raises as `ask`."""
-        model = command.model
-        for attempt in range(2):
-            start, offset = min(self._held, command.offset), command.offset
-            data = self._text.data[start:offset]
-            steps = (command.first_step, command.max_steps)
-            request = m.AskAlone(self._open.session, start, data, *steps, report, self._sampling)
-            async for reply in self.member.write(request, self._tokens(offset)):
+        running, reopened = command, False
+        self._ahead = self._text.data[: command.offset]
+        while running.max_steps:
+            request = self._alone(running, report)
+            async for reply in self.member.write(request, self._tokens(running.offset)):
                 match reply:
-                    case m.Behind() if attempt == 0:
+                    case m.Written(self._open.session, _, piece, candidates) if reply.offset == running.offset:
+                        running, reopened = after_piece(running, piece), False
+                        self._ahead += piece or b""
+                        yield self._heard(e.AloneStep(running.model, running.question, piece, candidates), reply)
+                        if piece is END:
+                            return
+                    case m.Behind(self._open.session) if not reopened:
+                        reopened = True
                         await self.open()
                         break
-                    case m.Full():
-                        yield Heard(e.ContextFull(model))
+                    case m.Full(self._open.session):
+                        yield Heard(e.ContextFull(running.model))
                         return
-                    case m.Written(self._open.session, _, piece, candidates) if reply.offset == offset:
-                        offset += len(piece or b"")
-                        yield self._heard(e.AloneStep(model, command.question, piece, candidates), reply)
                     case _:
                         raise self._malformed(reply, request)
             else:
-                return
+                if running.max_steps:
+                    raise self._malformed(m.Closed(self._open.session), request)  # it has stopped in the middle
 
     async def close(self) -> None:
         """Ends the session at the model."""
-        if self.opened and self.member.health == "up":
-            await self._call(m.Close(self._open.session))
+        if self.opened:
+            await self.member.close_session(self._open.session)
 
     def _heard(self, event: e.Event, reply: Answer) -> Heard:
         self._held = reply.offset
@@ -174,6 +186,16 @@ class Partner:
                 return m.AskScores(session, start, data, command.pieces)
             case e.Marginals():
                 return m.AskMarginals(session, start, data, command.pending)
+
+    def _alone(self, running: e.RunAlone, report: bool) -> m.AskAlone:
+        start = min(self._held, running.offset)
+        data = self._until(running.offset)[start:]
+        steps = (running.first_step, running.max_steps)
+        return m.AskAlone(self._open.session, start, data, *steps, report, self._sampling)
+
+    def _until(self, offset: int) -> bytes:
+        text = self._text.data
+        return (text if len(text) >= offset else self._ahead)[:offset]
 
     def _tokens(self, offset: int) -> float:
         return self._prompt_tokens + offset / _BYTES_PER_TOKEN

@@ -3,15 +3,17 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 
 from tokencollab.actors.channel import Channel, serve
 from tokencollab.actors.local import load_engine
 from tokencollab.actors.model import ModelActor
-from tokencollab.actors.runtime import ModelLink, ModelSpec
+from tokencollab.actors.runtime import ModelGone, ModelLink, ModelSpec
 from tokencollab.engines.base import Engine
 from tokencollab.protocol import wire
 from tokencollab.protocol.errors import ModelRefused, ProtocolError
@@ -39,6 +41,9 @@ class _RayModel:
             return None, str(error), "", ""
         self._server, path = await serve(self.replies)
         return info, "", ray.get_runtime_context().get_node_id(), path
+
+    async def alive(self) -> None:
+        """The process says a word."""
 
     async def ask(self, frame: bytes) -> bytes:
         """One request frame, one reply frame."""
@@ -86,10 +91,11 @@ class RayLink:
     async def ask(self, request: Request) -> Reply:
         """See `ModelLink.ask`."""
         frame = wire.encode(request)
-        if self.channel is None:
-            answer = await self._handle.ask.remote(frame)
-        else:
-            (answer,) = [answer async for answer in self.channel.call(frame)]
+        with _gone():
+            if self.channel is None:
+                answer = await self._handle.ask.remote(frame)
+            else:
+                (answer,) = [answer async for answer in self.channel.call(frame)]
         reply: Reply = _reply(answer)
         return reply
 
@@ -98,16 +104,31 @@ class RayLink:
         frame = wire.encode(request)
         finished = False
         try:
-            if self.channel is None:
-                async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
-                    yield _reply(await reference)
-            else:
-                async for answer in self.channel.call(frame):
-                    yield _reply(answer)
+            with _gone():
+                if self.channel is None:
+                    async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
+                        yield _reply(await reference)
+                else:
+                    async for answer in self.channel.call(frame):
+                        yield _reply(answer)
             finished = True
         finally:
             if not finished:  # the reader left: the model must not go on for nobody
                 self._handle.ask.remote(wire.encode(Close(request.session)))
+
+    async def alive(self) -> None:
+        """See `ModelLink.alive`."""
+        with _gone():
+            await self._handle.alive.remote()
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    """What Ray and the socket raise when a process has ended, in our words."""
+    try:
+        yield
+    except (RayActorError, ConnectionError) as error:
+        raise ModelGone(f"the model's process has ended: {type(error).__name__}") from error
 
 
 class RayRuntime:
@@ -116,46 +137,61 @@ class RayRuntime:
     def __init__(self, load: Callable[[ModelSpec], Engine] = load_engine) -> None:
         """Nothing is started yet. ``load`` makes the engine of a spec, in the actor's process."""
         self._load = load
-        self._handles: list[Any] = []
-        self._channels: dict[str, Channel] = {}
+        self._models: dict[str, tuple[Any, RayLink | None, str]] = {}  # handle, link, path of its socket
         self._own_cluster = False
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """See `Runtime.start`."""
         if not ray.is_initialized():
             await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
+        for spec in specs:
+            self._models[spec.name] = (self._actor(spec), None, "")
+        outcomes = await asyncio.gather(*(self._link(spec.name) for spec in specs), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [link for link in outcomes if not isinstance(link, BaseException)]
+
+    def _actor(self, spec: ModelSpec) -> Any:
         actor = ray.remote(_RayModel)
-        handles = [
-            actor.options(
-                num_cpus=spec.options.threads or 1,
-                max_restarts=0,
-                max_task_retries=0,
-                enable_task_events=False,
-            ).remote(spec, self._load)
-            for spec in specs
-        ]
-        self._handles += handles
-        outcomes = await asyncio.gather(*(handle.ready.remote() for handle in handles))
-        links: list[ModelLink] = []
-        here = ray.get_runtime_context().get_node_id()
-        for handle, (info, reason, node, path) in zip(handles, outcomes, strict=True):
-            if info is None:
-                raise ModelRefused(reason)
-            channel = await Channel.connect(path) if node == here else None
-            if channel is not None:
-                self._channels[path] = channel
-            links.append(RayLink(handle, info, channel))
-        return links
+        cpus = spec.options.threads or 1
+        # No restarts by Ray: an empty actor under the old name would answer questions that were meant for the old one.
+        return actor.options(num_cpus=cpus, max_restarts=0, max_task_retries=0, enable_task_events=False).remote(
+            spec, self._load
+        )
+
+    async def _link(self, name: str) -> RayLink:
+        handle = self._models[name][0]
+        with _gone():
+            info, reason, node, path = await handle.ready.remote()
+        if info is None:
+            raise ModelRefused(reason)
+        channel = await Channel.connect(path) if node == ray.get_runtime_context().get_node_id() else None
+        link = RayLink(handle, info, channel)
+        self._models[name] = (handle, link, path if channel is not None else "")
+        return link
+
+    async def restart(self, spec: ModelSpec) -> ModelLink:
+        """See `Runtime.restart`. A process that hangs is killed."""
+        await self.stop(spec.name)
+        self._models[spec.name] = (self._actor(spec), None, "")
+        return await self._link(spec.name)
+
+    async def stop(self, name: str) -> None:
+        """See `Runtime.stop`."""
+        if name not in self._models:
+            return
+        handle, link, path = self._models.pop(name)
+        if link is not None and link.channel is not None:
+            await link.channel.close()
+        if path:
+            shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+        ray.kill(handle)
 
     async def close(self) -> None:
         """See `Runtime.close`. Ends the actors, and the cluster if this runtime started it."""
-        channels, self._channels = self._channels, {}
-        for path, channel in channels.items():
-            await channel.close()
-            shutil.rmtree(os.path.dirname(path), ignore_errors=True)
-        handles, self._handles = self._handles, []
-        for handle in handles:
-            ray.kill(handle)
+        for name in list(self._models):
+            await self.stop(name)
         if self._own_cluster:
             self._own_cluster = False
             await asyncio.to_thread(ray.shutdown)

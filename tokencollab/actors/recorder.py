@@ -31,16 +31,20 @@ class Recorder:
     """
 
     def __init__(
-        self, file: TextIO, models: Sequence[str], settings: Mapping[str, object], *, events: bool = False
+        self, file: TextIO | None, models: Sequence[str], settings: Mapping[str, object], *, events: bool = False
     ) -> None:
-        """Writes the header. ``models``: the base first; ``events``: whether lines say what was heard in which order."""
-        self._file: TextIO | None = file
+        """``models``: the base first; ``events``: whether lines say what was heard, in order."""
+        self._file = file
+        self._header = header_line(models, settings)
         self._events = events
-        self._begin()
         self._joined: list[str] = []  # they take part from the next step
-        self._write(header_line(models, settings))
+        self._next_line()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Writes the header."""
+        self._write(self._header)
+
+    def _next_line(self) -> None:
         self._candidates: dict[str, CandidateSet] = {}
         self._scores: dict[str, Sequence[tuple[Piece, float]]] = {}
         self._marginals: list[TraceMarginals] = []
@@ -90,7 +94,7 @@ class Recorder:
                 heard=self._heard if self._events else None,
             )
         )
-        self._begin()
+        self._next_line()
 
     def ended(self) -> None:
         """The answer has come to its end."""
@@ -105,5 +109,5 @@ class Recorder:
         try:
             print(line, file=self._file, flush=True)
         except OSError as error:
-            self._file = None
+            self.close()
             log.warning("recording ended", reason=f"{error.strerror}; the answer goes on")

@@ -100,6 +100,7 @@ class Member:
         self._attempts = 0  # restarts since it was last healthy
         self._changed: asyncio.Future[None] | None = None
         self._recovery: asyncio.Task[None] | None = None
+        self._over: set[str] = set()  # sessions that the model need not keep
 
     @property
     def info(self) -> ModelInfo:
@@ -162,6 +163,21 @@ class Member:
         finally:
             with suppress(Exception):
                 await replies.aclose()  # type: ignore[attr-defined]
+
+    async def close_session(self, session: str) -> None:
+        """Frees a session at the model: now, or as soon as it can be reached."""
+        self._over.add(session)
+        if self.health == "up":
+            await self._close_sessions()
+
+    async def _close_sessions(self) -> None:
+        for session in list(self._over):
+            try:
+                await self.call(Close(session), 0)
+            except Exception as error:
+                log.debug("session not closed", model=self.name, session=session, reason=str(error))
+                return
+            self._over.discard(session)
 
     def malformed(self) -> None:
         """A session found that an answer cannot be: counts as a failure."""
@@ -239,6 +255,7 @@ class Member:
             await self._start_again()
         else:
             self._become("up")
+            await self._close_sessions()
 
     async def _start_again(self) -> None:
         patience = self._patience
@@ -252,6 +269,7 @@ class Member:
                 continue
             self.restarts += 1
             self._failures = self._answers = 0
+            self._over.clear()
             log.info("model restarted", model=self.name)
             self._become("up")
             return
@@ -263,4 +281,3 @@ class Member:
         if health != "down" and self._changed is not None:
             self._changed.set_result(None)
             self._changed = None
-

@@ -1,4 +1,4 @@
-"""A public kit for testing policies and programs without models."""
+"""Models without weights: what they would write next is a function of the text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import exp, log

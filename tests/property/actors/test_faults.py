@@ -1,0 +1,35 @@
+"""A thousand sessions under faults: each ends, and has written what a run without faults would have written."""
+
+import logging
+
+import pytest
+import structlog
+
+from tests.property.actors.torture import check, write
+from tokencollab.testing import run_on_fake_clock
+
+SESSIONS = 1000
+PARTS = 20
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_sessions_under_faults(part: int) -> None:
+    courses = []
+    for seed in range(part * SESSIONS // PARTS, (part + 1) * SESSIONS // PARTS):
+        course = run_on_fake_clock(write(seed))
+        check(course)
+        courses.append(course)
+    # Not a test of nothing: faults did happen, models did come back, and most answers were written all the same.
+    assert sum(sum(course.faults.values()) for course in courses) > 20
+    assert sum(course.restarts for course in courses) > 5
+    assert sum(course.failed for course in courses) < len(courses) / 2
+
+
+def test_the_same_seed_gives_the_same_course() -> None:
+    first, second = (run_on_fake_clock(write(4)) for _ in range(2))
+    assert (first.tokens, first.trace, first.faults) == (second.tokens, second.trace, second.faults)

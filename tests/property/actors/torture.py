@@ -1,0 +1,228 @@
+"""Sessions under random faults, and what must be true of each: the harness of `test_faults` and of `make torture`."""
+
+import asyncio
+import io
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from random import Random
+
+from tokencollab import Collaboration, ModelFailed, Piece, Token
+from tokencollab.actors.supervision import Patience
+from tokencollab.engines.base import EXTRA_CANDIDATES
+from tokencollab.policies import events as e
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.selection import choose_alone
+from tokencollab.protocol import messages as m
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.trace import parse_trace
+from tokencollab.testing import Faults, FaultyRuntime, ScriptedEngine, run_on_fake_clock
+
+NAMES = ("a", "b", "c", "d")
+VOCABULARY: tuple[Piece, ...] = (b" ", b"a", b"b", b"ab", b" a", b".", b"\xe6\x97", b"\xa5", "é".encode(), None)
+METHODS = (
+    *("base", "gac", "unite", "duetnet", "dp", "dk", "upara-5", "dpara-5", "bytewise"),
+    *("confipara-u", "confipara-d", "confipara-b", "credible", "rejoin", "per-collaborator", "owner-finishes"),
+)
+
+
+def engine(name: str) -> ScriptedEngine:
+    """A model whose logits are a fixed function of its name and the end of the text."""
+
+    def script(text: bytes) -> Mapping[Piece, float]:
+        own = blake2b(name.encode() + b"|" + text[-6:], digest_size=16).digest()
+        shared = blake2b(text[-6:], digest_size=16).digest()
+        logits = {piece: 12 + 3 * (own[i] + 2 * shared[i]) / 256 for i, piece in enumerate(VOCABULARY)}
+        return logits | {None: logits[None] - 3}  # END is rare
+
+    return ScriptedEngine(name, script)
+
+
+def method_named(name: str) -> Method:
+    """A preset, or one of the exits that have no preset, over an aggregation that brings them about."""
+    match name:
+        case "credible" | "rejoin":
+            return parse_method("duetnet", exit=name, omega=3, theta=0.5)
+        case "per-collaborator":
+            return parse_method("unite", exit=name, patience=2)
+        case "owner-finishes":
+            return parse_method("dp", owner_finishes=True)
+        case "confipara-u" | "confipara-d" | "confipara-b":
+            return parse_method(name, omega=3, theta=0.5)
+        case _:
+            return parse_method(name)
+
+
+@dataclass
+class Course:
+    """What became of a session."""
+
+    method: Method
+    models: tuple[str, ...]
+    seed: int
+    max_tokens: int
+    tokens: list[Token]
+    text: str
+    trace: str
+    failed: bool
+    faults: Counter[str]
+    restarts: int
+
+
+def patience(random: Random) -> Patience:
+    """Short, and different every time."""
+    return Patience(
+        multiple=random.uniform(5, 50),
+        floor=random.uniform(0.05, 3),
+        ceiling=20,
+        failures=random.randint(1, 3),
+        restarts=random.randint(0, 4),
+        healthy=random.randint(1, 20),
+        backoff=random.uniform(0, 1),
+        wait_for_base=random.random() < 0.3,
+    )
+
+
+def faults(random: Random) -> Faults:
+    """Some kinds of faults, rare or not."""
+    share = random.choice([0.002, 0.01, 0.03, 0.1])
+    every = Faults.all(share)
+    spared = {kind: 0.0 for kind in every.__dataclass_fields__ if random.random() < 0.4 and kind[:4] != "late"}
+    return replace(every, **spared)
+
+
+async def write(seed: int) -> Course:
+    """One session under faults; afterwards no session is left at any model, and no task anywhere."""
+    random = Random(seed)  # noqa: S311 - chance for tests
+    models = NAMES[: random.randint(1, 3)]
+    method = method_named(random.choice(METHODS))
+    limit = random.randint(1, 24)
+    make = {name: lambda name=name: engine(name) for name in NAMES}
+    runtime = FaultyRuntime(make, faults(random), seed)
+    trace = io.StringIO()
+    tokens: list[Token] = []
+    failed, slow = False, random.random() < 0.3
+    joins_at, leaves_at = random.randint(1, 40), random.randint(1, 40)
+    async with Collaboration(models[0], models[1:], method, runtime=runtime, patience=patience(random)) as team:
+        stream = team.stream("?", max_tokens=limit, seed=seed, trace=trace)
+        try:
+            async for token in stream:
+                tokens.append(token)
+                if slow:
+                    await asyncio.sleep(random.uniform(0, 1))
+                if token.step == joins_at:
+                    await team.add("d")
+                if token.step == leaves_at and len(team.models) > 1:
+                    await team.remove(list(team.members)[-1])
+        except ModelFailed:
+            failed = True
+        await asyncio.sleep(10_000)  # whatever was late has come, and every restart is over
+        for name, left in runtime.engines.items():
+            assert not left.texts or team.members[name].health == "out", f"a session is left at {name}"
+        total = Counter[str]()
+        for member in team.members.values():
+            total.update(member.faults)
+        restarts = sum(member.restarts for member in team.members.values())
+        text = stream.answer.text
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is left"
+    return Course(method, models, seed, limit, tokens, text, trace.getvalue(), failed, total, restarts)
+
+
+def check(course: Course) -> None:
+    """The text is what was streamed and what the trace has, and what a run without faults would have written."""
+    pieces = [token.piece for token in course.tokens if token.piece != b""]
+    written = b"".join(piece for piece in pieces if piece is not None)
+    assert course.text == "".join(token.text for token in course.tokens)
+    if not course.failed:
+        assert course.text == written.decode("utf-8", "replace")
+        assert pieces[-1] is None or len(pieces) == course.max_tokens
+    trace = parse_trace(course.trace.splitlines())
+    assert [step.chosen for step in trace.steps] == pieces
+    text = b""
+    for step in trace.steps:
+        for model, sent in step.candidates:
+            at = dict(step.offsets).get(model, len(text)) if course.method.aggregation == "bytewise" else len(text)
+            assert sent == candidates(model, text[:at], len(sent.candidates)), (step.step, model)
+        text += step.chosen or b""
+    if course.method.aggregation != "bytewise":
+        voters = [(token.alone, frozenset(token.ranks)) for token in course.tokens if token.piece != b""]
+        assert without_faults(course, voters) == pieces
+
+
+def candidates(model: str, text: bytes, listed: int) -> CandidateSet:
+    """What ``model`` lists after ``text``."""
+    scripted = engine(model)
+    scripted.texts["s"] = text
+    (answered,) = scripted.answer([m.AskCandidates("s", len(text), b"", listed - EXTRA_CANDIDATES)])
+    assert answered is not None
+    assert isinstance(answered.reply, m.CandidatesReply)
+    return answered.reply.candidates
+
+
+def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]) -> list[Piece]:
+    """The pieces of a run in which ``voters`` answer at each step, and nobody else; a plain loop over the policy."""
+    policy = make_policy(course.method, max_tokens=course.max_tokens, seed=course.seed, report=True)
+    sampling = sampling_of(course.method, course.seed)
+    pieces: list[Piece] = []
+    state, commands = policy.start(course.models)
+    queue = list(commands)
+    while len(pieces) < len(voters):
+        _, now = voters[len(pieces)]
+        queue.sort(key=lambda command: isinstance(command, e.Ask) and command.model in now)  # who is lost, first
+        command = queue.pop(0)
+        text = b"".join(piece or b"" for piece in pieces)
+        after = voters[len(pieces) + 1][1] if len(pieces) + 1 < len(voters) else frozenset()
+        happened: list[e.Event] = []
+        match command:
+            case e.Ask(model, question, _, k) if model in now:
+                happened = [e.CandidatesArrived(model, question, candidates(model, text, k + EXTRA_CANDIDATES))]
+            case e.Ask(model):
+                happened = [e.ModelLost(model)]
+            case e.Score(model, question, _, wanted):
+                logits = {c.piece: c.logit for c in candidates(model, text, len(VOCABULARY)).candidates}
+                happened = [e.ScoresArrived(model, question, tuple(logits[piece] for piece in wanted))]
+            case e.RunAlone(model, question):
+                listed = candidates(model, text, sampling.top_k + EXTRA_CANDIDATES)
+                piece = choose_alone(listed, sampling, len(pieces) + 1)
+                if len(voters) > len(pieces) + 1 and voters[len(pieces) + 1][0]:
+                    queue.insert(0, command)  # it writes the next one too
+                happened = [e.AloneStep(model, question, piece, listed)]
+            case e.Commit(piece, _):
+                pieces.append(piece)
+        for model in after - set(policy.taking_part(state)) if happened and not queue else ():
+            state, more = policy.step(state, e.ModelJoined(model))
+            queue.extend(more)
+        for event in happened:
+            state, more = policy.step(state, event)
+            queue = [
+                *(c for c in more if isinstance(c, e.Commit)),
+                *queue,
+                *(c for c in more if not isinstance(c, e.Commit)),
+            ]
+    return pieces
+
+
+def main(first: int, number: int) -> None:
+    """Runs sessions and says what befell them."""
+    courses, failed, restarts, pieces = 0, 0, 0, 0
+    befallen: Counter[str] = Counter()
+    for seed in range(first, first + number):
+        try:
+            course = run_on_fake_clock(write(seed))
+            check(course)
+        except BaseException:
+            print(f"seed {seed}", file=sys.stderr)
+            raise
+        courses += 1
+        failed += course.failed
+        restarts += course.restarts
+        pieces += len(course.tokens)
+        befallen.update(course.faults)
+    kinds = ", ".join(f"{kind} {times}" for kind, times in befallen.items())
+    print(f"{courses} sessions, {pieces} pieces, {failed} lost every model for good; {restarts} restarts; {kinds}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,241 @@
+"""Models that fail by a seed: everything that a network, a machine or a stranger's model can do to an answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import nan
+from random import Random
+from typing import Any
+
+from tokencollab.actors.local import checked
+from tokencollab.actors.model import write_step
+from tokencollab.actors.partner import Answer
+from tokencollab.actors.runtime import ModelGone, ModelLink, ModelSpec
+from tokencollab.engines.base import Answered, Engine
+from tokencollab.protocol.candidates import Candidate, CandidateSet
+from tokencollab.protocol.errors import ModelUnavailable
+from tokencollab.protocol.messages import (
+    AskAlone,
+    AskCandidates,
+    AskMarginals,
+    AskScores,
+    Behind,
+    CandidatesReply,
+    Close,
+    Closed,
+    ModelInfo,
+    Open,
+    Opened,
+    Reply,
+    Request,
+    Written,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Probabilities per call, and times in seconds.
+
+    Attributes:
+        drop: an answer never comes.
+        late: it comes after up to ``lateness`` seconds, else after up to ``latency``; so answers come in any order.
+        repeat: the answer before comes once more, in place of this one.
+        corrupt: it is changed into something that cannot be.
+        fail: the engine raises.
+        crash: the process ends; so it does until it is restarted, and comes back empty.
+        hang: it never says anything more until it is restarted.
+        unstartable: a restart fails.
+        forget: the model drops the session, as under memory pressure.
+    """
+
+    drop: float = 0.0
+    late: float = 0.0
+    repeat: float = 0.0
+    corrupt: float = 0.0
+    fail: float = 0.0
+    crash: float = 0.0
+    hang: float = 0.0
+    unstartable: float = 0.0
+    forget: float = 0.0
+    latency: float = 0.01
+    lateness: float = 60.0
+
+    @classmethod
+    def all(cls, share: float) -> "Faults":
+        """Each of them with the same probability."""
+        return cls(share, share, share, share, share, share, share, share, share)
+
+
+class _Model:
+    """One life of one model."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.state = "up"
+        self.before: Reply | None = None
+
+
+class _FaultyLink:
+    """See `ModelLink`."""
+
+    def __init__(self, model: _Model, faults: Faults, random: Random) -> None:
+        self._model, self._faults, self._random = model, faults, random
+        self.info: ModelInfo = model.engine.info
+
+    async def ask(self, request: Request) -> Reply:
+        """One request, one reply, or a fault."""
+        if isinstance(request, Close):
+            await self._travel()
+            self._model.engine.close(request.session)
+            return Closed(request.session)
+        await self._befall(request.session)
+        match request:
+            case Open():
+                reply: Reply = self._model.engine.open(request)
+            case AskCandidates() | AskScores() | AskMarginals():
+                reply = self._answer(request).reply
+            case _:
+                raise TypeError(type(request).__name__)
+        return await self._deliver(reply)
+
+    async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
+        """Pieces, until a fault."""
+        question = AskCandidates(request.session, request.start, request.data, request.sampling.top_k)
+        for step in range(request.first_step, request.first_step + request.max_steps):
+            await self._befall(request.session)
+            answered = self._answer(question)
+            if not isinstance(answered.reply, CandidatesReply):
+                yield await self._deliver(answered.reply)
+                return
+            written = write_step(request, step, answered, answered.reply)
+            yield await self._deliver(written)
+            if written.piece is None:
+                return
+            question = replace(question, start=written.offset, data=written.piece)
+
+    async def alive(self) -> None:
+        """Returns unless the model hangs or has crashed."""
+        await self._travel()
+
+    def _answer(self, request: AskCandidates | AskScores | AskMarginals) -> Answered:
+        (answered,) = self._model.engine.answer([request])
+        assert answered is not None, "scripted models answer at once"
+        return answered
+
+    async def _travel(self) -> None:
+        """To the model, if it can be reached."""
+        if self._model.state == "crashed":
+            raise ModelGone("crashed")
+        if self._model.state == "hanging":
+            await asyncio.get_running_loop().create_future()
+        await asyncio.sleep(self._random.uniform(0, self._faults.latency))
+
+    async def _befall(self, session: str) -> None:
+        """What can happen before the model answers."""
+        faults = self._faults
+        if self._chance(faults.crash):
+            self._model.state = "crashed"
+        if self._chance(faults.hang):
+            self._model.state = "hanging"
+        await self._travel()
+        if self._chance(faults.fail):
+            raise RuntimeError("the engine failed")
+        if self._chance(faults.forget):
+            self._model.engine.close(session)
+
+    async def _deliver(self, reply: Reply) -> Reply:
+        """What can happen to an answer on its way."""
+        faults, before = self._faults, self._model.before
+        self._model.before = reply
+        if self._chance(faults.drop):
+            await asyncio.get_running_loop().create_future()
+        if self._chance(faults.late):
+            await asyncio.sleep(self._random.uniform(0, faults.lateness))
+        if before is not None and self._chance(faults.repeat):
+            return before
+        if self._chance(faults.corrupt):
+            reply = self._random.choice(_CORRUPTIONS)(reply)
+        return checked(reply)
+
+    def _chance(self, probability: float) -> bool:
+        return probability > 0 and self._random.random() < probability
+
+
+class FaultyRuntime:
+    """A runtime for `Collaboration(runtime=...)` without threads, for `run_on_fake_clock`.
+
+    Attributes:
+        engines: the engines that are alive, by name; `ScriptedEngine.texts` shows their open sessions.
+        starts: per model, how often it was started.
+    """
+
+    def __init__(self, make: Mapping[str, Callable[[], Engine]], faults: Faults | None = None, seed: int = 0) -> None:
+        """``make`` has a function per model that makes a fresh, empty engine; faults are drawn from ``seed``."""
+        self._make = make
+        self._faults = faults or Faults()
+        self._random = Random(seed)  # noqa: S311 - chance for tests
+        self._models: dict[str, _Model] = {}
+        self.starts = dict.fromkeys(make, 0)
+
+    @property
+    def engines(self) -> dict[str, Any]:
+        """The engines that are alive, by name."""
+        return {name: model.engine for name, model in self._models.items() if model.state == "up"}
+
+    async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
+        """See `Runtime.start`."""
+        return [self._start(spec.name) for spec in specs]
+
+    async def restart(self, spec: ModelSpec) -> ModelLink:
+        """See `Runtime.restart`."""
+        await self.stop(spec.name)
+        await asyncio.sleep(self._random.uniform(0, self._faults.latency))
+        if self._random.random() < self._faults.unstartable:
+            raise ModelUnavailable(f"{spec.name} does not start")
+        return self._start(spec.name)
+
+    async def stop(self, name: str) -> None:
+        """See `Runtime.stop`."""
+        if (model := self._models.pop(name, None)) is not None:
+            model.state = "crashed"
+
+    async def close(self) -> None:
+        """See `Runtime.close`."""
+        for name in list(self._models):
+            await self.stop(name)
+
+    def _start(self, name: str) -> ModelLink:
+        self._models[name] = model = _Model(self._make[name]())
+        self.starts[name] += 1
+        return _FaultyLink(model, self._faults, self._random)
+
+
+# ---------------------------------------------------------------- corruptions
+
+
+def _with_candidates(change: Callable[[CandidateSet], CandidateSet]) -> Callable[[Reply], Reply]:
+    def corrupt(reply: Reply) -> Reply:
+        if isinstance(reply, CandidatesReply | Written) and reply.candidates is not None:
+            return replace(reply, candidates=change(reply.candidates))
+        return Behind(reply.session + "?")
+
+    return corrupt
+
+
+def _huge(sent: CandidateSet) -> CandidateSet:
+    best = sent.candidates[0]
+    return replace(sent, candidates=(replace(best, piece=bytes(10_000_000)), *sent.candidates[1:]))
+
+
+_CORRUPTIONS: Sequence[Callable[[Reply], Reply]] = (
+    lambda reply: replace(reply, session="somebody else's"),
+    lambda reply: Opened(reply.session, 1, 1) if not isinstance(reply, Opened) else Closed(reply.session),
+    lambda reply: replace(reply, offset=reply.offset + 1) if isinstance(reply, Answer) else Closed(reply.session),
+    _with_candidates(lambda sent: replace(sent, log_normaliser=nan)),
+    _with_candidates(lambda sent: replace(sent, candidates=(Candidate(b"x", nan, nan), *sent.candidates))),
+    _with_candidates(lambda sent: replace(sent, candidates=(Candidate(b"x", float("inf"), 0.0), *sent.candidates))),
+    _with_candidates(lambda sent: replace(sent, candidates=sent.candidates[::-1])),
+    _with_candidates(lambda sent: replace(sent, candidates=(*sent.candidates, sent.candidates[0]))),
+    _with_candidates(lambda sent: replace(sent, candidates=())),
+    _with_candidates(_huge),
+)
