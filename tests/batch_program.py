@@ -9,8 +9,10 @@ from math import log
 from typing import Any
 
 from tokencollab import END, Collaboration, Piece
+from tokencollab.actors.runtime import ModelSpec
 from tokencollab.cli import main
 from tokencollab.commands import batch
+from tokencollab.commands.shared import in_ray_job
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
 
@@ -24,8 +26,17 @@ def make_team(
 ) -> Collaboration:
     """In place of `commands.shared.make_team`."""
     names = [arguments.base, *arguments.collaborators]
+    if in_ray_job():
+        from tokencollab.actors.ray_runtime import RayRuntime
+
+        return Collaboration(names[0], names[1:], method, runtime=RayRuntime(load), notify=notify)
     engines = [ScriptedEngine(name, script) for name in names]
     return Collaboration(names[0], names[1:], method, runtime=scripted_runtime(*engines), notify=notify)
+
+
+def load(spec: ModelSpec) -> ScriptedEngine:
+    """The engine of an actor of Ray."""
+    return ScriptedEngine(spec.name, script)
 
 
 if __name__ == "__main__":
