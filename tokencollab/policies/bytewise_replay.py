@@ -1,17 +1,26 @@
-"""Replay of bytewise voting: the policy again, fed with the recorded answers instead of models.
+"""Replay of bytewise voting: its own traces, and those of other methods.
 
-Between two commits no model is asked for candidates twice, and always at the end of the text as it was then.
-So a step of a trace needs the candidates of the models that were asked (by model), and the marginals that
-were asked for (by model, offset and pending bytes); everything else follows.
+Its own: the policy again, fed with the recorded answers instead of models. Between two commits no model is
+asked for candidates twice, and always at the end of the text as it was then. So a step of a trace needs the
+candidates of the models that were asked (by model), and the marginals that were asked for (by model, offset
+and pending bytes); everything else follows (`replay_bytewise`).
+
+Those of other methods, whose candidates are all for the end of the recorded text: every step is a vote of its
+own, from a common boundary there (`vote_at`, `misses_of`).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import exp
 from typing import Any
 
+from tokencollab.policies.aggregation import Ballot
 from tokencollab.policies.bytewise import BytewisePolicy
-from tokencollab.policies.bytewise_state import BytewiseState
+from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, branch_from, follow, votes_of
+from tokencollab.policies.bytewise_decision import best_of
+from tokencollab.policies.bytewise_round import Round
+from tokencollab.policies.bytewise_state import BytewiseState, Roster
+from tokencollab.policies.bytewise_turn import Settings
+from tokencollab.policies.bytewise_voter import fresh, moves
 from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import (
     AloneStep,
@@ -27,7 +36,7 @@ from tokencollab.policies.events import (
     ModelLost,
 )
 from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
-from tokencollab.policies.exits import build_exit
+from tokencollab.policies.exits import Never, build_exit
 from tokencollab.policies.selection import choose_alone
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
@@ -84,11 +93,10 @@ def replay_bytewise(
     max_tokens: int,
     past_exit: bool = False,
 ) -> Iterator[ReplayedStep]:
-    """Every commit of a trace as ``method`` decides it from the recorded answers, up to the exit.
+    """Every commit of a trace of bytewise voting as ``method`` decides it from the recorded answers, up to the exit.
 
     ``members``: the base first. With ``past_exit`` it goes on: where the recorded base went on alone it does,
-    and where the recorded collaboration went on so does this one. A trace of candidates alone, as other methods
-    leave it, has no marginals: there the listed pieces count as all there are.
+    and where the recorded collaboration went on so does this one.
 
     Raises:
         TraceError: the trace has no answer to a question that ``method`` asks. With the settings of the trace
@@ -102,9 +110,6 @@ def replay_bytewise(
     )
     state, commands = stays.start(members)
     questions = list(commands)
-    listed: dict[tuple[str, int], CandidateSet] | None = None
-    if not any(step.marginals for step in steps):
-        listed = {}
     efficacy: Efficacy | None = None
     for number, step in enumerate(steps, start=1):
         after = steps[number] if number < len(steps) else None
@@ -112,7 +117,7 @@ def replay_bytewise(
         for event in _comings_and_goings(state, step, after):
             state, more = policy.step(state, event)
             questions.extend(more)
-        commit, state, questions = _one_commit(policy, state, questions, number, step, listed)
+        commit, state, questions = _one_commit(policy, state, questions, number, step)
         exited = state.exit[1]
         record = commit.record
         efficacy = record.efficacy or efficacy
@@ -142,7 +147,6 @@ def _one_commit(
     questions: list[Command],
     number: int,
     step: TraceStep,
-    listed: dict[tuple[str, int], CandidateSet] | None,
 ) -> tuple[Commit, BytewiseState, list[Command]]:
     """Answer what is asked until a piece is committed; the commit, the state, and what is asked after it."""
     if step.alone:
@@ -153,7 +157,7 @@ def _one_commit(
         state, commands = policy.step(state, alone)
         return _split(commands, state)
     while questions:
-        answer = _answer(questions.pop(0), number, step, state, listed)
+        answer = _answer(questions.pop(0), number, step, state)
         if answer is None:
             continue
         state, commands = policy.step(state, answer)
@@ -168,26 +172,16 @@ def _split(commands: tuple[Command, ...], state: BytewiseState) -> tuple[Commit,
     return commit, state, [command for command in commands if command is not commit]
 
 
-def _answer(
-    command: Command,
-    number: int,
-    step: TraceStep,
-    state: BytewiseState,
-    listed: dict[tuple[str, int], CandidateSet] | None,
-) -> Event | None:
+def _answer(command: Command, number: int, step: TraceStep, state: BytewiseState) -> Event | None:
     match command:
-        case Ask(model, question, offset):
+        case Ask(model, question):
             candidates = dict(step.candidates).get(model)
             if candidates is not None:
-                if listed is not None:
-                    listed[model, offset] = candidates
                 return CandidatesArrived(model, question, candidates)
         case Marginals(model, question, offset, pending):
             for known in step.marginals:
                 if (known.model, known.offset, known.pending) == (model, offset, pending):
                     return MarginalsArrived(model, question, known.exact, known.end, known.following)
-            if listed is not None and (model, offset) in listed:
-                return _listed_marginals(command, listed[model, offset])
         case _:
             return None
     if model not in state.roster.live:
@@ -196,16 +190,51 @@ def _answer(
     raise TraceError(f"step {number}: the trace has no {what} of {model}, which this method asks for")
 
 
-def _listed_marginals(command: Marginals, candidates: CandidateSet) -> MarginalsArrived:
-    """The masses of listed pieces alone."""
-    exact, end, following = 0.0, 0.0, [0.0] * 256
-    pending = command.pending
-    for candidate in candidates.candidates:
-        piece, mass = candidate.piece, exp(candidate.logprob)
-        if piece is None:
-            end = 0.0 if pending else mass
-        elif piece == pending:
-            exact = mass
-        elif piece.startswith(pending):
-            following[piece[len(pending)]] += mass
-    return MarginalsArrived(command.model, command.question, exact, end, tuple(following))
+# ------------------------------------------------------------ traces of other methods
+
+
+def vote_at(method: Method, seed: int, offset: int, ballots: Sequence[Ballot]) -> Piece:
+    """The bytes up to the next boundary of one of the models (sorted by name), or END.
+
+    All stand at byte ``offset`` of the text with nothing pending and their priors as weights. The pieces that
+    they sent count as all there are, since nobody can be asked for more.
+
+    Raises:
+        TraceError: no candidate has a probability above zero.
+    """
+    settings = Settings(method, Never(), 1, seed, report=False)
+    names = tuple([ballot.model for ballot in ballots])
+    turn = Round(settings, BytewiseState("together", Roster(names[0], names), None, length=offset))
+    voters = []
+    for ballot in ballots:
+        branch = _branch(ballot, offset)
+        if branch.listed > 0.0:
+            voter = fresh(ballot.model, ballot.weight, ballot.weight / branch.listed, offset)
+            voters.append(voter._replace(branches=(branch,)))
+    if not voters:
+        raise TraceError("no candidate has a probability above zero")
+    turn.voters = tuple(voters)
+    turn.advance()
+    return next(command.piece for command in turn.commands if isinstance(command, Commit))
+
+
+def misses_of(piece: Piece, ballot: Ballot, commit: float) -> int:
+    """The bytes of ``piece`` at which the model's own first choice was another, as far as its list says something.
+
+    It does up to the boundary that ends the model's own piece (see `moves`). For END: whether it was another.
+    """
+    branch = _branch(ballot, 0)
+    if piece is None:
+        return int(best_of(votes_of(branch, 0)) != END_SYMBOL)
+    missed = 0
+    for depth, byte in enumerate(piece):
+        missed += best_of(votes_of(branch, depth)) != byte
+        branch = follow(branch, depth, byte)
+        if moves(branch.exact, branch.exact, branch.listed, branch.listed, commit):
+            break
+    return missed
+
+
+def _branch(ballot: Ballot, offset: int) -> Branch:
+    """A model at ``offset`` that has no pieces but those it sent."""
+    return branch_from(offset, 1.0, CandidateSet(ballot.received, 0.0))._replace(unlisted=0.0)

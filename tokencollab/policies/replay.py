@@ -1,14 +1,14 @@
 """Recomputing from a trace, without any model, what a method would choose and when the base would leave."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tokencollab.policies.aggregation import Ballot
-from tokencollab.policies.bytewise_replay import replay_bytewise
+from tokencollab.policies.bytewise_replay import misses_of, replay_bytewise, vote_at
 from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
 from tokencollab.policies.events import Efficacy
-from tokencollab.policies.evidence import Verdict
+from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.presets import parse_method
 from tokencollab.policies.selection import choose_alone
@@ -76,8 +76,9 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
 
     Raises:
         UsageError: no method is given and the trace names none; a weight for a model that is not in the trace.
-        TraceError: while iterating, a step of the base alone that lacks its candidates; under bytewise voting, a
-            step from which its own choice leads elsewhere, or a question that the trace has no answer to.
+        TraceError: while iterating, a step of the base alone that lacks its candidates; of a trace of bytewise
+            voting under other settings, a step from which its own choice leads elsewhere, or a question that the
+            trace has no answer to.
     """
     chosen = method_of(trace) if method is None else method
     seed = trace.settings.get("seed", 0)
@@ -87,12 +88,22 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     if strangers:
         raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
     if chosen.aggregation == "bytewise":
-        return _bytewise(trace, chosen, seed, past_exit)
+        if _is_bytewise(trace):
+            return _bytewise(trace, chosen, seed, past_exit)
+        return _BytewiseReplayer(trace, chosen, seed).steps(past_exit)
     return _Replayer(trace, chosen, seed).steps(past_exit)
 
 
+def _is_bytewise(trace: Trace) -> bool:
+    """Whether ``trace`` was recorded under bytewise voting."""
+    try:
+        return method_of(trace).aggregation == "bytewise"
+    except UsageError:
+        return False
+
+
 def _bytewise(trace: Trace, method: Method, seed: int, past_exit: bool) -> Iterator[ReplayStep]:
-    """Bytewise voting goes on from its own bytes: the figures are those of the recomputed pieces.
+    """A trace of bytewise voting goes on from its own bytes: the figures are those of the recomputed pieces.
 
     Where they part from the recorded ones there are no candidates for what would follow, and the replay ends.
     """
@@ -122,6 +133,7 @@ class _Replayer:
         self._word = NO_WORD
         self._left: frozenset[str] = frozenset()
         self._alone = False
+        self._length = 0
         self._efficacy: Efficacy | None = None
 
     def steps(self, past_exit: bool) -> Iterator[ReplayStep]:
@@ -140,14 +152,17 @@ class _Replayer:
         fed = step.chosen if step.decided else piece
         decisive: frozenset[str] = frozenset()
         if self._exit.needs_decisive and not alone:
-            decisive = self._decider.decisive(step.step, fed, ballots, self._word)
+            decisive = self._decisive(step.step, fed, ballots)
         evidence = gather_evidence(step.step, self._base, fed, ballots, decisive)
+        if not alone:
+            evidence = self._seen(evidence, fed, ballots)
         if returning or (not alone and any(ballot.model == self._base for ballot in ballots)):
             self._exit_state, verdict = self._exit.observe(self._exit_state, evidence)
             self._follow(verdict)
         if alone:
             ballots = []
         self._word = self._decider.word_after(self._word, fed, ballots)
+        self._length += len(fed or b"")
         return step.step, piece, step.chosen, step.decided, evidence.ranks
 
     def _choose(self, step: TraceStep, alone: bool) -> tuple[Piece, list[Ballot]]:
@@ -165,9 +180,55 @@ class _Replayer:
         staying = [model for model in voters if model not in self._left] or voters
         scores = dict(step.scores)
         ballots = [self._decider.ballot(model, sets[model], scores.get(model, ())) for model in staying]
-        return self._decider.decide(step.step, ballots, self._word), ballots
+        return self._vote(step.step, ballots), ballots
+
+    def _vote(self, step: int, ballots: Sequence[Ballot]) -> Piece:
+        """What ``ballots`` choose."""
+        return self._decider.decide(step, ballots, self._word)
+
+    def _decisive(self, step: int, fed: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
+        """The models without which another piece than ``fed`` would have been chosen."""
+        return self._decider.decisive(step, fed, ballots, self._word)
+
+    def _seen(self, evidence: Evidence, fed: Piece, ballots: Sequence[Ballot]) -> Evidence:
+        """The ``evidence`` of a step together."""
+        return evidence
 
     def _follow(self, verdict: Verdict) -> None:
         self._alone = verdict.alone
         self._left |= verdict.out
         self._efficacy = verdict.efficacy or self._efficacy
+
+
+class _BytewiseReplayer(_Replayer):
+    """Bytewise voting over the candidates of another method, all of them for the end of the recorded text.
+
+    So every step begins at a common boundary, whatever was chosen before, and is a vote of its own.
+    """
+
+    def _vote(self, step: int, ballots: Sequence[Ballot]) -> Piece:
+        try:
+            return vote_at(self._decider.method, self._decider.sampling.seed, self._length, ballots)
+        except TraceError as error:
+            raise TraceError(f"line {step + 1}: {error}") from error
+
+    def _decisive(self, step: int, fed: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
+        """The models without which one of the bytes would have been another: a shorter or longer piece is none."""
+        found = set()
+        for ballot in ballots:
+            others = [other for other in ballots if other is not ballot]
+            if others and not _agree(self._vote(step, others), fed):
+                found.add(ballot.model)
+        return frozenset(found)
+
+    def _seen(self, evidence: Evidence, fed: Piece, ballots: Sequence[Ballot]) -> Evidence:
+        commit = self._decider.method.commit
+        ranks = tuple((ballot.model, misses_of(fed, ballot, commit)) for ballot in ballots)
+        return replace(evidence, ranks=ranks)
+
+
+def _agree(one: Piece, other: Piece) -> bool:
+    """Whether one of two pieces begins with the other; END is like END alone."""
+    if one is None or other is None:
+        return one is other
+    return one.startswith(other) or other.startswith(one)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import log
 from typing import Any
 
 import pytest
@@ -13,9 +12,8 @@ from tests.property.policies.test_bytewise_toys import CUTS, Toy, answer, bytewi
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_replay import replay_bytewise
-from tokencollab.policies.methods import parse_method
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.candidates import Candidate, CandidateSet
+from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import TraceError
 from tokencollab.protocol.trace import TraceMarginals, TraceStep
 
@@ -153,17 +151,3 @@ def test_an_answer_that_is_missing_is_named() -> None:
     damaged = [replace(steps[0], candidates=steps[0].candidates[:2]), *steps[1:]]
     with pytest.raises(TraceError, match="step 1: the trace has no candidates of c"):
         list(replay_bytewise(bytewise(), tuple("abc"), damaged, seed=0, max_tokens=6))
-
-
-def test_a_trace_of_candidates_alone_is_decided_by_what_is_listed() -> None:
-    """Without marginals the listed pieces count as all there are: " a" .5 + .4 against "x" .3 + .5."""
-
-    def listed(*pairs: tuple[bytes, float]) -> CandidateSet:
-        return CandidateSet(tuple(Candidate(piece, log(p) + 20, log(p)) for piece, p in pairs), 20.0)
-
-    votes = (("b", listed((b" a", 0.5), (b"x", 0.3))), ("c", listed((b"x", 0.5), (b" a", 0.4))))
-    step = TraceStep(1, votes, b"?", True)
-    made = list(replay_bytewise(parse_method("bytewise"), ("b", "c"), [step], seed=0, max_tokens=5))
-    # b: .5/.8 and .3/.8; c: .4/.9 and .5/.9; so " a" has 1.069 and "x" .931
-    assert [step.chosen for step in made] == [b" a"]
-    assert made[0].ranks == (("b", 0), ("c", 1))
