@@ -2,8 +2,11 @@
 
 import logging
 import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from rich.console import Console
@@ -70,6 +73,71 @@ class ProgressView:
         """Takes the moving line away."""
         if self._task is not None:
             self._progress.stop()
+
+
+class CountView:
+    """How many of many are done, with the time left: a moving line on a terminal, a line a minute elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        """``what`` are counted."""
+        self._console = Console(stderr=True)
+        self._what, self._said = what, monotonic()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+    def update(self, done: int, total: int, seconds_left: float | None) -> None:
+        """``seconds_left`` None: not known."""
+        left = "" if seconds_left is None else f"{timedelta(seconds=round(seconds_left))} left"
+        if self._console.is_terminal:
+            if self._task is None:
+                self._progress.start()
+                self._task = self._progress.add_task(self._what, total=total, left=left)
+            self._progress.update(self._task, completed=done, left=left)
+        elif monotonic() - self._said > 60 or done == total:
+            self._said = monotonic()
+            print(f"{done:,} of {total:,} {self._what}" + (f", {left}" if left else ""), file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A notice that stays."""
+        self._console.print(text, markup=False, highlight=False, style="yellow", soft_wrap=True)
+
+
+def print_evaluation(summary: Mapping[str, Any]) -> None:
+    """The methods of an evaluation, on standard output."""
+    table = Table(box=None, pad_edge=False)
+    headings = ("method", "accuracy", "95 %", "cost", "loss", "save", "ms/token", "tokens", "unreadable")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for name, row in summary["methods"].items():
+        low, high = row["accuracy_ci"]
+        table.add_row(
+            name,
+            f"{row['accuracy']:.1%}",
+            f"{low:.1%} - {high:.1%}",
+            f"{row['cost']:.1f}",
+            "" if row["loss"] is None else f"{row['loss']:+.1%}",
+            "" if row["save"] is None else f"{row['save']:.1%}",
+            "" if row["ms_per_token"] is None else f"{row['ms_per_token']:.1f}",
+            f"{row['tokens_mean']:.1f}",
+            str(row["unreadable"]),
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def print_summary(answer: Answer) -> None:

@@ -152,7 +152,7 @@ class Collaboration:
             files = [await asyncio.to_thread(self._find, spec) for spec in wanted]
         else:  # a runtime of the caller's own gets what the caller wrote
             files = [(spec, spec) for spec in wanted]
-        names = _unique([name for name, _ in files], taken=self._members)
+        names = unique_names([name for name, _ in files], taken=self._members)
         options = self._options
         if options.threads is None:
             # One model per core: two models with all threads each are ten times slower (facts.md).
@@ -401,7 +401,7 @@ def read_prompt(prompt: Prompt) -> tuple[ChatMessage, ...]:
     return tuple(turns)
 
 
-def _unique(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+def unique_names(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """Names that occur twice (a model with its own copy) get a number."""
     unique: list[str] = []
     for name in names:

@@ -37,8 +37,8 @@ def _weight(text: str) -> tuple[str, float]:
     return model, float(_number(0, float, "a number from 0 on")(value))
 
 
-def add_models(parser: argparse.ArgumentParser) -> None:
-    """Which models, by which method, and how they compute; read by `commands.shared`."""
+def add_models(parser: argparse.ArgumentParser, method: bool = True) -> None:
+    """Which models, by which ``method``, and how they compute; read by `commands.shared`."""
     add = parser.add_argument
     add(
         "--base",
@@ -54,7 +54,8 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a collaborator (repeatable)",
     )
-    add("--method", metavar="NAME", help="default: duetnet, or base without --with")
+    if method:
+        add("--method", metavar="NAME", help="default: duetnet, or base without --with")
     add(
         "--runtime",
         choices=["local", "ray"],

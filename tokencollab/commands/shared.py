@@ -3,8 +3,9 @@
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 
-from tokencollab.actors.collaboration import Collaboration
+from tokencollab.actors.collaboration import Collaboration, unique_names
 from tokencollab.engines import store
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, parse_method
@@ -38,14 +39,23 @@ def engine_options(arguments: argparse.Namespace) -> EngineOptions:
     )
 
 
-def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> None:
-    """Fetches the models that are not here yet: in the main thread, so that Ctrl-C ends a download."""
+def fetch_models(
+    arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView
+) -> list[tuple[str, Path]]:
+    """Fetches the models that are not here yet: in the main thread, so that Ctrl-C ends a download.
+
+    Returns each one's name, as `Collaboration` has it, and its folder or file; the base first.
+    """
+    found = []
     for model in (arguments.base, *arguments.collaborators):
-        if options.as_it_is(model):
+        if file := options.as_it_is(model):
+            found.append((Path(file).stem, Path(file)))
             continue
         files = store.resolve(model, progress.update)
         if files.notice:
             progress.say(files.notice)
+        found.append((files.name, files.folder))
+    return [(name, path) for name, (_, path) in zip(unique_names([name for name, _ in found]), found, strict=True)]
 
 
 def in_ray_job() -> bool:

@@ -6,11 +6,11 @@ from tokencollab.policies.collaboration import CollaborationPolicy
 from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import Command, Event
 from tokencollab.policies.exits import build_exit
-from tokencollab.policies.presets import list_methods, parse_method
+from tokencollab.policies.presets import list_methods, parse_method, uses
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.errors import UnknownMethod
 
-__all__ = ["Method", "Policy", "list_methods", "make_policy", "parse_method", "sampling_of"]
+__all__ = ["Method", "Policy", "list_methods", "make_policy", "parse_method", "sampling_of", "uses"]
 
 
 class Policy(Protocol):

@@ -193,6 +193,12 @@ def parse_method(
     return method
 
 
+def uses(method: Method, setting: str) -> bool:
+    """Whether ``setting`` changes anything for ``method``, as `parse_method` has it."""
+    exits = _EXITS_USING.get(setting, (method.exit,))
+    return method.aggregation in _AGGREGATIONS_USING.get(setting, (method.aggregation,)) and method.exit in exits
+
+
 def _preset(name: str) -> tuple[Aggregation, _Choice]:
     for preset, aggregation, exit_name, _, _ in _PRESETS:
         if exit_name != "fixed" and preset == name:

@@ -1,0 +1,172 @@
+"""Where items come from, and what is refused."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tokencollab.evaluation.hub import HUB_SETS
+from tokencollab.evaluation.items import Item, load_items
+from tokencollab.evaluation.prompts import kind_of, prompt_of
+from tokencollab.protocol.errors import ModelUnavailable, UsageError
+
+OPEN = {"id": "own/1", "question": "What is 2+2?", "choices": None, "answer": "4", "context": None}
+CHOICE = {"id": "own/2", "question": "Which?", "choices": ["this", "that"], "answer": "B", "context": None}
+YES = {"id": "own/3", "question": "is it", "choices": None, "answer": "yes", "context": "It is."}
+
+
+def write(folder: Path, *rows: object, name: str = "own") -> Path:
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_set_of_a_folder_by_name_and_by_path(tmp_path: Path) -> None:
+    path = write(tmp_path, OPEN, CHOICE, YES)
+    by_name = load_items("own", None, 0, str(tmp_path))
+    assert {item.id for item in by_name} == {"own/1", "own/2", "own/3"}
+    assert load_items(str(path), None, 0, None) == by_name
+    assert next(item for item in by_name if item.id == "own/2").choices == ("this", "that")
+
+
+def test_a_smaller_draw_is_the_beginning_of_a_larger_one_whatever_the_file_s_order(tmp_path: Path) -> None:
+    rows = [OPEN | {"id": f"own/{number}"} for number in range(40)]
+    write(tmp_path, *rows)
+    write(tmp_path, *reversed(rows), name="turned")
+    ten, twenty = (load_items("own", n, 1, str(tmp_path)) for n in (10, 20))
+    assert twenty[:10] == ten == load_items("turned", 10, 1, str(tmp_path))
+    assert ten != load_items("own", 10, 2, str(tmp_path))
+
+
+def test_simplemath_is_made_and_is_the_same_for_a_seed() -> None:
+    items = load_items("simplemath", 5, 3, None)
+    assert items == load_items("simplemath", 9, 3, None)[:5]
+    assert items != load_items("simplemath", 5, 4, None)
+    assert [eval(item.question) for item in items] == [int(item.answer) for item in items]  # noqa: S307
+    assert len(load_items("simplemath", None, 0, None)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("no object", "not an object"),
+        (OPEN | {"id": ""}, "id must be a text"),
+        (OPEN | {"answer": 4}, "answer must be a text"),
+        (OPEN | {"choices": []}, "choices must be a list"),
+        (OPEN | {"choices": ["a", 2]}, "choices must be a list"),
+        (CHOICE | {"answer": "C"}, "a letter from A to B"),
+        (OPEN | {"context": 3}, "context must be"),
+    ],
+)
+def test_a_row_that_is_no_item_is_named_with_its_number(tmp_path: Path, row: object, reason: str) -> None:
+    write(tmp_path, OPEN, row)
+    with pytest.raises(UsageError, match=f"own.jsonl, item 2: .*{reason}"):
+        load_items("own", None, 0, str(tmp_path))
+
+
+def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    write(tmp_path, OPEN, OPEN, name="twice")
+    write(tmp_path, name="empty")
+    (tmp_path / "torn.jsonl").write_text('{"id": ', encoding="utf-8")
+    (tmp_path / "latin.jsonl").write_bytes(b"\xff\n")
+    write(tmp_path, OPEN)
+    for dataset, data, reason in [
+        ("twice", tmp_path, "occurs twice"),
+        ("empty", tmp_path, "no items"),
+        ("torn", tmp_path, "line 1: not JSON"),
+        ("latin", tmp_path, "not UTF-8"),
+        ("other", tmp_path, "has empty, latin, own"),
+        ("own", tmp_path / "missing", "no folder"),
+        (str(tmp_path / "missing.jsonl"), None, "no file"),
+    ]:
+        with pytest.raises(UsageError, match=reason) as error:
+            load_items(dataset, None, 0, str(data) if data else None)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="has 1 items, not 2"):
+        load_items("own", 2, 0, str(tmp_path))
+
+
+HUB_ROWS: dict[str, dict[str, Any]] = {
+    "gsm8k": {"question": "How many?", "answer": "It is 1,000 + 200.\n#### 1,200"},
+    "boolq": {"question": "is the sky blue", "answer": True, "passage": "Skies."},
+    "mmlu": {"question": "Which?", "choices": ["a", "b", "c", "d"], "answer": 2},
+    "mmlu_pro": {"question": "Which?", "options": ["a", "b", "c"], "answer": "C"},
+    "math500": {"problem": "What is $x$?", "answer": "\\frac{1}{2}"},
+    "ceval": {"question": "哪个", "A": "一", "B": "二", "C": "三", "D": "四", "answer": "C"},
+    "truthfulqa": {"question": "Why?", "mc1_targets": {"choices": ["right", "wrong", "worse"], "labels": [1, 0, 0]}},
+}
+
+
+def library(load: Any) -> ModuleType:
+    module = ModuleType("datasets")
+    module.load_dataset = load  # type: ignore[attr-defined]
+    module.get_dataset_config_names = lambda repository: ["law", "physics"]  # type: ignore[attr-defined]
+    return module
+
+
+def test_sets_of_the_hub_take_our_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(HUB_ROWS) == set(HUB_SETS)
+    for name, row in HUB_ROWS.items():
+        repository = HUB_SETS[name].repository
+        monkeypatch.setitem(
+            sys.modules, "datasets", library(lambda asked, config, split, row=row: [row, row] if asked else [])
+        )
+        items = load_items(name, None, 0, None)
+        assert len(items) == (4 if name == "ceval" else 2), repository
+        item = items[0]
+        expected = {
+            "gsm8k": "1200",
+            "boolq": "yes",
+            "math500": "\\frac{1}{2}",
+            "mmlu": "C",
+            "mmlu_pro": "C",
+            "ceval": "C",
+        }
+        if name == "truthfulqa":
+            assert item.choices is not None
+            assert item.choices["ABC".index(item.answer)] == "right"
+        else:
+            assert item.answer == expected[name]
+
+
+def test_a_hub_out_of_reach_or_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("no route\nto the host")
+
+    monkeypatch.setitem(sys.modules, "datasets", library(fail))
+    with pytest.raises(ModelUnavailable, match=r"gsm8k could not be fetched .*no route\); .*--data") as error:
+        load_items("gsm8k", None, 0, None)
+    assert "\n" not in str(error.value)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UsageError, match="pip install"):
+        load_items("gsm8k", None, 0, None)
+    with pytest.raises(UsageError, match="unknown set 'gsm9k'"):
+        load_items("gsm9k", None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [
+        (Item("i", "q", "B", ("a", "b", "c")), "choice:3"),
+        (Item("i", "q", "yes"), "boolean"),
+        (Item("i", "q", "-646"), "number"),
+        (Item("i", "q", "1,234.5"), "number"),
+        (Item("i", "q", "12/25"), "number"),
+        (Item("i", "q", "12/25/1937"), "date"),
+        (Item("i", "q", "\\left( 3, \\frac{\\pi}{2} \\right)"), "math"),
+        (Item("i", "q", "x^2+1"), "math"),
+    ],
+)
+def test_the_kind_of_answer_is_told_by_the_right_one(item: Item, kind: str) -> None:
+    assert kind_of(item) == kind
+
+
+def test_prompts_have_the_material_and_ask_for_the_fixed_form() -> None:
+    choice = prompt_of(Item("i", "Which one?", "B", ("first", "second"), "A passage."), "restate")
+    assert choice.index("A passage.") < choice.index("Which one?") < choice.index("A. first\nB. second")
+    assert choice.endswith("The answer is <letter>.")
+    assert prompt_of(Item("i", "2+2", "4"), "bare") == "2+2"
+    assert "The answer is <number>." in prompt_of(Item("i", "2+2", "4"), "brief")

@@ -1,0 +1,184 @@
+"""`tokencollab eval` and `tokencollab sweep`."""
+
+import argparse
+import asyncio
+import json
+import signal
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tokencollab.actors.collaboration import Collaboration
+from tokencollab.commands.shared import engine_options, fetch_models
+from tokencollab.engines.options import EngineOptions
+from tokencollab.evaluation.askers import Asker, make_askers, read_value
+from tokencollab.evaluation.capacity import default_concurrency
+from tokencollab.evaluation.folder import RunFolder
+from tokencollab.evaluation.items import Item, load_items
+from tokencollab.evaluation.machine import hash_model, machine, versions
+from tokencollab.evaluation.plan import make_plan
+from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
+from tokencollab.evaluation.runner import Estimate, Runner
+from tokencollab.evaluation.summary import summarise
+from tokencollab.protocol.errors import TokencollabError, UsageError
+from tokencollab.terminal import CountView, ProgressView, print_evaluation, quiet_logs
+
+HOURS = 3600.0
+"""A run of more than this many seconds is announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What is known before a model is loaded."""
+
+    items: list[Item]
+    prompt: PromptName
+    max_tokens: int
+    stop: tuple[str, ...]
+    grid: dict[str, list[Any]]
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """`tokencollab eval`, and `sweep`, which has a grid."""
+    quiet_logs()
+    setup = _set_up(arguments)
+    options = engine_options(arguments)
+    with ExitStack() as stack:
+        progress = stack.enter_context(ProgressView())
+        found = fetch_models(arguments, options, progress)
+        names, folders = [name for name, _ in found], [path for _, path in found]
+        team = Collaboration(
+            arguments.base,
+            arguments.collaborators,
+            "base",
+            runtime=arguments.runtime,
+            options=options,
+            progress=progress.update,
+        )
+        methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
+        askers = make_askers(methods, names, setup.grid)
+        models = [
+            {
+                "name": name,
+                "sha256": hash_model(folder, lambda done, total: progress.update("reading models", done, total)),
+            }
+            for name, folder in zip(names, folders, strict=True)
+        ]
+        plan = make_plan(
+            arguments.dataset,
+            setup.items,
+            askers,
+            models,
+            seed=arguments.seed,
+            prompt=setup.prompt,
+            max_tokens=setup.max_tokens,
+            stop=setup.stop,
+            dtype=arguments.dtype,
+            grid=setup.grid,
+        )
+        folder = stack.enter_context(RunFolder(Path(arguments.out), plan, arguments.resume))
+        concurrency = arguments.concurrency or _concurrency(setup, folders, options)
+        about = {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "runtime": arguments.runtime,
+            "engine": arguments.engine,
+            "threads": arguments.threads,
+            "concurrency": concurrency,
+            "versions": versions(),
+            "machine": machine(),
+        }
+        finished = asyncio.run(_run(team, setup, askers, folder, arguments, concurrency, about, progress))
+        summary = summarise(folder.path)
+    if arguments.json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        print_evaluation(summary)
+    progress.say(f"results are in {arguments.out}" + ("" if finished else "; go on with --resume"))
+    return 0 if finished else 130
+
+
+def _set_up(arguments: argparse.Namespace) -> _Setup:
+    prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
+    if arguments.stop is not None and not all(arguments.stop):
+        raise UsageError("--stop needs a text that is not empty")
+    grid: dict[str, list[Any]] = {}
+    for setting, values in arguments.grid:
+        if setting in grid:
+            raise UsageError(f"--over {setting} is given twice")
+        grid[setting] = [read_value(value) for value in values]
+    items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
+    stop = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
+    return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stop, grid)
+
+
+def _concurrency(setup: _Setup, folders: list[Path], options: EngineOptions) -> int:
+    longest = max(len(prompt_of(item, setup.prompt)) for item in setup.items)
+    return default_concurrency(folders, options, longest, setup.max_tokens)
+
+
+async def _run(
+    team: Collaboration,
+    setup: _Setup,
+    askers: list[Asker],
+    folder: RunFolder,
+    arguments: argparse.Namespace,
+    concurrency: int,
+    about: dict[str, Any],
+    progress: ProgressView,
+) -> bool:
+    """Runs what is open; False: interrupted."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        async with team:
+            progress.close()
+            with CountView("answers") as view:
+                runner = Runner(
+                    team,
+                    setup.items,
+                    askers,
+                    folder,
+                    prompt=setup.prompt,
+                    max_tokens=setup.max_tokens,
+                    stop=setup.stop,
+                    seed=arguments.seed,
+                    progress=_Watch(view, concurrency),
+                )
+                folder.begin(about)
+                await runner.run(concurrency)
+    except asyncio.CancelledError:
+        return False
+    except TokencollabError as error:
+        if not isinstance(error, UsageError):
+            raise type(error)(f"{error}; what is answered is kept, go on with --resume") from None
+        raise
+    return True
+
+
+class _Watch:
+    """Shows how far a run is, and says once when it takes long."""
+
+    def __init__(self, view: CountView, concurrency: int) -> None:
+        self._view, self._enough = view, 2 * concurrency
+        self._estimate: Estimate | None = None
+        self._first, self._said = 0, False
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._estimate is None:
+            self._estimate, self._first = Estimate(done), done
+        left = self._estimate.seconds_left(done, total)
+        self._view.update(done, total, left)
+        if self._said or left is None:
+            return
+        made = done - self._first
+        if made >= self._enough or (left > HOURS and self._estimate.elapsed > 120):
+            self._said = True
+            if left > HOURS:
+                self._view.say(
+                    f"about {left / HOURS:.1f} hours for {total - done:,} answers, by the first {made}; "
+                    "Ctrl-C ends it, --resume goes on"
+                )

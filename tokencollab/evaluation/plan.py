@@ -1,0 +1,54 @@
+"""What a run is: the settings that decide its answers, as JSON. A run is resumed with an equal plan only."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokencollab.evaluation.askers import Asker
+from tokencollab.evaluation.items import Item
+from tokencollab.evaluation.prompts import PromptName
+
+
+def make_plan(
+    dataset: str,
+    items: Sequence[Item],
+    askers: Sequence[Asker],
+    models: Sequence[Mapping[str, Any]],
+    *,
+    seed: int,
+    prompt: PromptName,
+    max_tokens: int,
+    stop: Sequence[str],
+    dtype: str,
+    grid: Mapping[str, Sequence[Any]],
+) -> dict[str, Any]:
+    """The plan. ``models`` are name, files' hash and licence, the base first."""
+    texts = json.dumps([[item.question, item.answer, item.choices, item.context] for item in items])
+    return {
+        "dataset": dataset,
+        "seed": seed,
+        "items": [item.id for item in items],
+        "items_sha256": hashlib.sha256(texts.encode()).hexdigest(),
+        "models": [dict(model) for model in models],
+        "dtype": dtype,
+        "prompt": prompt,
+        "max_tokens": max_tokens,
+        "stop": list(stop),
+        "methods": [
+            {"name": asker.name, "against": against(asker, askers), "settings": asker.settings} for asker in askers
+        ],
+        "sweep": {key: list(values) for key, values in grid.items()},
+    }
+
+
+def against(asker: Asker, askers: Sequence[Asker]) -> str | None:
+    """The full collaboration among ``askers`` that loss and saving of ``asker`` are measured against."""
+    if asker.collaboration is None:
+        return None
+    if asker.full:
+        return asker.name
+    for other in askers:
+        if other.full and other.collaboration == asker.collaboration:
+            return other.name
+    return None

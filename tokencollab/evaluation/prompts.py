@@ -1,0 +1,84 @@
+"""What a model is asked, in our own words, and what kind of answer is read from it.
+
+As in the papers the model is told to repeat its final answer at the end in a fixed form, so that it can be read.
+"""
+
+from typing import Final, Literal, TypeAlias, assert_never, get_args
+
+from tokencollab.evaluation.items import LETTERS, SIMPLEMATH, Item
+
+PromptName: TypeAlias = Literal["bare", "brief", "restate"]
+"""``bare``: the question and nothing else, for models that were trained on just that. ``brief``: the answer only.
+``restate``: reasoning, then the answer once more in a fixed form."""
+
+PROMPTS: Final[tuple[PromptName, ...]] = get_args(PromptName)
+MAX_TOKENS: Final[dict[PromptName, int]] = {"bare": 96, "brief": 24, "restate": 256}
+STOPS: Final[dict[PromptName, tuple[str, ...]]] = {
+    "bare": (),
+    # A model without a chat template goes on with questions of its own.
+    "brief": ("\nQuestion:",),
+    "restate": ("\nQuestion:",),
+}
+
+
+def default_prompt(dataset: str) -> PromptName:
+    """The specialists know the bare problem; everything else is asked in words."""
+    return "bare" if dataset == SIMPLEMATH else "restate"
+
+
+def kind_of(item: Item) -> str:
+    """The kind of answer, as of `answers.extract`, by what the right one looks like."""
+    from tokencollab.answers import canonical  # noqa: PLC0415
+
+    if item.choices is not None:
+        return f"choice:{len(item.choices)}"
+    if item.answer.strip().lower() in ("yes", "no", "true", "false"):
+        return "boolean"
+    bare = item.answer.replace(",", "").strip()
+    if bare.lstrip("+-").replace(".", "", 1).replace("/", "", 1).isdigit():
+        return "number"
+    return "date" if canonical(item.answer, "date") is not None and bare.count("/") == 2 else "math"
+
+
+def prompt_of(item: Item, name: PromptName) -> str:
+    """The user's message for an item."""
+    question = _with_material(item)
+    match name:
+        case "bare":
+            return question
+        case "brief":
+            return f"{question}\n\nGive only the answer, {_what(item)}, in this form:\nThe answer is {_blank(item)}."
+        case "restate":
+            return (
+                f"{question}\n\nThink it through in a few short steps. Then repeat your final answer, {_what(item)}, "
+                f"in a last line of this form:\nThe answer is {_blank(item)}."
+            )
+        case _:
+            assert_never(name)
+
+
+def _with_material(item: Item) -> str:
+    lines = [item.question.strip()]
+    if item.context:
+        lines = [f"Read this passage:\n{item.context.strip()}\n", f"By the passage: {lines[0]}"]
+    if item.choices is not None:
+        lines.append("")
+        lines += [f"{letter}. {choice}" for letter, choice in zip(LETTERS, item.choices, strict=False)]
+    return "\n".join(lines)
+
+
+def _what(item: Item) -> str:
+    kind = kind_of(item).partition(":")[0]
+    return {
+        "choice": "the letter of the right option",
+        "boolean": "yes or no",
+        "number": "a number",
+        "date": "a date",
+    }.get(kind, "as short as it can be written")
+
+
+def _blank(item: Item) -> str:
+    kind = kind_of(item).partition(":")[0]
+    return {"choice": "<letter>", "boolean": "<yes or no>", "number": "<number>", "date": "<date>"}.get(
+        kind, "<answer>"
+    )

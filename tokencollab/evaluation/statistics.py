@@ -1,0 +1,94 @@
+"""Intervals and tests for methods that answered the same items. Everything is SciPy's; here it is put together.
+
+Accuracy: Wilson's score interval. Everything that compares two methods, and every mean: one bootstrap over *items*
+(percentile, 95 %), so that each resample has all methods on the same items and comparisons are paired. Two methods'
+accuracies: McNemar's exact test, which is the binomial test over the items that exactly one of them has right.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+
+Interval = tuple[float, float]
+Array = NDArray[np.float64]
+
+
+def wilson(right: int, n: int) -> Interval:
+    """Wilson's 95 % interval of a share, both ends within 0 and 1.
+
+    Raises:
+        ValueError: ``n`` is 0, or ``right`` is not within 0 and ``n``.
+    """
+    interval = stats.binomtest(right, n).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """McNemar's exact two-sided p of the items that only one of two methods has right; 1 where there are none."""
+    if only_a + only_b == 0:
+        return 1.0
+    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def adjusted(p: Sequence[float]) -> list[float]:
+    """p values adjusted for how many they are (Benjamini and Hochberg's false discovery rate)."""
+    return [float(value) for value in stats.false_discovery_control(p)] if p else []
+
+
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """Bootstrap intervals: ``low`` and ``high`` in the order of the statistic's values. NaN: undefined."""
+
+    low: Array
+    high: Array
+
+    def interval(self, index: int) -> Interval | None:
+        """The interval of one value; None where it is undefined."""
+        low, high = float(self.low[index]), float(self.high[index])
+        return None if np.isnan(low) or np.isnan(high) else (low, high)
+
+
+def bootstrap(columns: Array, statistic: Callable[[Array], Array], seed: int) -> Resampled:
+    """Intervals of what ``statistic`` makes of column means, over resamples of the rows.
+
+    Args:
+        columns: one row per item, one column per measured quantity.
+        statistic: from means of shape (columns, resamples) to values of shape (values, resamples).
+        seed: of the resampling.
+
+    One item has no interval: both ends are its value.
+    """
+    n = len(columns)
+    if n < 2:
+        values = statistic(columns.mean(axis=0)[:, None])[:, 0]
+        return Resampled(values, values)
+
+    def of_rows(rows: NDArray[np.int64], axis: int) -> Array:
+        # Means over resampled rows, as counts of each row times the columns: a matrix product.
+        counted = (rows + n * np.arange(len(rows))[:, None]).ravel()
+        counts = np.bincount(counted, minlength=n * len(rows)).reshape(len(rows), n)
+        return statistic(columns.T @ counts.T / n)
+
+    rows = np.arange(n)
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        # A saving over no cost at all is undefined and has no interval; the others have theirs.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (rows,),
+            lambda sample, axis=-1: of_rows(np.atleast_2d(sample), axis),
+            n_resamples=RESAMPLES,
+            batch=max(1, 2_000_000 // n),
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            vectorized=True,
+            rng=np.random.default_rng(seed),
+        )
+    low, high = found.confidence_interval
+    return Resampled(np.atleast_1d(low), np.atleast_1d(high))
