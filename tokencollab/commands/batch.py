@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import json
-import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,11 +14,11 @@ from tokencollab.batch.prompts import BadLine, PromptLine, Settings, read_prompt
 from tokencollab.batch.record import AnswerFile, CannotWrite
 from tokencollab.batch.run import GivenUp, Progress, answer_all
 from tokencollab.commands.shared import (
+    check_stays,
     check_stops,
     chosen_method,
     engine_options,
     fetch_models,
-    in_ray_job,
     make_team,
 )
 from tokencollab.engines.options import EngineOptions
@@ -158,19 +156,10 @@ def _place(out: str, prompts: str) -> Path:
         UsageError: onto the prompts, or into a folder that will not stay.
     """
     path = Path(out)
-    if in_ray_job() and not path.is_absolute() and _in_a_copy():
-        raise UsageError(
-            f"--out {out}: this job runs in a copy of the working directory that Ray removes; give a whole path, such "
-            f'as --out "$PWD/{out}"'
-        )
+    check_stays(out)
     if path.exists() and path.samefile(prompts):
         raise UsageError(f"--out {out} would be written over the prompts")
     return path.absolute()
-
-
-def _in_a_copy() -> bool:
-    config = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
-    return bool(config.get("runtime_env", {}).get("working_dir"))
 
 
 def _settings(arguments: argparse.Namespace, method: Method, data: bytes) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tokencollab.actors.collaboration import Collaboration
-from tokencollab.commands.shared import engine_options, fetch_models
+from tokencollab.commands.shared import check_stays, engine_options, fetch_models, make_team, runtime_of
 from tokencollab.engines.options import EngineOptions
 from tokencollab.evaluation.askers import Asker, make_askers, read_value
 from tokencollab.evaluation.capacity import default_concurrency
@@ -22,6 +22,7 @@ from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Estimate, Runner
 from tokencollab.evaluation.summary import summarise
+from tokencollab.policies.methods import parse_method
 from tokencollab.protocol.errors import TokencollabError, UsageError
 from tokencollab.terminal import CountView, ProgressView, print_evaluation, quiet_logs
 
@@ -43,20 +44,13 @@ class _Setup:
 def evaluate(arguments: argparse.Namespace) -> int:
     """`tokencollab eval`, and `sweep`, which has a grid."""
     quiet_logs()
+    check_stays(arguments.out)
     setup = _set_up(arguments)
     options = engine_options(arguments)
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressView())
         found = fetch_models(arguments, options, progress)
         names, folders = [name for name, _ in found], [path for _, path in found]
-        team = Collaboration(
-            arguments.base,
-            arguments.collaborators,
-            "base",
-            runtime=arguments.runtime,
-            options=options,
-            progress=progress.update,
-        )
         methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
         askers = make_askers(methods, names, setup.grid)
         models = [
@@ -82,13 +76,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
         concurrency = arguments.concurrency or _concurrency(setup, folders, options)
         about = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "runtime": arguments.runtime,
+            "runtime": runtime_of(arguments),
             "engine": arguments.engine,
             "threads": arguments.threads,
             "concurrency": concurrency,
             "versions": versions(),
             "machine": machine(),
         }
+        team = make_team(arguments, options, parse_method("base"), progress, lambda text: None)
         finished = asyncio.run(_run(team, setup, askers, folder, arguments, concurrency, about, progress))
         summary = summarise(folder.path)
     if arguments.json:

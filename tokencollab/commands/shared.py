@@ -1,11 +1,12 @@
 """What several commands make of their arguments (`cli.arguments`)."""
 
 import argparse
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tokencollab.actors.collaboration import Collaboration, unique_names
+from tokencollab.actors.collaboration import Collaboration, RuntimeName, unique_names
 from tokencollab.engines import store
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, parse_method
@@ -63,6 +64,23 @@ def in_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
+def check_stays(out: str) -> None:
+    """Raises UsageError where ``out`` is a path in a folder that Ray removes after the job."""
+    if in_ray_job() and not Path(out).is_absolute():
+        config = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
+        if config.get("runtime_env", {}).get("working_dir"):
+            raise UsageError(
+                f"--out {out}: this job runs in a copy of the working directory that Ray removes; give a whole path, "
+                f'such as --out "$PWD/{out}"'
+            )
+
+
+def runtime_of(arguments: argparse.Namespace) -> RuntimeName:
+    """``--runtime``, or where the program finds itself."""
+    runtime: RuntimeName = arguments.runtime or ("ray" if in_ray_job() else "local")
+    return runtime
+
+
 def make_team(
     arguments: argparse.Namespace,
     options: EngineOptions,
@@ -75,7 +93,7 @@ def make_team(
         arguments.base,
         arguments.collaborators,
         method,
-        runtime=arguments.runtime or ("ray" if in_ray_job() else "local"),
+        runtime=runtime_of(arguments),
         options=options,
         progress=progress.update,
         notify=notify,
