@@ -1,0 +1,93 @@
+"""Methods between models by name, and what is refused."""
+
+from typing import Any
+
+import pytest
+
+from tokencollab.protocol.errors import UnknownMethod
+from tokencollab.protocol.messages import ChatMessage
+from tokencollab.responses.methods import (
+    ResponseMethod,
+    list_response_methods,
+    make_response_policy,
+    parse_response_method,
+)
+from tokencollab.responses.panels import PANELS
+from tokencollab.responses.switch import SwitchPolicy
+
+TURNS = (ChatMessage("user", "?"),)
+NAMES = [name for name, _, _ in list_response_methods() if name != "panel"]
+
+
+def models_for(name: str) -> tuple[str, ...]:
+    return ("a",) if name == "self-consistency" else ("a", "b")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_makes_a_policy_and_is_plain_data(name: str) -> None:
+    models = models_for(name)
+    method = parse_response_method(name, models=len(models))
+    assert ResponseMethod.from_json(method.to_json()) == method
+    chances = (0.1,) * len(models) if name == "random-switch" else ()
+    state, commands = make_response_policy(method, models, TURNS, chances=chances).start()
+    assert commands
+    assert hash(state) == hash(state)
+
+
+def test_the_papers_parameters_are_the_defaults() -> None:
+    method = parse_response_method("modelswitch", models=2)
+    assert (method.threshold, method.defer, method.scorer, method.priors) == (1.0, False, None, ())
+    policy = make_response_policy(parse_response_method("self-consistency", models=1), ["a"], TURNS)
+    assert isinstance(policy, SwitchPolicy)
+    assert policy.rule.threshold is None
+    assert parse_response_method("mad", models=2).panel == PANELS["mad"][0](2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("duetnet", {}, "unknown method"),
+        ("modelswitch", {"samples": 0}, "samples"),
+        ("modelswitch", {"threshold": 0}, "threshold"),
+        ("modelswitch", {"threshold": 1.5}, "threshold"),
+        ("modelswitch", {"threshold": float("nan")}, "threshold"),
+        ("modelswitch", {"priors": {"a": -1}}, "prior of a"),
+        ("modelswitch", {"priors": {"a": 0}}, "at least one prior"),
+        ("modelswitch", {"rounds": 2}, "belongs to mad"),
+        ("modelswitch", {"pick": "sum"}, "scorer"),
+        ("modelswitch", {"scorer": "best"}, "unknown scorer"),
+        ("self-consistency", {"threshold": 0.5}, "no effect"),
+        ("self-consistency", {"models": 2}, "needs 1 model, not 2"),
+        ("transfer", {"models": 1}, "needs 2 models"),
+        ("transfer", {"temperature": 1}, "no effect"),
+        ("transfer", {"selector": "tail(x)"}, "unknown selector"),
+        ("mad", {"rounds": 0}, "rounds"),
+        ("chateval", {"order": "backwards"}, "order"),
+        ("panel", {}, "needs a panel"),
+        ("best-of-n", {"pick": "worst"}, "best or sum"),
+    ],
+)
+def test_bad_settings_are_refused_with_the_reason(name: str, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UnknownMethod, match=words):
+        parse_response_method(name, **settings)
+
+
+def test_settings_that_are_not_known_are_refused() -> None:
+    data = parse_response_method("modelswitch").to_json()
+    for wrong in ({"colour": 1}, {"samples": "8"}, {"family": "panel"}, {"priors": [1]}):
+        with pytest.raises(UnknownMethod):
+            ResponseMethod.from_json(data | wrong)
+    with pytest.raises(UnknownMethod):
+        ResponseMethod.from_json([])
+    with pytest.raises(UnknownMethod):
+        ResponseMethod.from_json({"name": "modelswitch"})
+
+
+def test_models_that_do_not_fit_are_refused() -> None:
+    method = parse_response_method("modelswitch", priors={"c": 1})
+    with pytest.raises(UnknownMethod, match="prior"):
+        make_response_policy(method, ["a", "b"], TURNS)
+    with pytest.raises(UnknownMethod, match="once"):
+        make_response_policy(parse_response_method("modelswitch"), ["a", "a"], TURNS)
+    with pytest.raises(UnknownMethod, match="chance"):
+        make_response_policy(parse_response_method("random-switch"), ["a", "b"], TURNS)

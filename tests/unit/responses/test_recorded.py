@@ -1,0 +1,102 @@
+"""Recorded samples: what is recomputed from them, and what is refused with its line."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tokencollab.protocol.errors import TraceError, UsageError
+from tokencollab.responses.methods import parse_response_method
+from tokencollab.responses.recorded import are_samples, parse_recorded, record, replay_recorded
+
+
+def line(**more: Any) -> str:
+    return json.dumps({"samples": {"A": ["5", "6", None], "B": ["7", "7", "7"]}, **more})
+
+
+def test_the_switch_the_vote_and_the_budget_follow_from_the_samples() -> None:
+    (recorded,) = parse_recorded(line())
+    outcome = replay_recorded(recorded, parse_response_method("modelswitch", samples=3))
+    assert (outcome.answer, outcome.decided_by, outcome.samples, outcome.budget) == ("7", "B", 6, 6)
+    assert dict(outcome.scores) == {"7": 3.0, "5": 0.5, "6": 0.5}
+    swapped = replay_recorded(recorded.only(["B", "A"]), parse_response_method("modelswitch", samples=3))
+    assert (swapped.answer, swapped.samples, dict(swapped.scores)) == ("7", 3, {"7": 3.0})
+    only_a = replay_recorded(recorded.only(["A"]), parse_response_method("self-consistency", samples=3))
+    assert (only_a.answer, only_a.decided_by) == ("5", None)
+
+
+def test_fewer_samples_than_recorded_may_be_asked_for() -> None:
+    (recorded,) = parse_recorded(line())
+    outcome = replay_recorded(recorded, parse_response_method("modelswitch", samples=1))
+    assert (outcome.answer, outcome.decided_by, outcome.samples, outcome.budget) == ("5", "A", 1, 2)
+
+
+def test_more_than_recorded_is_refused_unless_the_model_was_lost_or_nobody_needs_them() -> None:
+    (recorded,) = parse_recorded(line())
+    with pytest.raises(TraceError, match="line 1: A has 3 samples where 4"):
+        replay_recorded(recorded, parse_response_method("modelswitch", samples=4))
+    (lost,) = parse_recorded(line(lost=["A", "B"]))
+    assert replay_recorded(lost, parse_response_method("modelswitch", samples=4)).answer == "7"
+    short = json.dumps({"samples": {"A": ["5", "5"], "B": []}})
+    (enough,) = parse_recorded(short)
+    assert replay_recorded(enough, parse_response_method("modelswitch", samples=2)).samples == 2
+
+
+def test_a_recorded_line_comes_back() -> None:
+    method = parse_response_method("modelswitch", samples=2, priors={"A": 2})
+    text = record((("A", ("5", None)), ("B", ())), ["B"], method, 7, prompt="?")
+    (recorded,) = parse_recorded(text)
+    assert recorded.samples == (("A", ("5", None)), ("B", ()))
+    assert recorded.lost == {"B"}
+    assert (recorded.method, recorded.seed, recorded.most) == (method, 7, 2)
+
+
+def test_several_questions_and_one_over_several_lines() -> None:
+    assert [entry.line for entry in parse_recorded(line() + "\n" + line() + "\n")] == [1, 2]
+    pretty = json.dumps(json.loads(line()), indent=2)
+    assert parse_recorded(pretty)[0].samples == parse_recorded(line())[0].samples
+    assert are_samples(pretty)
+    assert are_samples(line() + "\n{")
+    assert not are_samples('{"tokencollab_trace": 1}\n')
+    assert not are_samples("")
+    assert not are_samples("{")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "line 1: the trace is empty"),
+        (line()[:-5], "line 1: not whole JSON"),
+        (line() + "\n" + line()[:20], "line 2: not whole JSON"),
+        (line() + "\n\n" + line(), "line 2: not whole JSON"),
+        ("[]", "line 1: a line of recorded samples"),
+        ("{}", "line 1: a line of recorded samples"),
+        ('{"samples": []}', "line 1: samples must give"),
+        ('{"samples": {}}', "line 1: samples must give"),
+        ('{"samples": {"A": "5"}}', "line 1: the samples of 'A'"),
+        ('{"samples": {"A": ["5", 6]}}', "line 1: answer 2 of A"),
+        ('{"samples": {"A": [""]}}', "line 1: answer 1 of A"),
+        ('{"samples": {"A": [["5"]]}}', "line 1: answer 1 of A"),
+        ('{"samples": {"A": []}}', "line 1: there are no samples"),
+        ('{"samples": {"": ["5"]}}', "line 1: the samples of ''"),
+        ('{"samples": {"A": ["5"], "A": ["6"]}}', "twice"),
+        ('{"samples": {"A": ["5"]}, "x": NaN}', "NaN"),
+        ('{"samples": {"A": ["5"]}, "lost": ["B"]}', "line 1: lost must name"),
+        ('{"samples": {"A": ["5"]}, "seed": -1}', "line 1: seed"),
+        ('{"samples": {"A": ["5"]}, "method": {"name": "x"}}', "line 1: "),
+    ],
+)
+def test_damage_is_refused_with_line_and_reason(text: str, reason: str) -> None:
+    with pytest.raises(TraceError, match=reason):
+        parse_recorded(text)
+
+
+def test_other_methods_cannot_be_recomputed() -> None:
+    (recorded,) = parse_recorded(line())
+    for name in ("mad", "transfer", "best-of-n"):
+        with pytest.raises(UsageError, match="cannot be recomputed"):
+            replay_recorded(recorded, parse_response_method(name, models=2))
+    with pytest.raises(UsageError, match="not of 'C'"):
+        recorded.only(["C"])
+    with pytest.raises(UsageError, match="once"):
+        recorded.only(["A", "A"])
