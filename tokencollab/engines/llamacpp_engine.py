@@ -12,16 +12,14 @@ import torch
 
 from tokencollab.engines.kv import SessionCache, capacity_for
 from tokencollab.engines.llamacpp import SEATS, LlamaModel
-from tokencollab.engines.loading import LoadedModel
+from tokencollab.engines.logits_engine import SHORT, LogitsEngine
 from tokencollab.engines.options import EngineOptions
 from tokencollab.engines.sessions import Session, SessionPool, default_budget
 from tokencollab.engines.store_cache import cache_folder
-from tokencollab.engines.transformers_engine import TransformersEngine
-from tokencollab.engines.vocabulary import read_vocabulary
+from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary
 from tokencollab.protocol.errors import ModelRefused
-from tokencollab.protocol.messages import AskLogprobs, LogprobsReply, ModelInfo, Open, Opened, Refused
+from tokencollab.protocol.messages import ModelInfo
 
-_SHORT = 16  # tokens of one session that a pass takes beside the prompts
 _AT_LEAST = 16_384  # tokens of KV cache by default, for several sessions of models with short contexts
 _AT_MOST = 1_000_000_000  # bytes of KV cache by default: llama.cpp takes all of it at the start
 _HEADER = 1 << 24  # bytes of a GGUF file that tell it from others
@@ -57,21 +55,27 @@ class SeatCache(SessionCache):
             self.length = length
 
 
-class LlamaCppEngine(TransformersEngine):
-    """One GGUF file behind the `Engine` protocol.
+class LlamaCppEngine(LogitsEngine):
+    """One GGUF file behind the `Engine` protocol: the forward pass and the KV cache are llama.cpp's."""
 
-    Text, tokens, candidates and sessions are the default engine's; the forward pass and the KV cache are llama.cpp's.
-    """
-
-    def __init__(self, model: LoadedModel, llama: LlamaModel, cells: int, options: EngineOptions) -> None:
+    def __init__(
+        self,
+        llama: LlamaModel,
+        info: ModelInfo,
+        tokenizer: Any,
+        vocabulary: Vocabulary,
+        cells: int,
+        options: EngineOptions,
+    ) -> None:
         """Wraps a loaded model whose KV cache has ``cells``.
 
         Raises:
             ModelRefused: its tokenizer changes text.
         """
-        super().__init__(model, options)
+        pool = SessionPool(llama.bytes_per_token, cells * llama.bytes_per_token)
+        cpu = torch.device("cpu")
+        super().__init__(info, tokenizer, vocabulary, pool, prefill_chunk=options.prefill_chunk, device=cpu)
         self._llama = llama
-        self._pool = SessionPool(llama.bytes_per_token, cells * llama.bytes_per_token)
         self._open: dict[str, Session] = {}
 
     @classmethod
@@ -89,7 +93,7 @@ class LlamaCppEngine(TransformersEngine):
             llama = LlamaModel.load(path, gpu=options.device != "cpu")
             tokenizer = load_tokenizer(path)
             vocabulary = read_vocabulary(tokenizer, llama.end_ids, llama.vocabulary)
-            batch = options.prefill_chunk + SEATS * _SHORT
+            batch = options.prefill_chunk + SEATS * SHORT
             cells = llama.start(_cells(llama, options.kv_megabytes), batch, threads)
         except ModelRefused as error:
             raise ModelRefused(f"{name} cannot take part: {error}") from error
@@ -103,17 +107,7 @@ class LlamaCppEngine(TransformersEngine):
             engine="llamacpp",
             chat_template=bool(tokenizer.chat_template),
         )
-        return cls(LoadedModel(llama, tokenizer, vocabulary, info, llama.bytes_per_token), llama, cells, options)
-
-    def open(self, request: Open) -> Opened | Refused:
-        """See `Engine.open`."""
-        self.close(request.session)
-        reply = super().open(request)
-        if isinstance(reply, Opened):
-            session = self._pool[request.session]
-            session.cache = SeatCache(llama=self._llama)
-            self._open[request.session] = session
-        return reply
+        return cls(llama, info, tokenizer, vocabulary, cells, options)
 
     def close(self, session: str) -> None:
         """Forgets a session and frees its part of the KV cache."""
@@ -121,18 +115,21 @@ class LlamaCppEngine(TransformersEngine):
             closed.drop()
         super().close(session)
 
-    def _forward(self, sessions: list[Session]) -> None:
-        super()._forward(self._seated(sessions))
+    def _new_session(self, name: str, session: Session) -> None:
+        self.close(name)
+        session.cache = SeatCache(llama=self._llama)
+        self._open[name] = session
+        super()._new_session(name, session)
 
-    def _seated(self, sessions: list[Session]) -> list[Session]:
+    def _admitted(self, wanted: list[Session], asked: list[Session]) -> list[Session]:
         """Those that have a seat, after seats were given out; the others wait for their turn."""
-        asked = set(map(id, sessions))
+        kept = set(map(id, asked))
         idle = sorted(
-            (session for session in self._open.values() if id(session) not in asked and _seat(session) is not None),
+            (session for session in self._open.values() if id(session) not in kept and _seat(session) is not None),
             key=lambda session: -session.used,
         )
         free = set(range(SEATS)) - {_seat(session) for session in self._open.values()}
-        for session in sessions:
+        for session in wanted:
             assert isinstance(session.cache, SeatCache)
             if session.cache.seat is not None:
                 continue
@@ -144,11 +141,7 @@ class LlamaCppEngine(TransformersEngine):
             if free:
                 session.cache.seat = min(free)
                 free.remove(session.cache.seat)
-        return [session for session in sessions if _seat(session) is not None]
-
-    def _logprobs(self, request: AskLogprobs, session: Session) -> LogprobsReply:
-        self._seated([session])
-        return super()._logprobs(request, session)
+        return [session for session in wanted if _seat(session) is not None]
 
     def _compute(self, work: list[tuple[Session, list[int]]], every: bool = False) -> torch.Tensor:
         return self._llama.decode([(_seat(session) or 0, session.cache.length, new) for session, new in work], every)

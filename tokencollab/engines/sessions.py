@@ -1,7 +1,7 @@
 """The sessions of one engine and the memory of their KV caches."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -12,6 +12,7 @@ from tokencollab.engines.chat import Prompt
 from tokencollab.engines.kv import SessionCache, capacity_for
 
 _WORTH_SHARING = 8  # tokens; a shorter common beginning is computed again
+_WORTH_WAITING = 32  # tokens that are computed in the time in which a pass reads the weights, on a CPU
 
 
 @dataclass(eq=False)
@@ -131,8 +132,36 @@ class SessionPool:
             self.dropped += 1
         return chosen
 
+    def leading(self, wanted: Sequence[Session]) -> list[Session]:
+        """Without those that begin as an earlier one does which is about to compute that: they wait and copy it.
+
+        Unless that saves less than another forward pass costs.
+        """
+        leaders: list[Session] = []
+        waiting: set[int] = set()
+        saved = 0
+        for session in wanted:
+            prompt = session.prompt.ids
+            if session.cache.length == 0 and leaders:
+                common = max(_common(prompt, leader.prompt.ids) for leader in leaders)
+                if common > _WORTH_SHARING and (more := common - self._lender(session)[1]) > 0:
+                    saved += more
+                    waiting.add(id(session))
+                    continue
+            if session.cache.length < len(prompt):
+                leaders.append(session)
+        return [s for s in wanted if id(s) not in waiting] if saved >= _WORTH_WAITING else list(wanted)
+
     def lend_prefix(self, session: Session) -> None:
         """Gives an empty cache the longest beginning that another session has computed."""
+        lender, length = self._lender(session)
+        if lender is not None:
+            length = min(length, session.length - 1)  # the last token is needed for its logits
+            session.cache.copy_from(lender.cache, length)
+            self.shared += length
+
+    def _lender(self, session: Session) -> tuple[Session | None, int]:
+        """The session that has computed the longest beginning of this one, and how long it is."""
         ids = session.ids
         best, length = None, _WORTH_SHARING - 1
         for other in self._sessions.values():
@@ -140,24 +169,7 @@ class SessionPool:
                 common = _common(ids, other.ids[: other.cache.length])
                 if common > length:
                     best, length = other, common
-        if best is not None:
-            length = min(length, session.length - 1)  # the last token is needed for its logits
-            session.cache.copy_from(best.cache, length)
-            self.shared += length
-
-
-def one_of_each(sessions: Iterable[Session]) -> list[Session]:
-    """Without those whose prompt an earlier one is about to compute: they wait and share it."""
-    leaders: set[tuple[int, ...]] = set()
-    chosen = []
-    for session in sessions:
-        prompt = session.prompt.ids
-        if session.cache.length == 0 and len(prompt) > _WORTH_SHARING and prompt in leaders:
-            continue
-        if session.cache.length < len(prompt):
-            leaders.add(prompt)
-        chosen.append(session)
-    return chosen
+        return best, length if best is not None else 0
 
 
 def default_budget(device: torch.device) -> int:
@@ -171,7 +183,7 @@ def _last_used(session: Session) -> int:
     return session.used
 
 
-def _common(first: list[int], second: list[int]) -> int:
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
     """The length of the common beginning."""
     low, high = 0, min(len(first), len(second))
     if first[:high] == second[:high]:

@@ -160,7 +160,7 @@ def test_the_largest_of_many() -> None:
         logits[size // 2 :: 7] = -torch.inf
         width = min(40, size // 2)
         values, ids = torch.topk(logits, width)
-        assert _top(logits, width) == (values.tolist(), ids.tolist())
+        assert _top(logits[None], width) == ([values.tolist()], [ids.tolist()])
         assert _logsumexp(logits) == pytest.approx(torch.logsumexp(logits, -1).item(), abs=1e-4)
 
 
@@ -169,3 +169,23 @@ def test_at_most_so_many_candidates() -> None:
     logits = torch.arange(5000.0)
     assert len(lister.candidates(logits, text, 2000).candidates.checked().candidates) == 1024
     assert len(lister.candidates(logits, text, 10).candidates.candidates) == 16
+
+
+def test_rows_read_together_are_read_alike() -> None:
+    """Whatever the rows beside it, and also where the best tokens are such as are never listed."""
+    tokens: list[bytes | None] = [b"%d" % i for i in range(40_000)]
+    tokens[:60] = [None] * 60
+    lister, text = setting(tokens, (3, 4))
+    rows = torch.randn(5, len(tokens), generator=torch.Generator().manual_seed(0))
+    rows[2, 10:60] += 20
+    rows[3, 3] = 30
+    for k in (1, 10):
+        tops = lister.tops(rows, k)
+        for row, top in zip(rows, tops, strict=True):
+            together, single = lister.candidates(row, text, k, top), lister.candidates(row, text, k)
+            assert together == single
+            best = row.index_fill(0, lister._never, -torch.inf).topk(k).indices.tolist()
+            listed = [c.piece for c in together.candidates.candidates if c.piece]
+            assert listed[: k - 1] == [tokens[i] for i in best if i not in (3, 4)][: k - 1]
+            assert together.candidates.log_normaliser == pytest.approx(float(torch.logsumexp(row, 0)), abs=1e-5)
+            assert (together.greedy is None) == (best[0] in (3, 4))

@@ -45,6 +45,45 @@ def test_sessions_with_the_same_prompt_compute_it_once(tiny_model: Build) -> Non
         )
 
 
+def test_what_prompts_have_in_common_is_computed_once(tiny_model: Build) -> None:
+    """Few-shot examples, a system message: prompts that end differently, asked at once; and one of another kind."""
+    examples = "the quick brown fox jumps over the lazy dog " * 8
+    prompts = {name: (m.ChatMessage("user", f"{examples}{name} is {name}?"),) for name in "abcdef"}
+    prompts["other"] = (m.ChatMessage("user", "日本の空は青い。" * 6),)
+    shared, alone = engine(tiny_model), engine(tiny_model)
+    passes = 0
+    compute = shared._compute
+
+    def counted(*work: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return compute(*work)
+
+    shared._compute = counted  # type: ignore[method-assign,assignment]
+    for name, messages in prompts.items():
+        shared.open(m.Open(name, messages))
+    replies = dict(zip(prompts, best(shared, *prompts), strict=True))
+    assert passes == 2
+    assert replies["a"].forwarded == len(shared.pool["a"].prompt.ids)
+    assert replies["other"].forwarded == len(shared.pool["other"].prompt.ids)
+    assert all(replies[name].forwarded < 24 for name in "bcdef")
+    for name, messages in prompts.items():
+        alone.open(m.Open(name, messages))
+        (expected,) = best(alone, name)
+        alone.close(name)
+        given = replies[name].candidates.candidates
+        assert [c.piece for c in given] == [c.piece for c in expected.candidates.candidates]
+        assert [c.logit for c in given] == pytest.approx([c.logit for c in expected.candidates.candidates], abs=1e-4)
+
+
+def test_a_short_common_beginning_is_not_waited_for(tiny_model: Build) -> None:
+    two = engine(tiny_model)
+    prompts = {name: (m.ChatMessage("user", f"the {name}"),) for name in "ab"}
+    for name, messages in prompts.items():
+        two.open(m.Open(name, messages))
+    assert None not in two.answer([m.AskCandidates(name, 0, b"", 10) for name in prompts])
+
+
 def test_a_shared_beginning_is_copied_and_not_aliased(tiny_model: Build) -> None:
     shared = engine(tiny_model)
     shared.open(m.Open("a", LONG))
