@@ -1,24 +1,24 @@
-"""The piece-level machine under everything that can happen to it, against the simple model in `oracle`."""
+"""The piece-level machine under everything that can happen to it; `books` says what it must do."""
 
 import pickle
 from dataclasses import replace
-from math import exp, inf, log
+from math import exp, log
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from tests.property.policies.oracle import CLEAR, History, best, best_with_owners, goes_on, kept, mid_character
+from tests.property.policies.books import BASE, MOST, Books
+from tests.property.policies.oracle import best
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.pieces import Piece
 
-BASE, MEMBERS, EVERYBODY = "m", ("m", "c", "x"), ("a", "c", "m", "x")
+EVERYBODY = ("a", "c", "m", "x")
 VOCABULARY: tuple[Piece, ...] = (b" ", b"a", b"ab", b" b", b".", b"\xe6\x97", b"\xa5", None)
-MOST = 14
 
 
 @st.composite
@@ -32,30 +32,8 @@ def candidate_sets(draw: st.DrawFn) -> CandidateSet:
     return CandidateSet(tuple(Candidate(p, x, x - total) for p, x in zip(pieces, logits, strict=True)), total).checked()
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(Books):
     """Delivers answers late, twice and in any order; loses models and brings them back."""
-
-    settings: dict[str, Any]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.method = parse_method("gac", **self.settings)
-        self.policy = make_policy(self.method, max_tokens=MOST, seed=1, report=False)
-        self.live, self.joining, self.left, self.lost = set(MEMBERS), set[str](), set[str](), set[str]()
-        self.phase, self.text, self.count = "together", b"", 0
-        self.votes: dict[str, CandidateSet] = {}
-        self.foreign: dict[tuple[str, Piece], float] = {}
-        self.open: list[e.Ask | e.Score] = []
-        self.run: e.RunAlone | None = None
-        self.heard: list[e.Event] = []
-        self.owners: set[str] = set()
-        self.history, self.idle = History(self.method), dict[str, int]()
-        self.numbers: set[int] = set()
-        self.noticed, self.left_to_write = False, 0
-        self.state, commands = self.policy.start(MEMBERS)
-        self.expect_asks(list(commands))
-
-    # -------------------------------------------------------- what comes in
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -152,9 +130,6 @@ class Machine(RuleBasedStateMachine):
             self.live.add(model)
             assert commands == ()
 
-    def welcome(self, model: str) -> bool:
-        return model == BASE or self.method.exit == "rejoin"
-
     @precondition(lambda self: self.count > 4)
     @rule(model=st.sampled_from(EVERYBODY), cancel=st.booleans(), really=st.integers(0, 5))
     def end(self, model: str, cancel: bool, really: int) -> None:
@@ -167,9 +142,6 @@ class Machine(RuleBasedStateMachine):
         self.state, commands = self.policy.step(self.state, event)
         assert commands == (e.Stop("cancelled" if cancel else "length"),)
         self.stopped()
-
-    def writers(self) -> set[str]:
-        return {"together": self.live, "alone": {BASE}}.get(self.phase, set())
 
     @rule()
     def save_and_restore(self) -> None:
@@ -190,234 +162,6 @@ class Machine(RuleBasedStateMachine):
             assert self.run is not None
         else:
             assert self.phase == "stopped" or BASE not in self.live
-
-    @invariant()
-    def memory(self) -> None:
-        """The state holds what is needed and nothing that is over."""
-        s = self.state
-        assert (s.phase, s.committed, s.offset) == (self.phase, self.count, len(self.text))
-        assert set(s.left) == self.left
-        assert s.noticed == self.noticed
-        if self.phase == "stopped":
-            assert (s.live, s.joining, s.open, s.answers, s.scoring, s.scores, s.run_left) == ((),) * 6 + (0,)
-            return
-        assert (set(s.live), set(s.joining), set(s.lost)) == (self.live, self.joining, self.lost)
-        assert [list(names) for names in (s.live, s.joining, s.left, s.lost)] == [
-            sorted(names) for names in (self.live, self.joining, self.left, self.lost)
-        ]
-        asked = [(c.model, c.question) for c in self.open if isinstance(c, e.Ask)]
-        run = [(BASE, self.run.question)] if self.run else []
-        assert list(s.open) == sorted(asked) + run
-        assert dict(s.answers) == (self.votes if self.phase == "together" else {})
-        scoring = {(c.model, c.question, c.pieces) for c in self.open if isinstance(c, e.Score)}
-        assert set(s.scoring) == scoring
-        scores = {(model, piece): logit for model, pairs in s.scores for piece, logit in pairs}
-        assert scores == {key: logit for key, logit in self.foreign.items() if key[0] in self.live}
-        if self.method.owner_finishes:
-            assert set(s.word.owners) == self.owners
-            assert s.word.mid_character == mid_character(self.text)
-            assert s.word.continued_by(b"a") == goes_on(self.text, b"a")
-        if self.phase != "together":
-            assert s.run_left == self.left_to_write
-
-    # -------------------------------------------------------- what must go out
-
-    def expect_nothing(self, event: e.Event) -> None:
-        assert self.policy.step(self.state, event) == (self.state, ())
-
-    def hear(self, event: e.Event) -> None:
-        """An event of a step together: what follows from it?"""
-        self.state, sent = self.policy.step(self.state, event)
-        commands = list(sent)
-        if self.open:
-            assert commands == []
-            return
-        if not self.live:
-            if self.joining:
-                self.expect_asks(commands)
-            else:
-                assert commands == [e.Stop("failed")]
-                self.stopped()
-            return
-        missing = self.missing()
-        if missing:
-            scores = [c for c in commands if isinstance(c, e.Score)]
-            assert len(scores) == len(commands)
-            assert {c.model: set(c.pieces) for c in scores} == missing
-            self.fresh(scores)
-            self.open += scores
-        else:
-            self.expect_commit(commands)
-
-    def missing(self) -> dict[str, set[Piece]]:
-        if self.method.aggregation != "unite":
-            return {}
-        union = {p for sent in self.votes.values() for p in kept(self.method, sent)}
-        lacking = {
-            model: {p for p in union - {c.piece for c in sent.candidates} if (model, p) not in self.foreign}
-            for model, sent in self.votes.items()
-        }
-        return {model: pieces for model, pieces in lacking.items() if pieces}
-
-    def expect_commit(self, commands: list[e.Command]) -> None:
-        negative = any(
-            c.logit < 0 for v in self.votes.values() for c in v.candidates if c.piece in kept(self.method, v)
-        )
-        raw = self.method.aggregation in ("duetnet", "dk") and self.method.reference == "raw"
-        if raw and negative and not self.noticed:
-            self.noticed = True
-            assert isinstance(commands.pop(0), e.Notice)
-        commit = commands.pop(0)
-        assert isinstance(commit, e.Commit)
-        owners = self.owners if self.method.owner_finishes else set()
-        piece, lead = best_with_owners(self.method, self.votes, self.foreign, self.text, owners)
-        if lead > CLEAR:
-            assert commit.piece == piece
-        piece, record, self.count = commit.piece, commit.record, self.count + 1
-        ranks = {m: self.rank(sent, piece) for m, sent in self.votes.items()}
-        assert list(record.ranks) == [(m, None if r == inf else r) for m, r in sorted(ranks.items())]
-        assert (record.step, record.alone, set(record.lost)) == (self.count, False, self.lost)
-        decisive = self.decisive(piece, owners)
-        self.take_word(piece, {model for model, rank in ranks.items() if rank < inf})
-        votes, self.votes, self.foreign, self.lost = self.votes, {}, {}, set()
-        self.text += piece or b""
-        out: set[str] = set()
-        leaves = False
-        if BASE in votes:
-            leaves, out, figures = self.exit_verdict(ranks, decisive)
-            assert record.efficacy == figures
-        else:
-            assert record.efficacy is None
-        if piece is None or self.count == MOST:
-            assert commands == [e.Stop("end" if piece is None else "length")]
-            self.stopped()
-        elif leaves:
-            gone = tuple(sorted((self.live | self.joining) - {BASE}))
-            assert commands.pop(0) == e.Exited(self.count, gone)
-            self.live = (self.live | self.joining) if self.method.exit == "rejoin" else {BASE}
-            self.joining, self.phase = set(), "alone"
-            self.expect_run(commands, self.run_steps())
-        else:
-            self.live -= out
-            self.left |= out
-            self.expect_asks(commands)
-
-    def rank(self, sent: CandidateSet, piece: Piece) -> float:
-        listed = kept(self.method, sent)
-        return listed.index(piece) if piece in listed else inf
-
-    def take_word(self, piece: Piece, listed: set[str]) -> None:
-        if not self.method.owner_finishes or piece is None:
-            return
-        before = self.owners if goes_on(self.text, piece) else set()
-        after = self.text + piece
-        if not (mid_character(after) or goes_on(after, b"a")):
-            self.owners = set()
-        elif before:
-            self.owners = before & listed
-        else:
-            self.owners = set() if listed == set(self.votes) else listed
-
-    def decisive(self, piece: Piece, owners: set[str]) -> set[str] | None:
-        """None where a tie leaves it open."""
-        found = set()
-        for model in self.votes:
-            others = {m: sent for m, sent in self.votes.items() if m != model}
-            if others:
-                other, lead = best_with_owners(self.method, others, self.foreign, self.text, owners)
-                if lead <= CLEAR:
-                    return None
-                if other != piece:
-                    found.add(model)
-        return found
-
-    def exit_verdict(
-        self, ranks: dict[str, float], decisive: set[str] | None
-    ) -> tuple[bool, set[str], e.Efficacy | None]:
-        m = self.method
-        if m.exit == "never":
-            return False, set(), None
-        if m.exit == "fixed":
-            return self.count >= (m.exit_after or 0), set(), None
-        if m.exit == "per-collaborator":
-            if decisive is None:  # a tie: take the policy's word for it
-                self.idle = dict(self.state.exit)
-                return self.state.phase == "alone", set(self.state.left) - self.left, None
-            for model in set(ranks) - {BASE}:
-                self.idle[model] = 0 if model in decisive else self.idle.get(model, 0) + 1
-            out = {model for model in set(ranks) - {BASE} if self.idle[model] >= m.patience}
-            for model in out:
-                del self.idle[model]
-            return bool(out) and out == set(ranks) - {BASE}, out, None
-        self.history.steps.append(ranks)
-        figures = self.history.figures(BASE)
-        t0 = figures["t0"]
-        assert t0 is not None
-        return t0 > m.theta, set(), e.Efficacy(**figures)  # type: ignore[arg-type]
-
-    def run_steps(self) -> int:
-        most = MOST - self.count
-        return min(most, self.method.rejoin_window) if self.method.exit == "rejoin" else most
-
-    def expect_alone(self, piece: Piece, sent: CandidateSet, commands: list[e.Command]) -> None:
-        commit = commands.pop(0)
-        assert isinstance(commit, e.Commit)
-        self.count += 1
-        assert (commit.piece, commit.record.step, commit.record.alone) == (piece, self.count, True)
-        assert set(commit.record.lost) == self.lost
-        self.lost = set()
-        self.text += piece or b""
-        self.owners = set()
-        self.left_to_write -= 1
-        back = False
-        if self.method.exit == "rejoin":
-            rank = self.rank(sent, piece)
-            assert commit.record.ranks == ((BASE, None if rank == inf else rank),)
-            self.history.alone.append(next(exp(c.logprob) for c in sent.candidates if c.piece == piece))
-            if len(self.history.alone) == self.method.rejoin_window:
-                back = sum(self.history.alone) / self.method.rejoin_window < self.method.rejoin_below
-                self.history.alone.clear()
-        else:
-            assert commit.record.ranks == ()
-        if piece is None or self.count == MOST:
-            assert commands == [e.Stop("end" if piece is None else "length")]
-            self.stopped()
-        elif back:
-            self.history, self.phase, self.run = History(self.method), "together", None
-            self.expect_asks(commands)
-        elif self.left_to_write == 0:
-            self.expect_run(commands, self.run_steps())
-        else:
-            assert commands == []
-
-    def expect_asks(self, commands: list[e.Command]) -> None:
-        self.live |= self.joining
-        self.joining = set()
-        self.lost -= self.live
-        asks = [command for command in commands if isinstance(command, e.Ask)]
-        assert len(asks) == len(commands)
-        assert [ask.model for ask in asks] == sorted(self.live)
-        assert all((ask.offset, ask.k) == (len(self.text), self.method.top_k) for ask in asks)
-        self.fresh(asks)
-        self.open = list(asks)
-        self.votes, self.foreign, self.run = {}, {}, None
-
-    def expect_run(self, commands: list[e.Command], steps: int) -> None:
-        (run,) = commands
-        assert isinstance(run, e.RunAlone)
-        watched = self.method.exit == "rejoin"
-        assert replace(run, question=0) == e.RunAlone(BASE, 0, len(self.text), self.count + 1, steps, watched)
-        self.fresh([run])
-        self.open, self.run, self.left_to_write = [], run, steps
-
-    def fresh(self, commands: list[Any]) -> None:
-        numbers = [command.question for command in commands]
-        assert len(set(numbers)) == len(numbers)
-        assert not self.numbers & set(numbers)
-        self.numbers.update(numbers)
-
-    def stopped(self) -> None:
-        self.phase, self.open, self.run = "stopped", [], None
 
 
 CASES: list[dict[str, Any]] = [
