@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Mutation tests of the pure core: tokencollab/policies and tokencollab/protocol, killed by their fast tests.
-# Usage: benchmarks/mutants.sh [PATTERN ...]   e.g. 'tokencollab.policies.self_efficacy*'; none: everything (about an hour on
-# two cores). Works on a copy in build/mutants, which keeps results: a second run goes on where the first stopped.
-# mutmut changes nothing here. PYTHON names the interpreter with the project's test requirements and mutmut 3.
+# Mutation tests of the pure core: tokencollab/policies and tokencollab/protocol, killed by their fast tests (docs/mutation.md).
+# Usage: make mutants [MUTANTS='PATTERN ...'], e.g. MUTANTS='tokencollab.policies.bytewise*'; none: everything, some hours
+# on two cores. Nothing here is changed: it works on a copy in build/mutants, whose results are kept, so that a second run
+# goes on where the first stopped. PYTHON is an interpreter with requirements/mutants.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-python=${PYTHON:-.venv/bin/python}
+python=${PYTHON:-build/mutants-venv/bin/python}
 [[ $python = /* ]] || python=$root/$python
 copy=build/mutants
+rm -rf "$copy/tests" "$copy/tokencollab"
 mkdir -p "$copy/tokencollab" "$copy/tests/unit" "$copy/tests/property"
 echo '"""Only the core is here: nothing of torch, transformers or ray is imported."""' > "$copy/tokencollab/__init__.py"
 cp -r tokencollab/policies tokencollab/protocol "$copy/tokencollab/"
 for folder in unit/policies unit/protocol property/policies; do
-    if [[ -d tests/$folder ]]; then cp -r "tests/$folder" "$copy/tests/${folder%/*}/"; fi
+    cp -r "tests/$folder" "$copy/tests/${folder%/*}/"
 done
 cat > "$copy/tests/conftest.py" <<'CONFIG'
 """A mutant that fails a property is dead: no time for the smallest example."""
@@ -35,8 +36,9 @@ source_paths = ["tokencollab"]
 also_copy = ["tests", "tokencollab"]
 pytest_add_cli_args = ["--deselect=tests/property/policies/test_choice_properties.py::test_nothing_depends_on_the_hash_seed"]
 pytest_add_cli_args_test_selection = ["tests/unit", "tests/property"]
-do_not_mutate = ["*/wire.py", "*/messages.py"]
 CONFIG
-cd "$copy"
-"$python" -m mutmut run --max-children "$(nproc)" "$@"
-"$python" -m mutmut results | sed 's/__mutmut.*: / /' | sort | uniq -c
+export PYTHONPATH=
+# mutmut changes the bodies of functions, definitions.py what is outside of them.
+(cd "$copy" && "$python" -m mutmut run --max-children "$(nproc)" "$@")
+if (($# == 0)); then "$python" benchmarks/definitions.py "$copy"; fi
+"$python" benchmarks/mutants_table.py "$copy"
