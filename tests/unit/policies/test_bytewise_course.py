@@ -1,93 +1,17 @@
 """The course of bytewise voting on scripted answers: commits, evidence, exits, losses, the end."""
 
-from dataclasses import dataclass, field
 from math import log
-from typing import Any
 
 import pytest
 
+from tests.unit.policies.bytewisekit import Table, Watch, figures, listed, surely
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
-from tokencollab.policies.evidence import Evidence, Verdict
+from tokencollab.policies.evidence import Evidence
 from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.errors import UnknownMethod
-from tokencollab.protocol.pieces import Piece
-
-BYTEWISE = Method("bytewise", "bytewise", 10, None)
-
-
-def listed(*entries: tuple[Piece, float]) -> CandidateSet:
-    return CandidateSet(tuple(Candidate(piece, 0.0, log(mass)) for piece, mass in entries), 0.0)
-
-
-def surely(piece: Piece, other: Piece = b"~") -> CandidateSet:
-    return listed((piece, 0.9), (other, 0.1))
-
-
-@dataclass(frozen=True)
-class Watch:
-    """An exit policy that keeps what it is shown, and leaves or sends models away at given steps."""
-
-    alone_at: int = 0
-    out_at: int = 0
-    out: frozenset[str] = frozenset()
-    back_at: int = 0
-    watch: int | None = None
-    needs_decisive: bool = True
-
-    def start(self, base: str) -> tuple[Evidence, ...]:
-        return ()
-
-    def observe(self, state: tuple[Evidence, ...], evidence: Evidence) -> tuple[tuple[Evidence, ...], Verdict]:
-        step = evidence.step
-        alone = bool(self.alone_at) and step >= self.alone_at and not (self.back_at and step >= self.back_at)
-        return (*state, evidence), Verdict(self.out if step == self.out_at else frozenset(), alone)
-
-
-@dataclass
-class Table:
-    """A policy and who sits around it."""
-
-    members: tuple[str, ...]
-    method: Method = BYTEWISE
-    leaving: Any = None
-    max_tokens: int = 100
-    commands: list[e.Command] = field(default_factory=list)
-    text: bytes = b""
-
-    def __post_init__(self) -> None:
-        self.policy = BytewisePolicy(self.method, self.leaving, max_tokens=self.max_tokens, seed=0, report=False)
-        self.state, commands = self.policy.start(self.members)
-        self.note(commands)
-
-    def note(self, commands: tuple[e.Command, ...]) -> None:
-        self.commands = list(commands)
-        for command in commands:
-            if isinstance(command, e.Commit):
-                self.text += command.piece or b""
-
-    def hear(self, event: e.Event) -> list[e.Command]:
-        self.state, commands = self.policy.step(self.state, event)
-        self.note(commands)
-        return self.commands
-
-    def answer(self, **sets: CandidateSet) -> list[e.Command]:
-        """Answers of these models to what they are asked now."""
-        for voter in self.state.voters:
-            if voter.name in sets and voter.question is not None:
-                self.hear(e.CandidatesArrived(voter.name, voter.question, sets[voter.name]))
-        return self.commands
-
-    def commits(self) -> list[e.Commit]:
-        return [command for command in self.commands if isinstance(command, e.Commit)]
-
-    def asked(self) -> dict[str, int]:
-        return {command.model: command.offset for command in self.commands if isinstance(command, e.Ask)}
-
-    def stopped(self) -> str | None:
-        return next((command.reason for command in self.commands if isinstance(command, e.Stop)), None)
 
 
 def test_the_first_questions() -> None:
@@ -116,7 +40,7 @@ def test_an_agreed_word_is_one_commit_and_one_question_each() -> None:
     table = Table(("a", "b"), leaving=Watch())
     table.answer(a=surely(b" word"), b=surely(b" word"))
     (commit,) = table.commits()
-    assert commit == e.Commit(b" word", e.StepRecord(1, (("a", 0), ("b", 0))))
+    assert commit == e.Commit(b" word", e.StepRecord(1, (("a", 0), ("b", 0)), figures(1)))
     assert table.asked() == {"a": 5, "b": 5}
     assert table.state.exit == (Evidence(1, "a", (("a", 0), ("b", 0)), frozenset(), 0.0),)
 
@@ -170,7 +94,7 @@ def test_the_carried_weight_speaks_where_a_word_was_not_taken(carry: bool, text:
 def test_end_is_a_vote_at_the_boundary_and_ends_the_answer() -> None:
     table = Table(("a", "b"), leaving=Watch())
     table.answer(a=listed((None, 0.6), (b"x", 0.4)), b=listed((b"x", 0.55), (None, 0.45)))
-    assert table.commits()[0] == e.Commit(None, e.StepRecord(1, (("a", 0), ("b", 1))))
+    assert table.commits()[0] == e.Commit(None, e.StepRecord(1, (("a", 0), ("b", 1)), figures(1)))
     assert table.stopped() == "end"
     assert table.state.exit[0].ranks == (("a", 0), ("b", 1))
     assert table.hear(e.Cancelled()) == []
@@ -319,7 +243,7 @@ def test_a_base_that_may_return_runs_in_turns_and_comes_back() -> None:
 
 
 def test_a_collaborator_sent_away_stays_away() -> None:
-    table = Table(("b", "a", "c"), leaving=Watch(out_at=1, out=frozenset({"a"})))
+    table = Table(("b", "a", "c"), leaving=Watch(out=(("a", 1),)))
     table.answer(a=surely(b"x"), b=surely(b"x"), c=surely(b"x"))
     assert table.asked() == {"b": 1, "c": 1}
     table.hear(e.ModelJoined("a"))

@@ -1,9 +1,8 @@
 """The formulas of bytewise voting (methods.md section 9) on numbers worked out by hand."""
 
-from math import log
-
 import pytest
 
+from tests.unit.policies.bytewisekit import BYTEWISE, listed
 from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, branch_from, follow, informed, votes_of
 from tokencollab.policies.bytewise_decision import (
     best_of,
@@ -32,15 +31,9 @@ from tokencollab.policies.bytewise_voter import (
 )
 from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.candidates import CandidateSet
 
-BYTEWISE = Method("bytewise", "bytewise", 10, None)
 GREEDY = sampling_of(BYTEWISE, 0)
-
-
-def listed(*entries: tuple[Piece, float]) -> CandidateSet:
-    return CandidateSet(tuple(Candidate(piece, 0.0, log(mass)) for piece, mass in entries), 0.0)
 
 
 def voter_of(candidates: CandidateSet, prior: float = 1.0) -> Voter:

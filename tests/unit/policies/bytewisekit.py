@@ -1,0 +1,98 @@
+"""A table around which bytewise voting is played by hand: scripted answers in, commands and state out."""
+
+from dataclasses import dataclass, field
+from math import log
+from typing import Any
+
+from tokencollab.policies import events as e
+from tokencollab.policies.bytewise import BytewisePolicy
+from tokencollab.policies.evidence import Evidence, Verdict
+from tokencollab.policies.settings import Method
+from tokencollab.protocol.candidates import Candidate, CandidateSet
+from tokencollab.protocol.pieces import Piece
+
+BYTEWISE = Method("bytewise", "bytewise", 10, None)
+
+
+def listed(*entries: tuple[Piece, float]) -> CandidateSet:
+    return CandidateSet(tuple(Candidate(piece, 0.0, log(mass)) for piece, mass in entries), 0.0)
+
+
+def surely(piece: Piece, other: Piece = b"~") -> CandidateSet:
+    return listed((piece, 0.9), (other, 0.1))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """An exit policy that keeps what it is shown, and leaves or sends models away at given steps.
+
+    ``out``: a model and the step after which it is sent away. Its figures name the step.
+    """
+
+    alone_at: int = 0
+    out: tuple[tuple[str, int], ...] = ()
+    back_at: int = 0
+    watch: int | None = None
+    needs_decisive: bool = True
+
+    def start(self, base: str) -> tuple[Evidence, ...]:
+        assert base
+        return ()
+
+    def observe(self, state: tuple[Evidence, ...], evidence: Evidence) -> tuple[tuple[Evidence, ...], Verdict]:
+        step = evidence.step
+        alone = bool(self.alone_at) and step >= self.alone_at and not (self.back_at and step >= self.back_at)
+        out = frozenset(model for model, at in self.out if at == step)
+        return (*state, evidence), Verdict(out, alone, figures(step))
+
+
+def figures(step: int) -> e.Efficacy:
+    """What `Watch` says at ``step``."""
+    return e.Efficacy(float(step), 1.0, None, 1.0, 1.0, 0.5, 0.0)
+
+
+@dataclass
+class Table:
+    """A policy and who sits around it."""
+
+    members: tuple[str, ...]
+    method: Method = BYTEWISE
+    leaving: Any = None
+    max_tokens: int = 100
+    seed: int = 0
+    commands: list[e.Command] = field(default_factory=list)
+    text: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.policy = BytewisePolicy(
+            self.method, self.leaving, max_tokens=self.max_tokens, seed=self.seed, report=False
+        )
+        self.state, commands = self.policy.start(self.members)
+        self.note(commands)
+
+    def note(self, commands: tuple[e.Command, ...]) -> None:
+        self.commands = list(commands)
+        for command in commands:
+            if isinstance(command, e.Commit):
+                self.text += command.piece or b""
+
+    def hear(self, event: e.Event) -> list[e.Command]:
+        self.state, commands = self.policy.step(self.state, event)
+        self.note(commands)
+        return self.commands
+
+    def answer(self, **sets: CandidateSet) -> list[e.Command]:
+        """Answers of these models to what they are asked now."""
+        for voter in self.state.voters:
+            if voter.name in sets and voter.question is not None:
+                self.hear(e.CandidatesArrived(voter.name, voter.question, sets[voter.name]))
+        return self.commands
+
+    def commits(self) -> list[e.Commit]:
+        return [command for command in self.commands if isinstance(command, e.Commit)]
+
+    def asked(self) -> dict[str, int]:
+        return {command.model: command.offset for command in self.commands if isinstance(command, e.Ask)}
+
+    def stopped(self) -> str | None:
+        return next((command.reason for command in self.commands if isinstance(command, e.Stop)), None)
