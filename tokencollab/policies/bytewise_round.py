@@ -56,11 +56,11 @@ class Round(Turn):
     def _take_agreed(self) -> bool:
         """Take all that is left of a piece at once where every model gives most of its mass to the same rest.
 
-        Let u be the rest, and let every model's best piece end with it and have more than max(1/2, commit, 1 -
-        commit) of all the mass D that may follow its pending bytes. Then each byte of u is every model's own first
-        choice, whatever was not listed and whatever the weights are; before the end of u the piece is longer and
-        any other is less, so nobody moves; at the end the piece is exact and all that is longer is less, so
-        everybody does, and no weight is carried. Byte by byte it would come to the same.
+        Let u be the rest, and let every model's best piece end with it and have more than max(commit, 1 - commit)
+        (a half at least) of all the mass D that may follow its pending bytes. Then each byte of u is every model's
+        own first choice, whatever was not listed and whatever the weights are; before the end of u the piece is
+        longer and any other is less, so nobody moves; at the end the piece is exact and all that is longer is
+        less, so everybody does, and no weight is carried. Byte by byte it would come to the same.
         """
         settings = self.settings
         if not settings.agreeing:
@@ -235,40 +235,34 @@ class Round(Turn):
         asked = opened
         if self.roster.joining:
             asked = (*opened, *self.roster.joining)
-            voters = self._joined(voters, common, closes)
+            voters = self._joined(voters, closes)
         if not common:
             voters = refreshed(voters)
-        oldest = min([voter.branches[0].boundary for voter in voters], default=self.length)
+        oldest = min([voter.branches[0].boundary for voter in voters])
         self.tail = self.tail[len(self.tail) - (self.length - oldest) :]
         self.ask(voters, asked)
 
-    def _joined(self, voters: list[Voter], common: bool, closes: bool) -> list[Voter]:
+    def _joined(self, voters: list[Voter], closes: bool) -> list[Voter]:
         """``voters`` and the joining models, each with its prior's part of the weight that is there now."""
         weight_of = self.settings.method.weight_of
-        per_prior = 1.0
-        if not common:
-            mass = priors = 0.0
-            for voter in voters:
-                priors += voter.prior
-                for branch in voter.branches:
-                    whole = branch.listed if branch.boundary < self.length else 1.0
-                    mass += voter.weight * branch.share * whole
-            per_prior = mass / priors if mass > 0.0 else 1.0
+        mass = priors = 0.0
+        for voter in voters:
+            priors += voter.prior
+            for branch in voter.branches:
+                whole = branch.listed if branch.boundary < self.length else 1.0
+                mass += voter.weight * branch.share * whole
+        per_prior = mass / priors if mass > 0.0 else 1.0
         rank = 0 if closes else None
         for name in self.roster.joining:
             prior = weight_of(name)
             voters.append(fresh(name, prior, prior * per_prior, self.length, rank))
         self.roster = self.roster._replace(live=including(self.roster.live, *self.roster.joining), joining=())
-        return sorted(voters, key=_name)
-
-
-def _name(voter: Voter) -> str:
-    return voter.name
+        return sorted(voters)  # by name, which is the first field and of one voter only
 
 
 def refreshed(voters: list[Voter]) -> list[Voter]:
     """``voters`` with their weights scaled up together where all of them have faded."""
-    highest = max([voter.high for voter in voters], default=0.0)
+    highest = max([voter.high for voter in voters])
     if not 0.0 < highest < FADED:
         return voters
     return [weighed(voter, voter.start / highest, voter.debts) for voter in voters]

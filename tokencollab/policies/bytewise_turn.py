@@ -29,7 +29,7 @@ class Settings:
         self.max_tokens = max_tokens
         self.report = report or leaving.watch is not None
         self.agreeing = method.top_t == (1, 1) and not method.exact and leaving.watch is None
-        self.most = max(0.5, method.commit, 1.0 - method.commit)
+        self.most = max(method.commit, 1.0 - method.commit)
 
 
 class Turn:

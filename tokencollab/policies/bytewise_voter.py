@@ -187,9 +187,7 @@ def moves(exact_low: float, exact_high: float, longer_low: float, longer_high: f
     It moves where e / (e + D) > ``commit`` and where no longer piece matches: with e > 0 it ends a piece of
     its own there, with e = 0 the tail is tokenised afresh.
     """
-    if exact_high <= 0.0 and longer_high <= 0.0:
-        return True
-    if exact_low > 0.0 and (longer_high <= 0.0 or exact_low * (1.0 - commit) > commit * longer_high):
+    if longer_high <= 0.0 or exact_low * (1.0 - commit) > commit * longer_high:
         return True
     if longer_low > 0.0 and exact_high * (1.0 - commit) <= commit * longer_low:
         return False
@@ -248,9 +246,9 @@ def _settle_exact(voter: Voter, length: int, method: Method) -> Settled | Doubt:
     branches = [
         branch._replace(share=branch.share / whole)
         for branch in voter.branches
-        if branch.listed + branch.unlisted > 0.0 and branch.share * (branch.listed + branch.unlisted) >= least
+        if branch.share * (branch.listed + branch.unlisted) >= least
     ]
-    opened = advanced or (known > 0.0 and known >= least)
+    opened = advanced or known >= least
     if opened:
         branches.append(Branch(length, known / whole))
     voter = voter._replace(branches=tuple(branches))
