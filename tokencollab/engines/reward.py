@@ -1,0 +1,78 @@
+"""A reward model from a folder: transformers' sequence classification as a scorer of answers."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tokencollab.protocol.errors import ModelRefused
+from tokencollab.protocol.messages import ChatMessage
+
+
+class RewardModel:
+    """A model that gives a conversation one number.
+
+    One output is the reward itself, of which the logistic function is taken (scores from 0 to 1 can be summed); of two
+    the probability of the second, as of a verifier.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        """Wraps a loaded model."""
+        self._model = model
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str]) -> "RewardModel":
+        """Loads safetensors and tokenizer of a folder.
+
+        Raises:
+            ModelRefused: it cannot be loaded, or is no reward model.
+        """
+        path = Path(folder)
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415  (seconds to import)
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                path, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+            )
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelRefused(f"the reward model in {path} cannot be loaded: {reason}") from error
+        if report["missing_keys"]:
+            raise ModelRefused(f"the model in {path} has no weights for scoring: it is not a reward model")
+        if model.config.num_labels not in (1, 2):
+            raise ModelRefused(f"a reward model has 1 or 2 outputs; the one in {path} has {model.config.num_labels}")
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = tokenizer.pad_token_id
+        return cls(model.eval(), tokenizer)
+
+    def score(self, turns: Sequence[ChatMessage], texts: Sequence[str]) -> list[float]:
+        """A score from 0 to 1 for each of ``texts`` as the answer to ``turns``."""
+        rows = [self._ids(turns, text) for text in texts]
+        scores: list[float] = []
+        for row in rows:
+            with torch.inference_mode():
+                logits = self._model(input_ids=torch.tensor([row], device=self._model.device)).logits[0].float()
+            scores.append(float(torch.sigmoid(logits[0]) if len(logits) == 1 else torch.softmax(logits, -1)[1]))
+        return scores
+
+    def _ids(self, turns: Sequence[ChatMessage], text: str) -> list[int]:
+        """The conversation with the answer, in the model's own template; plain text where it has none."""
+        if self._tokenizer.chat_template:
+            whole = [
+                *({"role": turn.role, "content": turn.content} for turn in turns),
+                {"role": "assistant", "content": text},
+            ]
+            ids = self._tokenizer.apply_chat_template(whole, return_dict=False)
+        else:
+            ids = self._tokenizer("\n\n".join([*(turn.content for turn in turns), text]))["input_ids"]
+        return list(ids[-self._longest :])
+
+    @property
+    def _longest(self) -> int:
+        return int(getattr(self._model.config, "max_position_embeddings", 0) or 1 << 20)
