@@ -16,7 +16,7 @@ log = structlog.get_logger("tokencollab")
 _LOSSES = 5  # of one model without as many good answers in between, while its process lives: it is left out
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-Happened: TypeAlias = e.ModelLost | e.ModelJoined | errors.TokencollabError
+Happened: TypeAlias = e.ModelLost | e.ModelJoined
 
 
 class Attendance:
@@ -28,7 +28,7 @@ class Attendance:
     """
 
     def __init__(self, session: str, partners: Mapping[str, Partner], announce: Callable[[Happened], None]) -> None:
-        """``announce`` hears who was lost and who is back, and errors that end the answer."""
+        """``announce`` hears who was lost and who is back."""
         self._session = session
         self.partners = dict(partners)
         self.returning: set[str] = set()
@@ -89,8 +89,6 @@ class Attendance:
     async def _guard(self, model: str, work: Work) -> None:
         try:
             await work()
-        except (errors.UsageError, errors.PlatformFull) as error:
-            self._announce(error)
         except Exception as error:  # a model must never take the session with it
             for other in self._calls[model] - {asyncio.current_task()}:
                 other.cancel()

@@ -9,9 +9,10 @@ import asyncio
 import os
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from itertools import count
+from typing import TypeAlias
 
 from tokencollab.protocol.errors import ProtocolError
 from tokencollab.protocol.wire import MAX_FRAME_BYTES
@@ -26,12 +27,19 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return call, await reader.readexactly(length)
 
 
-async def serve(answer: Callable[[bytes], AsyncIterator[bytes]]) -> tuple[asyncio.Server, str]:
-    """A server that answers calls on a new socket, and the socket's path. Calls run side by side."""
+Answer: TypeAlias = Callable[[bytes, set[str]], AsyncIterator[bytes]]
+"""From a frame, and what its connection has opened so far (kept by the function), to the frames of the answer."""
 
-    async def one_call(call: int, frame: bytes, writer: asyncio.StreamWriter) -> None:
+
+async def serve(answer: Answer, left: Callable[[set[str]], Awaitable[None]]) -> tuple[asyncio.Server, str]:
+    """A server that answers calls on a new socket, and the socket's path. Calls run side by side.
+
+    ``left`` is called at the end of every connection with what it had opened.
+    """
+
+    async def one_call(call: int, frame: bytes, opened: set[str], writer: asyncio.StreamWriter) -> None:
         try:
-            async for reply in answer(frame):
+            async for reply in answer(frame, opened):
                 writer.write(_HEAD.pack(len(reply), call) + reply)
             writer.write(_HEAD.pack(0, call))
         except Exception:  # the caller sees the connection end, and counts the model as lost
@@ -40,10 +48,11 @@ async def serve(answer: Callable[[bytes], AsyncIterator[bytes]]) -> tuple[asynci
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks: set[asyncio.Task[None]] = set()
+        opened: set[str] = set()
         try:
             while True:
                 call, frame = await _read(reader)
-                task = asyncio.create_task(one_call(call, frame, writer))
+                task = asyncio.create_task(one_call(call, frame, opened, writer))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         except (asyncio.IncompleteReadError, ConnectionError, ProtocolError):
@@ -52,6 +61,7 @@ async def serve(answer: Callable[[bytes], AsyncIterator[bytes]]) -> tuple[asynci
             for task in tasks:
                 task.cancel()
             writer.close()
+            await left(opened)
 
     path = os.path.join(tempfile.mkdtemp(prefix="tokencollab-"), "model")
     return await asyncio.start_unix_server(connection, path), path

@@ -19,7 +19,6 @@ from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.supervision import Member
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy
-from tokencollab.protocol import errors
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.text import TextStream
 
@@ -53,7 +52,7 @@ class Coordinator:
         self._recorders = list(recorders)
         self._notify = notify
         self._past = past
-        self._inbox: asyncio.Queue[Heard | errors.TokencollabError] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Heard] = asyncio.Queue()
         partners = {name: self._partner(member) for name, member in members.items()}
         self._attendance = Attendance(session, partners, self._announce)
         self._state: Any = None
@@ -141,21 +140,19 @@ class Coordinator:
 
     # ------------------------------------------------------------ events
 
-    def _announce(self, what: e.Event | errors.TokencollabError) -> None:
-        self._inbox.put_nowait(what if isinstance(what, errors.TokencollabError) else Heard(what))
+    def _announce(self, event: e.Event) -> None:
+        self._inbox.put_nowait(Heard(event))
 
     async def _next(self) -> Heard:
         """The next event for the policy.
 
         Raises:
-            TokencollabError: nothing can happen any more, or a model says that it cannot take this conversation.
+            ModelFailed: nothing can happen any more.
         """
         while True:
             if self._inbox.empty() and self._attendance.quiet:
                 raise ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
             heard = await self._inbox.get()
-            if isinstance(heard, errors.TokencollabError):
-                raise heard
             match heard.event:
                 case e.ModelLost(model) if self._is_needed(model):
                     self._held_back.add(model)

@@ -49,6 +49,12 @@ def load_engine(spec: ModelSpec) -> Engine:
     return TransformersEngine.from_folder(spec.name, Path(spec.folder), spec.options)
 
 
+def make_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> ModelActor:
+    """The actor of a spec, which begins with ``load(spec)``."""
+    options = spec.options
+    return ModelActor(lambda: load(spec), max_sessions=options.max_sessions, max_batch=options.max_batch)
+
+
 def checked(reply: Reply) -> Reply:
     """The reply, after the checks on arrival.
 
@@ -106,7 +112,7 @@ class LocalRuntime:
         if self._load is load_engine:
             # Imported before the threads start: two threads importing transformers at once trip over each other.
             await asyncio.to_thread(import_engines)
-        actors = [ModelActor(lambda spec=spec: self._load(spec)) for spec in specs]  # type: ignore[misc]
+        actors = [make_actor(spec, self._load) for spec in specs]
         self._actors |= {spec.name: actor for spec, actor in zip(specs, actors, strict=True)}
         infos = await asyncio.gather(*(actor.ready() for actor in actors))
         return [LocalLink(actor, info) for actor, info in zip(actors, infos, strict=True)]

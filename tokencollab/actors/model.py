@@ -16,26 +16,32 @@ from typing import Any, TypeAlias
 from tokencollab.actors.runtime import ModelGone
 from tokencollab.engines.base import Answered, Ask, Engine
 from tokencollab.policies.selection import choose_alone
+from tokencollab.protocol.errors import PlatformFull
 from tokencollab.protocol.messages import (
     AskAlone,
     AskCandidates,
+    Behind,
     CandidatesReply,
     Close,
     Closed,
     ModelInfo,
     Open,
+    Opened,
+    Refused,
     Reply,
     Request,
     Written,
 )
 
+_LEASE = 900.0  # seconds without a request after which a session is given up: its owner is gone
+_WAITING = 4  # requests of one session that may wait at the same time, on average
 _WORTH_WAITING = 0.15  # of a pass: what sharing the next one gains is several times that
 _LONGEST_WAIT = 0.02  # seconds
 
 Deliver: TypeAlias = Callable[[Reply | Exception], None]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     """A request, where its replies go, and what the engine is asked next for it (``step``: while writing alone)."""
 
@@ -57,8 +63,17 @@ def write_step(request: AskAlone, step: int, answered: Answered, reply: Candidat
 class ModelActor:
     """Serves one engine. All public methods belong to one event loop; the engine to one thread."""
 
-    def __init__(self, load: Callable[[], Engine]) -> None:
-        """Starts the thread, which begins with ``load()``."""
+    def __init__(self, load: Callable[[], Engine], *, max_sessions: int = 256, max_batch: int = 64) -> None:
+        """Starts the thread, which begins with ``load()``.
+
+        Args:
+            load: makes the engine.
+            max_sessions: sessions that may be open; whoever wants one more is refused at once.
+            max_batch: sessions that share one forward pass; those beyond come first in the next.
+        """
+        self._max_sessions, self._max_batch = max_sessions, max_batch
+        self._sessions: dict[str, float] = {}  # open ones, and when each last asked
+        self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._load = load
         self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
@@ -159,6 +174,7 @@ class ModelActor:
         company, window = 0, 0.0  # how many sessions the last pass served, and how long it is worth waiting for them
         while True:
             arrived = self._take(company - len(jobs), window, block=not jobs)
+            self._expire(engine, jobs)
             if arrived is None:
                 for job in jobs:
                     self._call(job.deliver, ModelGone("the model was stopped"))
@@ -183,7 +199,7 @@ class ModelActor:
             patience = until - monotonic() if 0 < len(arrived) < expected else 0.0
             try:
                 if block and not arrived:
-                    job = self._inbox.get()
+                    job = self._inbox.get(timeout=_LEASE)
                     until = monotonic() + window
                 else:
                     job = self._inbox.get(block=patience > 0, timeout=max(patience, 0.0) or None)
@@ -193,44 +209,94 @@ class ModelActor:
                 return None
             arrived.append(job)
 
+    def _expire(self, engine: Engine, jobs: list[_Job]) -> None:
+        """Gives up sessions whose owner has not been heard of for long."""
+        now = monotonic()
+        if not self._sessions or now - next(iter(self._sessions.values())) < _LEASE:
+            return
+        busy = {job.request.session for job in jobs}
+        for session in [name for name, used in self._sessions.items() if now - used >= _LEASE and name not in busy]:
+            self._forget(engine, session)
+
+    def _forget(self, engine: Engine, session: str) -> None:
+        self._sessions.pop(session, None)
+        self._suspects.discard(session)
+        engine.close(session)
+
     def _admit(self, engine: Engine, job: _Job, jobs: list[_Job]) -> None:
+        session = job.request.session
+        if self._sessions.pop(session, None) is not None:
+            self._sessions[session] = monotonic()  # the longest unused is the first
         match job.request:
             case Open() as request:
-                try:
-                    self._call(job.deliver, engine.open(request))
-                except Exception as error:
-                    self._call(job.deliver, error)
-            case Close(session):
-                engine.close(session)
+                self._call(job.deliver, self._open(engine, request))
+            case Close():
+                self._forget(engine, session)
                 for other in jobs:
                     if other.request.session == session and not other.cancelled:
                         other.cancelled = True
                         self._call(other.deliver, Closed(session))  # whoever still listens must not wait for ever
                 self._call(job.deliver, Closed(session))
+            case _ if len(jobs) >= self._max_sessions * _WAITING:
+                self._call(job.deliver, self._full(engine, session, "requests waiting"))
             case AskAlone() as request:
                 job.step = request.first_step
-                job.ask = AskCandidates(request.session, request.start, request.data, request.sampling.top_k)
+                job.ask = AskCandidates(session, request.start, request.data, request.sampling.top_k)
                 jobs.append(job)
             case ask:
                 job.ask = ask
                 jobs.append(job)
+
+    def _open(self, engine: Engine, request: Open) -> Reply | Exception:
+        if request.session not in self._sessions and len(self._sessions) >= self._max_sessions:
+            return self._full(engine, request.session, "sessions open")
+        try:
+            reply = engine.open(request)
+        except Exception as error:
+            return error
+        if isinstance(reply, Opened):
+            self._sessions[request.session] = monotonic()
+        return reply
+
+    def _full(self, engine: Engine, session: str, what: str) -> Refused:
+        reason = (
+            f"{engine.info.name} has as many {what} as it may have ({len(self._sessions)} sessions); try again later"
+        )
+        return Refused(session, PlatformFull.__name__, reason)
 
     def _answer(self, engine: Engine, jobs: list[_Job]) -> None:
         """One call of the engine with the first request of every session that waits."""
         batch: dict[str, _Job] = {}
         for job in jobs:
             batch.setdefault(job.request.session, job)
-        chosen = list(batch.values())
+        chosen = list(batch.values())[: self._max_batch]
+        if self._suspects:
+            chosen = (
+                chosen[:1]
+                if chosen[0].request.session in self._suspects
+                else [job for job in chosen if job.request.session not in self._suspects]
+            )
         try:
             answers = engine.answer([job.ask for job in chosen if job.ask is not None])
         except Exception as error:
-            for job in chosen:
-                self._call(job.deliver, error)
-                jobs.remove(job)
+            self._failed(engine, chosen, jobs, error)
             return
         for job, answer in zip(chosen, answers, strict=True):
-            if answer is not None and not self._goes_on(job, answer):
+            self._suspects.discard(job.request.session)
+            if answer is not None:
                 jobs.remove(job)
+                if self._goes_on(job, answer):
+                    jobs.append(job)  # behind those that this pass had no room for
+
+    def _failed(self, engine: Engine, chosen: list[_Job], jobs: list[_Job], error: Exception) -> None:
+        """A pass that raised. One session may be the reason, so they begin anew, each by itself."""
+        for job in chosen:
+            jobs.remove(job)
+            session = job.request.session
+            engine.close(session)
+            self._call(job.deliver, Behind(session) if len(chosen) > 1 else error)
+            if len(chosen) > 1:
+                self._suspects.add(session)
 
     def _goes_on(self, job: _Job, answer: Answered) -> bool:
         """Delivers an answer; True while the model goes on writing alone."""

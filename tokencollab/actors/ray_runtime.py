@@ -11,13 +11,13 @@ import ray
 from ray.exceptions import RayActorError
 
 from tokencollab.actors.channel import Channel, serve
-from tokencollab.actors.local import load_engine
+from tokencollab.actors.local import load_engine, make_actor
 from tokencollab.actors.model import ModelActor
-from tokencollab.actors.runtime import ModelGone, ModelLink, ModelSpec
+from tokencollab.actors.runtime import ModelFailed, ModelGone, ModelLink, ModelSpec
 from tokencollab.engines.base import Engine
 from tokencollab.protocol import wire
 from tokencollab.protocol.errors import ModelRefused, ProtocolError
-from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Refused, Reply, Request
+from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Refused, Reply, Request
 from tokencollab.protocol.wire import Message
 
 _REPLIES = tuple(Reply.__args__)
@@ -34,12 +34,12 @@ class _RayModel:
 
     async def ready(self) -> tuple[ModelInfo | None, str, str, str]:
         """What the model is, or why it cannot take part; and the node and the path of its socket."""
-        self._actor = ModelActor(lambda: self._load(self._spec))
+        self._actor = make_actor(self._spec, self._load)
         try:
             info = await self._actor.ready()
         except ModelRefused as error:
             return None, str(error), "", ""
-        self._server, path = await serve(self.replies)
+        self._server, path = await serve(self._replies, self._left)
         return info, "", ray.get_runtime_context().get_node_id(), path
 
     async def alive(self) -> None:
@@ -51,18 +51,33 @@ class _RayModel:
         return reply
 
     async def replies(self, frame: bytes) -> AsyncIterator[bytes]:
-        """One request frame, its reply frames. What goes wrong is a reply too: other sessions must not suffer."""
+        """One request frame, its reply frames."""
+        async for reply in self._replies(frame, set()):
+            yield reply
+
+    async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
+        """As `replies`, over a connection. What goes wrong is a reply too: other sessions must not suffer."""
         try:
             request = _request(frame)
             if self._actor is None:
                 raise ProtocolError("the model is not loaded yet")
-            if isinstance(request, AskAlone):
-                async for reply in self._actor.write(request):
-                    yield wire.encode(reply)
-            else:
-                yield wire.encode(await self._actor.ask(request))
+            match request:
+                case AskAlone():
+                    async for reply in self._actor.write(request):
+                        yield wire.encode(reply)
+                    return
+                case Open(session):
+                    opened.add(session)
+                case Close(session):
+                    opened.discard(session)
+            yield wire.encode(await self._actor.ask(request))
         except Exception as error:
-            yield wire.encode(Refused("", "ModelFailed", f"{type(error).__name__}: {error}"))
+            yield wire.encode(Refused("", ModelFailed.__name__, f"{type(error).__name__}: {error}"))
+
+    async def _left(self, opened: set[str]) -> None:
+        """A program that went away, however it did, needs its sessions no more."""
+        if self._actor is not None:
+            await asyncio.gather(*(self._actor.ask(Close(session)) for session in opened), return_exceptions=True)
 
 
 def _request(frame: bytes) -> Any:

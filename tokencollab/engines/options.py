@@ -22,6 +22,8 @@ class EngineOptions:
         prefill_chunk: how many tokens of prompts are computed at a time, so that others need not wait for them.
         kv_megabytes: memory for KV caches (10**6 bytes), None for a quarter of the machine's or half of a free GPU's.
             When it is used up the caches of idle sessions are dropped and computed again when they come back.
+        max_sessions: answers that may be under way at a model; one more is refused at once (`PlatformFull`).
+        max_batch: how many of them share a forward pass; those beyond come first in the next.
     """
 
     dtype: DtypeName = "auto"
@@ -30,6 +32,8 @@ class EngineOptions:
     prefill_chunk: int = 256
     kv_megabytes: int | None = None
     engine: EngineName = "transformers"
+    max_sessions: int = 256
+    max_batch: int = 64
 
     def as_it_is(self, spec: str) -> str | None:
         """The path of the GGUF file that ``spec`` names, where it is computed without conversion; else None."""

@@ -1,0 +1,147 @@
+"""A model actor and its many sessions: bounded, fair, and none harmed by another."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+
+from tokencollab import ChatMessage, Piece
+from tokencollab.actors import model as module
+from tokencollab.actors.model import ModelActor
+from tokencollab.engines.base import Answered, Ask
+from tokencollab.protocol.messages import (
+    AskAlone,
+    AskCandidates,
+    Behind,
+    CandidatesReply,
+    Close,
+    Open,
+    Opened,
+    Refused,
+    Sampling,
+    Written,
+)
+from tokencollab.testing import ScriptedEngine
+
+QUESTION = (ChatMessage("user", "?"),)
+GREEDY = Sampling(10, None, (1, 1), 1.0, 0)
+
+
+def forever(text: bytes) -> Mapping[Piece, float]:
+    return {b"a": 3.0, b"b": 2.0, None: 1.0}
+
+
+class Held(ScriptedEngine):
+    """Answers nothing until it is let go, so that requests come together; ``broken`` sessions raise."""
+
+    def __init__(self, script: Callable[[bytes], Mapping[Piece, float]] = forever) -> None:
+        super().__init__("m", script)
+        self.broken: set[str] = set()
+
+    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+        self.calls.append(list(requests))
+        if any(request.session in self.broken for request in requests):
+            raise ZeroDivisionError("broken")
+        return [self._answer(request) for request in requests]
+
+    @property
+    def served(self) -> list[list[str]]:
+        return [[request.session for request in call] for call in self.calls]
+
+
+async def opened(actor: ModelActor, *sessions: str) -> None:
+    for session in sessions:
+        assert isinstance(await actor.ask(Open(session, QUESTION)), Opened)
+
+
+async def test_a_full_model_says_so_at_once_and_has_room_again_when_a_session_ends() -> None:
+    actor = ModelActor(Held, max_sessions=2)
+    await opened(actor, "one", "two", "two")  # a session opened again is no further session
+    reply = await actor.ask(Open("three", QUESTION))
+    assert isinstance(reply, Refused)
+    assert (reply.kind, reply.session) == ("PlatformFull", "three")
+    assert "m has as many sessions open as it may have" in reply.reason
+    await actor.ask(Close("one"))
+    await opened(actor, "three")
+    await actor.stop()
+
+
+async def test_a_queue_that_is_full_refuses_requests_at_once() -> None:
+    engine = Held()
+    gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    answer = engine.answer
+
+    def slow(requests: Sequence[Ask]) -> list[Answered | None]:
+        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result()
+        return answer(requests)
+
+    engine.answer = slow  # type: ignore[method-assign]
+    actor = ModelActor(lambda: engine, max_sessions=1)
+    await opened(actor, "one")
+    asking = [asyncio.create_task(actor.ask(AskCandidates("one", 0, b"", 1))) for _ in range(8)]
+    await asyncio.sleep(0)
+    gate.set()
+    replies = [type(reply).__name__ for reply in await asyncio.gather(*asking)]
+    assert replies.count("Refused") >= 3
+    assert replies.count("CandidatesReply") >= 4
+    await actor.stop()
+
+
+async def test_a_session_that_was_left_is_given_up_after_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    engine = Held()
+    actor = ModelActor(lambda: engine, max_sessions=2)
+    await opened(actor, "left", "busy")
+    for now in (600.0, 1200.0):
+        await actor.ask(AskCandidates("busy", 0, b"", 1))
+    await opened(actor, "new")
+    assert set(engine.texts) == {"busy", "new"}
+    await actor.stop()
+
+
+async def test_no_session_waits_longer_than_the_others_have_passes() -> None:
+    engine = Held()
+    actor = ModelActor(lambda: engine, max_batch=2)
+    names = [f"s{number}" for number in range(5)]
+    await opened(actor, *names)
+
+    async def write(session: str) -> int:
+        request = AskAlone(session, 0, b"", 1, 40, False, GREEDY)
+        return len([reply async for reply in actor.write(request) if isinstance(reply, Written)])
+
+    assert await asyncio.gather(*map(write, names)) == [40] * 5
+    assert max(map(len, engine.served)) == 2
+    together = [names_ for names_ in engine.served if len(names_) == 2]
+    for start in range(len(together) - 5):
+        window = [session for pair in together[start : start + 5] for session in pair]
+        counts = [window.count(session) for session in set(window)]
+        if len(counts) == 5:
+            assert max(counts) - min(counts) <= 1
+    await actor.stop()
+
+
+async def test_a_request_that_breaks_the_engine_harms_no_other_session() -> None:
+    engine = Held()
+    actor = ModelActor(lambda: engine)
+    names = ["good", "bad", "fine"]
+    await opened(actor, *names)
+    engine.broken.add("bad")
+
+    async def ask(session: str) -> str:
+        for _ in range(3):
+            try:
+                reply = await actor.ask(AskCandidates(session, 0, b"", 1))
+            except ZeroDivisionError:
+                return "failed"
+            if isinstance(reply, CandidatesReply):
+                return "answered"
+            assert isinstance(reply, Behind)
+            await opened(actor, session)
+        return "never"
+
+    assert await asyncio.gather(*map(ask, names)) == ["answered", "failed", "answered"]
+    engine.broken.clear()
+    assert await asyncio.gather(*map(ask, names)) == ["answered"] * 3
+    await actor.stop()
