@@ -1,7 +1,11 @@
 """Several language models with different tokenizers write one answer together, token by token."""
 
 from tokencollab.actors.answer import Answer, FinishReason, Token
-from tokencollab.actors.collaboration import AnswerStream, Collaboration, ModelFailed, Prompt
+from tokencollab.actors.collaboration import Collaboration
+from tokencollab.actors.prompt import Prompt
+from tokencollab.actors.runtime import ModelFailed
+from tokencollab.actors.stream import AnswerStream
+from tokencollab.actors.supervision import Patience
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, list_methods, parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
@@ -9,6 +13,7 @@ from tokencollab.protocol.errors import (
     MalformedAnswer,
     ModelRefused,
     ModelUnavailable,
+    PlatformFull,
     PromptTooLong,
     ProtocolError,
     TokencollabError,
@@ -38,7 +43,9 @@ __all__ = [
     "ModelInfo",
     "ModelRefused",
     "ModelUnavailable",
+    "Patience",
     "Piece",
+    "PlatformFull",
     "Prompt",
     "PromptTooLong",
     "ProtocolError",

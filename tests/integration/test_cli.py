@@ -147,6 +147,32 @@ def test_ctrl_c_ends_cleanly_with_what_was_written(pair: list[str]) -> None:
     assert b"Traceback" not in errors
 
 
+@pytest.mark.parametrize("method", ["confipara-u", "bytewise"])
+def test_a_killed_answer_is_resumed_from_its_journal(pair: list[str], method: str, tmp_path: Path) -> None:
+    arguments = ["generate", "Hello?", *pair, "--method", method, "--max-tokens", "200"]
+    folder = tmp_path / "journals"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tokencollab", *arguments, "--journal", folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    written = process.stdout.read(8)
+    process.kill()
+    written += process.stdout.read()
+    process.wait()
+    (journal,) = folder.iterdir()
+    resumed = run("resume", journal, "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    whole = json.loads(run(*arguments, "--json").stdout)
+    answer = json.loads(resumed.stdout)
+    same = ("text", "tokens", "cost", "exit_step", "finish_reason", "method", "seed", "models")
+    assert {key: answer[key] for key in same} == {key: whole[key] for key in same}
+    assert answer["text"].encode().startswith(written.decode("utf-8", "ignore").encode())
+    assert not list(folder.iterdir())
+    one_line(run("resume", journal), "cannot be read")
+
+
 def test_ctrl_c_while_models_load(pair: list[str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tokencollab", "generate", "Hello?", *pair],

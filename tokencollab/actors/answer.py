@@ -26,6 +26,7 @@ class Token:
         efficacy: the exit policy's figures (ST, RT, T0), where it has such.
         alone: whether the base wrote it by itself.
         lost: models that were lost in this step.
+        joined: models that came back or joined since the step before; they take part from the next one.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Token:
     efficacy: Efficacy | None = None
     alone: bool = False
     lost: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

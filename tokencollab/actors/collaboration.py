@@ -8,64 +8,26 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TextIO, TypeAlias, cast
+from typing import Any, Literal, Self, TextIO, TypeAlias
 from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.actors.coordinator import Coordinator
 from tokencollab.actors.journal import Journal, Past, read_journal
+from tokencollab.actors.prompt import Prompt, read_prompt
 from tokencollab.actors.recorder import Recorder
-from tokencollab.actors.runtime import ModelFailed, ModelSpec, Runtime
+from tokencollab.actors.runtime import ModelSpec, Runtime
+from tokencollab.actors.stream import AnswerStream, finished_answer
 from tokencollab.actors.supervision import Member, Patience
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.errors import UsageError
-from tokencollab.protocol.messages import ChatMessage, ModelInfo, Role
-
-Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, str]]
-"""One user message, or a conversation: `ChatMessage` or ``{"role": ..., "content": ...}``."""
+from tokencollab.protocol.messages import ChatMessage, ModelInfo
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is going on, how much is done, and of how much (0: not known)."""
 
 RuntimeName: TypeAlias = Literal["local", "ray"]
-
-__all__ = ["AnswerStream", "Collaboration", "ModelFailed", "Progress", "Prompt", "RuntimeName"]
-
-
-class AnswerStream:
-    """An answer while it is being written: an async iterator of `Token`, then an `Answer`.
-
-    Leaving the loop early ends the session and frees its memory everywhere; `aclose` does so at once.
-    """
-
-    def __init__(self, coordinator: Coordinator, tokens: AsyncIterator[Token], finish: Callable[[str], Answer]):
-        """Made by `Collaboration.stream`."""
-        self._coordinator = coordinator
-        self._tokens = tokens
-        self._finish = finish
-        self._texts: list[str] = []
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Token:
-        token = await anext(self._tokens)
-        self._texts.append(token.text)
-        return token
-
-    def cancel(self) -> None:
-        """Ends the answer at the next moment; the iteration then stops, and `answer` has what was written."""
-        self._coordinator.cancel()
-
-    async def aclose(self) -> None:
-        """Ends the session now and frees everything."""
-        await self._tokens.aclose()  # type: ignore[attr-defined]
-
-    @property
-    def answer(self) -> Answer:
-        """The answer as far as it was read; with its final figures once the iteration has ended."""
-        return self._finish("".join(self._texts))
 
 
 class Collaboration:
@@ -125,6 +87,7 @@ class Collaboration:
         self._journal = None if journal is None else Path(journal)
         self._keep_journal = keep_journal
         self._members: dict[str, Member] = {}
+        self._sources: dict[str, str] = {}  # what each was asked for as
         self._streams: dict[Coordinator, bool] = {}  # whether models that are added later join it
 
     async def __aenter__(self) -> Self:
@@ -158,6 +121,7 @@ class Collaboration:
             # One model per core: two models with all threads each are ten times slower (facts.md).
             models = len(names) + len(self._members)
             options = replace(options, threads=max(1, (os.cpu_count() or 1) // models))
+        self._sources |= {name: _lasting(source) for name, source in zip(names, wanted, strict=True)}
         return [ModelSpec(name, folder, options) for name, (_, folder) in zip(names, files, strict=True)]
 
     async def __aexit__(
@@ -321,7 +285,12 @@ class Collaboration:
             names = past.trace.models
             wanted = tuple(dict.fromkeys((*(name for name in names if name in here), *here)))
         session = uuid4().hex
-        settings = {"method": method.to_json(), "seed": seed, "max_tokens": max_tokens, "stop": list(stop)}
+        settings: dict[str, object] = {
+            "method": method.to_json(),
+            "seed": seed,
+            "max_tokens": max_tokens,
+            "stop": list(stop),
+        }
         recorders: list[Recorder] = []
         if trace is not None:
             recorders.append(Recorder(trace, names, settings))
@@ -329,7 +298,8 @@ class Collaboration:
             folder = past.path.parent if self._journal is None and past is not None else self._journal
             assert folder is not None
             keep = self._keep_journal
-            recorders.append(Journal(folder, session, names, settings, messages, keep=keep, past=past))
+            sources = {"sources": self._sources, "options": self._options.to_json()}
+            recorders.append(Journal(folder, session, names, settings | sources, messages, keep=keep, past=past))
         coordinator = Coordinator(
             session,
             {name: here[name] for name in wanted},
@@ -347,7 +317,7 @@ class Collaboration:
 
         def finish(text: str) -> Answer:
             ended = coordinator.ended or now()
-            return _answer(text, coordinator, names, method.name, seed, started, ended)
+            return finished_answer(text, coordinator, names, method.name, seed, started, ended)
 
         return AnswerStream(coordinator, self._track(coordinator, members is None), finish)
 
@@ -381,26 +351,6 @@ class Collaboration:
             await tokens.aclose()  # type: ignore[attr-defined]
 
 
-def read_prompt(prompt: Prompt) -> tuple[ChatMessage, ...]:
-    """A prompt as messages.
-
-    Raises:
-        UsageError: empty, an unknown role, or nothing that a model could answer.
-    """
-    turns: list[ChatMessage] = []
-    for turn in [ChatMessage("user", prompt)] if isinstance(prompt, str) else prompt:
-        if isinstance(turn, ChatMessage):
-            turns.append(turn)
-            continue
-        role, content = turn.get("role"), turn.get("content")
-        if role not in ("system", "user", "assistant") or not isinstance(content, str):
-            raise UsageError('a message is {"role": "system" | "user" | "assistant", "content": text}')
-        turns.append(ChatMessage(cast(Role, role), content))
-    if not any(turn.content.strip() for turn in turns if turn.role == "user"):
-        raise UsageError("the prompt is empty: give a question")
-    return tuple(turns)
-
-
 def unique_names(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """Names that occur twice (a model with its own copy) get a number."""
     unique: list[str] = []
@@ -410,35 +360,6 @@ def unique_names(names: Sequence[str], taken: Collection[str] = ()) -> list[str]
     return unique
 
 
-def _answer(
-    text: str,
-    coordinator: Coordinator,
-    names: tuple[str, ...],
-    method: str,
-    seed: int,
-    started: float,
-    ended: float,
-) -> Answer:
-    tally = coordinator.tally
-    first, last = coordinator.first_commit, coordinator.last_commit
-    later = len(tally.pieces) - 1
-    return Answer(
-        text=text,
-        finish_reason=coordinator.finish_reason,
-        tokens=len(tally.pieces),
-        cost=tally.cost,
-        aligned=tally.aligned,
-        exit_step=tally.exit_step,
-        models=names,
-        method=method,
-        seed=seed,
-        seconds=ended - started,
-        first_token_seconds=None if first is None else first - started,
-        ms_per_token=None if first is None or last is None or later < 1 else (last - first) / later * 1000,
-        agreed=tally.agreed,
-        together=tally.together,
-        proposed={name: tally.proposed[name] for name in names},
-        forwarded={name: tally.forwarded[name] / max(1, tally.took_part[name] - 1) for name in names},
-        lost=dict(tally.lost),
-        pieces=tuple(tally.pieces),
-    )
+def _lasting(source: str) -> str:
+    """What a model was asked for as, in a form that holds in another working directory."""
+    return os.path.abspath(source) if os.path.exists(source) else source

@@ -60,6 +60,7 @@ class Coordinator:
         self._awaited = {base} if wait_for_base else set()
         self._held_back: set[str] = set()  # lost, but the policy has not heard of it: the answer waits for them
         self._writing: asyncio.Task[None] | None = None
+        self._joined: list[str] = []  # since the last commit
         self._cancelled = False
         self.tally = Tally(base)
         self.finish_reason: FinishReason = "cancelled"
@@ -187,7 +188,8 @@ class Coordinator:
             case e.ModelLost(model):
                 self._held_back.discard(model)
                 self._asked = {number: asked for number, asked in self._asked.items() if asked.model != model}
-            case e.ModelJoined():  # somebody is left again: those who were waited for are lost
+            case e.ModelJoined(joined):  # somebody is left again: those who were waited for are lost
+                self._joined.append(joined)
                 for model in self._held_back - self._awaited:
                     self._announce(e.ModelLost(model))
             case _:
@@ -246,7 +248,9 @@ class Coordinator:
         self.tally.commit(command.piece, record)
         self._text.append(command.piece or b"")
         text = self._reader.feed(command.piece or b"")
-        return Token(text, command.piece, record.step, dict(record.ranks), record.efficacy, record.alone, record.lost)
+        joined, self._joined = tuple(self._joined), []
+        ranks = dict(record.ranks)
+        return Token(text, command.piece, record.step, ranks, record.efficacy, record.alone, record.lost, joined)
 
     def _carry_out(self, command: e.Command) -> None:
         match command:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NoReturn, TypeAlias
 
-from tokencollab.actors.collaboration import read_prompt
+from tokencollab.actors.prompt import read_prompt
 from tokencollab.protocol.errors import UsageError
 from tokencollab.protocol.messages import ChatMessage
 

@@ -57,11 +57,6 @@ def add_models(parser: argparse.ArgumentParser, method: bool = True) -> None:
     if method:
         add("--method", metavar="NAME", help="default: duetnet, or base without --with")
     add(
-        "--runtime",
-        choices=["local", "ray"],
-        help="threads of this process, or Ray actors (default: local, but ray in a job of `ray job submit`)",
-    )
-    add(
         "--engine",
         choices=["transformers", "llamacpp"],
         default="transformers",
@@ -70,6 +65,24 @@ def add_models(parser: argparse.ArgumentParser, method: bool = True) -> None:
     add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights")
     add("--threads", type=positive, metavar="N", help="CPU threads per model (default: cores / models)")
     add("--kv-megabytes", type=positive, metavar="N", help="memory per model for KV caches")
+    add_runtime(parser)
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Where models run, and what happens when one fails."""
+    add = parser.add_argument
+    add(
+        "--runtime",
+        choices=["local", "ray"],
+        help="threads of this process, or Ray actors (default: local, but ray in a job of `ray job submit`)",
+    )
+    add(
+        "--deadline",
+        type=_number(0.001, float, "a number of seconds above 0"),
+        metavar="S",
+        help="seconds that a model always has for an answer; it has more where it is slow by nature (default 10)",
+    )
+    add("--wait-for-base", action="store_true", help="wait for a base that was lost, instead of going on without it")
 
 
 def add_answer(parser: argparse.ArgumentParser) -> None:

@@ -17,5 +17,9 @@ def add_parser(commands: Any) -> None:
     add_answer(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--trace", metavar="FILE", help="write every step's candidates and decision (JSON lines)")
+    parser.add_argument(
+        "--journal", metavar="DIR", help="keep a file there to resume from, while the answer is written"
+    )
+    parser.add_argument("--keep-journal", action="store_true", help="leave it there when the answer has ended")
     add_method(parser)
     parser.set_defaults(run="generate")

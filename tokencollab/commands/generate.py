@@ -5,15 +5,16 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
 from tokencollab.actors.answer import Answer
-from tokencollab.actors.collaboration import read_prompt
+from tokencollab.actors.collaboration import Collaboration
+from tokencollab.actors.prompt import read_prompt
+from tokencollab.actors.stream import AnswerStream
 from tokencollab.commands.shared import check_stops, chosen_method, engine_options, fetch_models, make_team
-from tokencollab.engines.options import EngineOptions
-from tokencollab.policies.methods import Method
 from tokencollab.protocol.errors import UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.terminal import ProgressView, print_summary, quiet_logs
@@ -34,10 +35,27 @@ def generate(arguments: argparse.Namespace) -> int:
     check_stops(arguments)
     options = engine_options(arguments)
     with ExitStack() as stack:
-        trace = stack.enter_context(_open_trace(arguments.trace)) if arguments.trace else None
+        trace = stack.enter_context(open_trace(arguments.trace)) if arguments.trace else None
         progress = stack.enter_context(ProgressView())
         fetch_models(arguments, options, progress)
-        answer = asyncio.run(_write(arguments, options, method, messages, progress, trace))
+        notices: list[str] = []
+        team = make_team(arguments, options, method, progress, notices.append)
+        limits = {"max_tokens": arguments.max_tokens, "stop": arguments.stop, "seed": arguments.seed}
+        return write(arguments, team, lambda: team.stream(messages, trace=trace, **limits), progress, notices)
+
+
+def write(
+    arguments: argparse.Namespace,
+    team: Collaboration,
+    begin: Callable[[], AnswerStream],
+    progress: ProgressView,
+    notices: Sequence[str],
+) -> int:
+    """Writes the answer that ``begin`` begins, streaming it unless JSON was asked for; the exit code.
+
+    ``notices`` grow meanwhile and are told after the answer: in its middle they would tear it apart.
+    """
+    answer = asyncio.run(_stream(arguments, team, begin, progress, notices))
     if answer is None:
         return 130
     if arguments.json:
@@ -47,31 +65,22 @@ def generate(arguments: argparse.Namespace) -> int:
     return 130 if answer.finish_reason == "cancelled" else 0
 
 
-async def _write(
+async def _stream(
     arguments: argparse.Namespace,
-    options: EngineOptions,
-    method: Method,
-    messages: tuple[ChatMessage, ...],
+    team: Collaboration,
+    begin: Callable[[], AnswerStream],
     progress: ProgressView,
-    trace: TextIO | None,
+    notices: Sequence[str],
 ) -> Answer | None:
-    """Writes the answer, streaming it unless JSON was asked for. None: interrupted before it began."""
+    """None: interrupted before it began."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    notices: list[str] = []  # told after the answer: in its middle they would tear it apart
-    team = make_team(arguments, options, method, progress, notices.append)
     loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
         async with team:
             progress.close()
-            stream = team.stream(
-                messages,
-                max_tokens=arguments.max_tokens,
-                stop=arguments.stop,
-                seed=arguments.seed,
-                trace=trace,
-            )
+            stream = begin()
             loop.add_signal_handler(signal.SIGINT, stream.cancel)
             async for token in stream:
                 if not arguments.json:
@@ -86,7 +95,12 @@ async def _write(
         return None
 
 
-def _open_trace(path: str) -> TextIO:
+def open_trace(path: str) -> TextIO:
+    """The file of ``--trace``.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     try:
         return Path(path).open("w", encoding="utf-8")
     except OSError as error:

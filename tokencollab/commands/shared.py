@@ -4,9 +4,11 @@ import argparse
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tokencollab.actors.collaboration import Collaboration, RuntimeName, unique_names
+from tokencollab.actors.supervision import Patience
 from tokencollab.engines import store
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, parse_method
@@ -81,6 +83,14 @@ def runtime_of(arguments: argparse.Namespace) -> RuntimeName:
     return runtime
 
 
+def patience_of(arguments: argparse.Namespace) -> Patience:
+    """How long models are waited for."""
+    patience = Patience(wait_for_base=arguments.wait_for_base)
+    if arguments.deadline is None:
+        return patience
+    return replace(patience, floor=arguments.deadline, ceiling=max(arguments.deadline, patience.ceiling))
+
+
 def make_team(
     arguments: argparse.Namespace,
     options: EngineOptions,
@@ -97,4 +107,7 @@ def make_team(
         options=options,
         progress=progress.update,
         notify=notify,
+        patience=patience_of(arguments),
+        journal=getattr(arguments, "journal", None),
+        keep_journal=getattr(arguments, "keep_journal", False),
     )

@@ -1,8 +1,9 @@
 """How an engine computes, as plain data (no torch here: the options travel before any engine exists)."""
 
 import os
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias
 
 DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 EngineName: TypeAlias = Literal["transformers", "llamacpp"]
@@ -34,6 +35,15 @@ class EngineOptions:
     engine: EngineName = "transformers"
     max_sessions: int = 256
     max_batch: int = 64
+
+    def to_json(self) -> dict[str, str | int | None]:
+        """The options as JSON-ready data; `from_json` takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "EngineOptions":
+        """Options from `to_json`; what this version does not know is left out."""
+        return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})
 
     def as_it_is(self, spec: str) -> str | None:
         """The path of the GGUF file that ``spec`` names, where it is computed without conversion; else None."""

@@ -89,12 +89,12 @@ async def test_a_queue_that_is_full_refuses_requests_at_once() -> None:
 
 
 async def test_a_session_that_was_left_is_given_up_after_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(module, "monotonic", lambda: now)
+    clock = [0.0]
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
     engine = Held()
     actor = ModelActor(lambda: engine, max_sessions=2)
     await opened(actor, "left", "busy")
-    for now in (600.0, 1200.0):
+    for clock[0] in (600.0, 1200.0):
         await actor.ask(AskCandidates("busy", 0, b"", 1))
     await opened(actor, "new")
     assert set(engine.texts) == {"busy", "new"}

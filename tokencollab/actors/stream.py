@@ -1,0 +1,77 @@
+"""An answer while it is being written, and the figures of a finished one."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Self
+
+from tokencollab.actors.answer import Answer, Token
+from tokencollab.actors.coordinator import Coordinator
+
+
+class AnswerStream:
+    """An answer while it is being written: an async iterator of `Token`, then an `Answer`.
+
+    Leaving the loop early ends the session and frees its memory everywhere; `aclose` does so at once.
+    """
+
+    def __init__(self, coordinator: Coordinator, tokens: AsyncIterator[Token], finish: Callable[[str], Answer]):
+        """Made by `Collaboration.stream`."""
+        self._coordinator = coordinator
+        self._tokens = tokens
+        self._finish = finish
+        self._texts: list[str] = []
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Token:
+        token = await anext(self._tokens)
+        self._texts.append(token.text)
+        return token
+
+    def cancel(self) -> None:
+        """Ends the answer at the next moment; the iteration then stops, and `answer` has what was written."""
+        self._coordinator.cancel()
+
+    async def aclose(self) -> None:
+        """Ends the session now and frees everything."""
+        await self._tokens.aclose()  # type: ignore[attr-defined]
+
+    @property
+    def answer(self) -> Answer:
+        """The answer as far as it was read; with its final figures once the iteration has ended."""
+        return self._finish("".join(self._texts))
+
+
+def finished_answer(
+    text: str,
+    coordinator: Coordinator,
+    names: tuple[str, ...],
+    method: str,
+    seed: int,
+    started: float,
+    ended: float,
+) -> Answer:
+    """The answer with its figures; times are those of the event loop."""
+    tally = coordinator.tally
+    first, last = coordinator.first_commit, coordinator.last_commit
+    later = len(tally.pieces) - 1
+    return Answer(
+        text=text,
+        finish_reason=coordinator.finish_reason,
+        tokens=len(tally.pieces),
+        cost=tally.cost,
+        aligned=tally.aligned,
+        exit_step=tally.exit_step,
+        models=names,
+        method=method,
+        seed=seed,
+        seconds=ended - started,
+        first_token_seconds=None if first is None else first - started,
+        ms_per_token=None if first is None or last is None or later < 1 else (last - first) / later * 1000,
+        agreed=tally.agreed,
+        together=tally.together,
+        proposed={name: tally.proposed[name] for name in names},
+        forwarded={name: tally.forwarded[name] / max(1, tally.took_part[name] - 1) for name in names},
+        lost=dict(tally.lost),
+        pieces=tuple(tally.pieces),
+    )
