@@ -12,7 +12,8 @@ from typing import Any, TextIO, TypeAlias, assert_never
 import structlog
 
 from tokencollab.actors.answer import Answer
-from tokencollab.actors.collaboration import Collaboration, Prompt, read_prompt
+from tokencollab.actors.collaboration import Collaboration
+from tokencollab.actors.prompt import Prompt, read_prompt
 from tokencollab.actors.respondents import Respondent, resolve_respondents
 from tokencollab.actors.response import Response, Usage
 from tokencollab.actors.runtime import ModelFailed
