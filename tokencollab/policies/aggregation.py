@@ -4,7 +4,7 @@ Every sum over models runs in the order of the ballots, which callers sort by mo
 not associative, and order of arrival would decide exact ties.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, fsum
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,20 +13,21 @@ from tokencollab.protocol.candidates import Candidate
 from tokencollab.protocol.pieces import Piece
 
 Scored: TypeAlias = tuple[Piece, float, float]
-"""A piece, its score, and the summed full-softmax probability of the models that list it (for ties)."""
+"""A piece, its score, and the summed full-softmax probability of the models that list it (for ties, and 0 where
+UniTE has none)."""
 
 
 class Ballot(NamedTuple):
     """One model's vote: ``kept`` are its truncated candidates, ``received`` all it sent, best first.
 
-    ``foreign`` are pairs (piece, raw logit) of pieces that it did not send and was asked to score (UniTE).
+    ``logits`` are, for UniTE, the raw logits of what it sent and of what it was asked to score.
     """
 
     model: str
     weight: float
     kept: tuple[Candidate, ...]
     received: tuple[Candidate, ...]
-    foreign: tuple[tuple[Piece, float], ...] = ()
+    logits: Mapping[Piece, float]
 
     def rank(self, piece: Piece) -> int | None:
         """The index of ``piece`` in the truncated candidates, None where absent."""
@@ -63,8 +64,8 @@ def foreign_pieces(ballots: Sequence[Ballot]) -> list[tuple[str, tuple[Piece, ..
     union = dict.fromkeys([candidate.piece for ballot in ballots for candidate in ballot.kept])
     missing = []
     for ballot in ballots:
-        known = {candidate.piece for candidate in ballot.received}
-        if not known.issuperset(union):
+        known = ballot.logits
+        if not union.keys() <= known.keys():
             missing.append((ballot.model, tuple([piece for piece in union if piece not in known])))
     return missing
 
@@ -118,23 +119,21 @@ def _union_softmax(ballots: Sequence[Ballot]) -> list[Scored]:
     A piece that a model neither sent nor has scored counts as the last it sent: only a replay meets this,
     where the trace has no answer to a question that another method would have asked.
     """
-    ties: dict[Piece, float] = {}
-    for ballot in ballots:
-        for candidate in ballot.kept:
-            piece = candidate.piece
-            ties[piece] = ties.get(piece, 0.0) + exp(candidate.logprob)
-    union = list(ties)
+    union = list(dict.fromkeys([candidate.piece for ballot in ballots for candidate in ballot.kept]))
     totals = [0.0] * len(union)
     weights = 0.0
     for ballot in ballots:
-        lowest = ballot.received[-1].logit
-        known = {candidate.piece: candidate.logit for candidate in ballot.received}
-        if ballot.foreign:
-            known.update(ballot.foreign)
+        lowest, known = ballot.received[-1].logit, ballot.logits
         logits = [known.get(piece, lowest) for piece in union]
         highest = max(logits)
         exponentials = [exp(logit - highest) for logit in logits]
         share = ballot.weight / fsum(exponentials)
         totals = [total + share * value for total, value in zip(totals, exponentials, strict=True)]
         weights += ballot.weight
-    return [(piece, total / weights, ties[piece]) for piece, total in zip(union, totals, strict=True)]
+    scores = [total / weights for total in totals]
+    ties = dict.fromkeys(union, 0.0)
+    if len(set(scores)) < len(scores):
+        for ballot in ballots:
+            for candidate in ballot.kept:
+                ties[candidate.piece] += exp(candidate.logprob)
+    return list(zip(union, scores, ties.values(), strict=True))

@@ -30,7 +30,7 @@ from tokencollab.policies.bytewise_voter import (
     settle,
     weighed,
 )
-from tokencollab.policies.evidence import Evidence, Verdict
+from tokencollab.policies.evidence import STAY, Evidence, Verdict
 from tokencollab.policies.session import including
 
 FADED: Final = 1e-100
@@ -195,7 +195,7 @@ class Round(Turn):
         ``stood`` are the voters before the boundaries moved.
         """
         closes = ended or self.roster.counted in advanced
-        verdict = self._observe() if closes else Verdict()
+        verdict = self._observe() if closes else STAY
         self.release(stood, verdict, ended)
         if ended:
             self.stop("end")
@@ -209,7 +209,7 @@ class Round(Turn):
     def _observe(self) -> Verdict:
         """Close the base's step: the evidence of all bytes since its last boundary."""
         self.advances += 1
-        verdict = Verdict()
+        verdict = STAY
         base = self.roster.base
         if base in self.roster.live:
             ranks = tuple(

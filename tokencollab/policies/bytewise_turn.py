@@ -8,7 +8,7 @@ from tokencollab.policies.bytewise_state import BytewiseState
 from tokencollab.policies.bytewise_voter import Voter, fresh, questioned
 from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import Ask, Command, Commit, Exited, Marginals, RunAlone, StepRecord, Stop
-from tokencollab.policies.evidence import ExitPolicy, Verdict
+from tokencollab.policies.evidence import STAY, ExitPolicy, Verdict
 from tokencollab.policies.session import including, without
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.pieces import END
@@ -125,7 +125,7 @@ class Turn:
     def flush(self) -> None:
         """Commit the bytes that are decided, before the answer stops or others take over."""
         if self.held:
-            self.release(self.voters, Verdict())
+            self.release(self.voters, STAY)
 
     # ------------------------------------------------------------ questions
 

@@ -5,6 +5,7 @@ foreign pieces scored, one question per model; then the piece is committed and t
 takes part.
 """
 
+from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from tokencollab.policies.aggregation import Ballot, foreign_pieces, negative_logit
@@ -29,7 +30,7 @@ from tokencollab.policies.events import (
     StepRecord,
     Stop,
 )
-from tokencollab.policies.evidence import ExitPolicy, Verdict
+from tokencollab.policies.evidence import STAY, ExitPolicy, Verdict
 from tokencollab.policies.session import State, check_members, including, without
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.errors import ProtocolError
@@ -109,8 +110,8 @@ class CollaborationPolicy:
         live = tuple(sorted((*state.live, *state.joining))) if state.joining else state.live
         lost = tuple(model for model in state.lost if model not in live) if state.lost else ()
         first, offset, k = state.questions, state.offset, self._method.top_k
-        questions = tuple((model, first + index) for index, model in enumerate(live))
-        asks = tuple(Ask(model, question, offset, k) for model, question in questions)
+        questions = tuple([(model, first + index) for index, model in enumerate(live)])
+        asks = tuple([Ask(model, question, offset, k) for model, question in questions])
         state = state._replace(
             phase="together",
             live=live,
@@ -151,8 +152,8 @@ class CollaborationPolicy:
         if state.phase != "together" or (model, event.question) not in state.open:
             return state, ()
         state = state._replace(
-            open=tuple(pair for pair in state.open if pair[0] != model),
-            answers=tuple(sorted((*state.answers, (model, event.candidates)))),
+            open=tuple([pair for pair in state.open if pair[0] != model]),
+            answers=tuple(sorted((*state.answers, (model, event.candidates)), key=_name)),
         )
         return self._settle(state)
 
@@ -198,9 +199,9 @@ class CollaborationPolicy:
         piece = self._decider.decide(step, ballots, word)
         decisive: frozenset[str] = frozenset()
         if self._exit.needs_decisive:
-            decisive = self._decider.decisive(step, piece, ballots, word)
+            decisive = self._decider.decisive(step, piece, ballots, word, state.base)
         evidence = gather_evidence(step, state.base, piece, ballots, decisive)
-        verdict, exit_state = Verdict(), state.exit
+        verdict, exit_state = STAY, state.exit
         if state.base in state.live:
             exit_state, verdict = self._exit.observe(exit_state, evidence)
         record = StepRecord(step, evidence.ranks, verdict.efficacy, lost=state.lost)
@@ -299,6 +300,9 @@ class CollaborationPolicy:
         if not state.returning:
             return state, ()
         return state._replace(live=including(state.live, model)), ()
+
+
+_name = itemgetter(0)
 
 
 def _stop(

@@ -38,7 +38,11 @@ class Decider:
         """``model``'s vote from what it sent and, for UniTE, the logits it was asked for."""
         method, received = self.method, candidates.candidates
         kept = truncate(received, method.top_k, method.top_p, method.over)
-        return Ballot(model, method.weight_of(model), kept, received, foreign)
+        logits: dict[Piece, float] = {}
+        if method.aggregation == "unite":
+            logits = {candidate.piece: candidate.logit for candidate in received}
+            logits.update(foreign)
+        return Ballot(model, method.weight_of(model), kept, received, logits)
 
     def decide(self, step: int, ballots: Sequence[Ballot], word: Word) -> Piece:
         """The piece that ``ballots`` (at least one, sorted by model) choose at ``step``.
@@ -63,12 +67,14 @@ class Decider:
         listed = tuple(ballot.model for ballot in ballots if ballot.rank(piece) is not None)
         return word.after(piece, listed, tuple(ballot.model for ballot in ballots))
 
-    def decisive(self, step: int, piece: Piece, ballots: Sequence[Ballot], word: Word) -> frozenset[str]:
-        """The models without which another piece would have been chosen than ``piece``."""
+    def decisive(
+        self, step: int, piece: Piece, ballots: Sequence[Ballot], word: Word, base: str | None = None
+    ) -> frozenset[str]:
+        """The models other than ``base`` without which another piece would have been chosen than ``piece``."""
         found = set()
         for ballot in ballots:
             others = [other for other in ballots if other is not ballot]
-            if others and self.decide(step, others, word) != piece:
+            if others and ballot.model != base and self.decide(step, others, word) != piece:
                 found.add(ballot.model)
         return frozenset(found)
 
@@ -84,4 +90,4 @@ def gather_evidence(
     for ballot in ballots:
         if ballot.model == base:
             logprob = next((c.logprob for c in ballot.received if c.piece == piece), None)
-    return Evidence(step, base, tuple((b.model, b.rank(piece)) for b in ballots), decisive, logprob)
+    return Evidence(step, base, tuple([(b.model, b.rank(piece)) for b in ballots]), decisive, logprob)

@@ -1,7 +1,7 @@
 """What an exit policy sees of a step, whatever the aggregation, and what an exit policy is."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tokencollab.policies.events import Efficacy
 
@@ -14,9 +14,9 @@ class Evidence:
 
     ``ranks`` has the models that answered in this step, sorted by name: the index of the chosen piece in the
     model's truncated candidates, None if absent (infinity). In bytewise voting it is the number of bytes of
-    the chosen piece at which the model's own first choice was another byte. ``decisive`` has the models
-    without which another piece would have been chosen. ``base_logprob`` is the base's own log-probability of
-    the piece (None if not listed).
+    the chosen piece at which the model's own first choice was another byte. ``decisive`` has the
+    collaborators without which another piece would have been chosen (in bytewise voting the base may be among
+    them). ``base_logprob`` is the base's own log-probability of the piece (None if not listed).
     """
 
     step: int
@@ -33,6 +33,10 @@ class Verdict:
     out: frozenset[str] = frozenset()
     alone: bool = False
     efficacy: Efficacy | None = None
+
+
+STAY: Final = Verdict()
+"""Everybody stays, and there is nothing to show."""
 
 
 class ExitPolicy(Protocol[StateT]):

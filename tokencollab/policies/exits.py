@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import exp, fsum
 from typing import Any, ClassVar, assert_never
 
-from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
+from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict
 from tokencollab.policies.self_efficacy import EfficacyState, SelfEfficacy
 from tokencollab.policies.settings import Method
 
@@ -21,7 +21,7 @@ class Never:
 
     def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
         """Stay."""
-        return None, Verdict()
+        return None, STAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Rejoin:
         if len(recent) < self.watch:
             return RejoinState(state.inner, alone=True, recent=recent), Verdict(alone=True)
         if fsum(recent) / self.watch < self.below:
-            return self.start(evidence.base), Verdict()
+            return self.start(evidence.base), STAY
         return RejoinState(state.inner, alone=True), Verdict(alone=True)
 
 

@@ -187,8 +187,8 @@ class _Replayer:
         return self._decider.decide(step, ballots, self._word)
 
     def _decisive(self, step: int, fed: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
-        """The models without which another piece than ``fed`` would have been chosen."""
-        return self._decider.decisive(step, fed, ballots, self._word)
+        """The collaborators without which another piece than ``fed`` would have been chosen."""
+        return self._decider.decisive(step, fed, ballots, self._word, self._base)
 
     def _seen(self, evidence: Evidence, fed: Piece, ballots: Sequence[Ballot]) -> Evidence:
         """The ``evidence`` of a step together."""
@@ -213,11 +213,11 @@ class _BytewiseReplayer(_Replayer):
             raise TraceError(f"line {step + 1}: {error}") from error
 
     def _decisive(self, step: int, fed: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
-        """The models without which one of the bytes would have been another: a shorter or longer piece is none."""
+        """Those without which one of the bytes would have been another: a shorter or longer piece is none."""
         found = set()
         for ballot in ballots:
             others = [other for other in ballots if other is not ballot]
-            if others and not _agree(self._vote(step, others), fed):
+            if others and ballot.model != self._base and not _agree(self._vote(step, others), fed):
                 found.add(ballot.model)
         return frozenset(found)
 

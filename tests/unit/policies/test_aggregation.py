@@ -67,7 +67,7 @@ def test_unite_asks_for_pieces_that_were_not_sent_and_uses_the_answer() -> None:
     assert select(aggregate("unite", answered, "raw"), decider.sampling, 1) == b"a"
 
 
-@pytest.mark.parametrize("name", ["gac", "unite", "duetnet", "dp", "dk"])
+@pytest.mark.parametrize("name", ["gac", "duetnet", "dp", "dk"])
 def test_ties_count_the_summed_probability_of_those_that_list_a_piece(name: str) -> None:
     method = parse_method(name, top_k=2, weights={"A": 3.0})
     decider = Decider(method, sampling_of(method, 0))
@@ -75,6 +75,16 @@ def test_ties_count_the_summed_probability_of_those_that_list_a_piece(name: str)
     b = decider.ballot("B", by_probability((b"b", 0.4), (b"c", 0.3)))
     ties = {piece: tie for piece, _, tie in aggregate(method.aggregation, [a, b], "raw")}
     assert ties == pytest.approx({b"a": 0.5, b"b": 0.65, b"c": 0.3})
+
+
+def test_unite_counts_them_only_where_two_scores_are_equal() -> None:
+    method = parse_method("unite", top_k=2)
+    decider = Decider(method, sampling_of(method, 0))
+    a, b = by_probability((b"a", 0.4), (b"b", 0.4)), by_probability((b"b", 0.3), (b"a", 0.3))
+    equal = aggregate("unite", [decider.ballot("A", a), decider.ballot("B", b)], "raw")
+    assert {piece: tie for piece, _, tie in equal} == pytest.approx({b"a": 0.7, b"b": 0.7})
+    one = aggregate("unite", [decider.ballot("A", by_probability((b"a", 0.5), (b"b", 0.4)))], "raw")
+    assert {piece: tie for piece, _, tie in one} == {b"a": 0.0, b"b": 0.0}
 
 
 def test_the_base_alone_and_bytewise_voting_have_no_ballots_to_add_up() -> None:
