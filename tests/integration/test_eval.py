@@ -64,6 +64,11 @@ def test_an_evaluation_from_the_command_line(pair: list[str], data: Path, tmp_pa
     assert [len(model["sha256"]) for model in about["plan"]["models"]] == [64, 64]
     assert {"tokencollab", "python", "torch", "transformers", "scipy"} <= set(about["runs"][0]["versions"])
     assert about["runs"][0]["machine"]["cores"] >= 1
+    page = tmp_path / "report" / "index.html"
+    reported = run("report", out, "--out", page.parent)
+    assert reported.stdout == f"{page}\n", reported.stderr
+    assert "alone:" in page.read_text(encoding="utf-8")
+    one_line(run("report", tmp_path / "nowhere"), "no folder of `tokencollab eval`")
     # The same request gives the same answer, also beside others: the base by itself and as one of each.
     texts = {(record["method"], record["item"]): record["text"] for record in records(out)}
     for item in {record["item"] for record in records(out)}:

@@ -1,0 +1,1 @@
+"""Tables and figures of runs, as one HTML page and as Markdown."""
