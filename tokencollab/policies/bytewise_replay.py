@@ -130,14 +130,21 @@ def replay_bytewise(
 
 
 def _comings_and_goings(state: BytewiseState, step: TraceStep, after: TraceStep | None) -> Iterator[Event]:
-    """Models lost before this commit, and those that must have joined, since they answer in the next step."""
+    """Models lost before this commit, and those that must have joined, since they answer in the next step.
+
+    Others join first: where the last model is lost they go on.
+    """
+    joined: list[str] = []
+    if after is not None and not after.alone:
+        here = set(state.roster.live).difference(step.lost).union(state.roster.joining)
+        joined = [model for model, _ in after.candidates if model not in here]
+    for model in joined:
+        if model not in step.lost:
+            yield ModelJoined(model)
     for model in step.lost:
         yield ModelLost(model)
-    if after is None or after.alone:
-        return
-    here = set(state.roster.live).difference(step.lost).union(state.roster.joining)
-    for model, _ in after.candidates:
-        if model not in here:
+    for model in joined:
+        if model in step.lost:
             yield ModelJoined(model)
 
 
@@ -155,21 +162,17 @@ def _one_commit(
             raise TraceError(f"step {number} was written by the base alone, but here it takes part in the vote")
         alone = AloneStep(state.roster.base, state.run_question, step.chosen, candidates)
         state, commands = policy.step(state, alone)
-        return _split(commands, state)
-    while questions:
+        questions = list(commands)
+    while True:
+        for index, command in enumerate(questions):
+            if isinstance(command, Commit):  # also where a loss left nobody to wait for
+                return command, state, questions[index + 1 :]
+        if not questions:
+            raise TraceError(f"step {number}: the recorded answers do not lead to a piece")
         answer = _answer(questions.pop(0), number, step, state)
-        if answer is None:
-            continue
-        state, commands = policy.step(state, answer)
-        if any(isinstance(command, Commit) for command in commands):
-            return _split(commands, state)
-        questions.extend(commands)
-    raise TraceError(f"step {number}: the recorded answers do not lead to a piece")
-
-
-def _split(commands: tuple[Command, ...], state: BytewiseState) -> tuple[Commit, BytewiseState, list[Command]]:
-    commit = next(command for command in commands if isinstance(command, Commit))
-    return commit, state, [command for command in commands if command is not commit]
+        if answer is not None:
+            state, commands = policy.step(state, answer)
+            questions.extend(commands)
 
 
 def _answer(command: Command, number: int, step: TraceStep, state: BytewiseState) -> Event | None:
