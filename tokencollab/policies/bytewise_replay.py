@@ -143,6 +143,9 @@ def _comings_and_goings(state: BytewiseState, step: TraceStep, after: TraceStep 
             yield ModelJoined(model)
     for model in step.lost:
         yield ModelLost(model)
+    base = state.roster.base
+    if step.alone and base in step.lost:  # it came back and wrote this piece
+        yield ModelJoined(base)
     for model in joined:
         if model in step.lost:
             yield ModelJoined(model)

@@ -14,6 +14,7 @@ from tokencollab.actors.supervision import Patience
 from tokencollab.engines.base import EXTRA_CANDIDATES
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.replay import replay
 from tokencollab.policies.selection import choose_alone
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet
@@ -146,6 +147,8 @@ def check(course: Course) -> None:
             at = dict(step.offsets).get(model, len(text)) if course.method.aggregation == "bytewise" else len(text)
             assert sent == candidates(model, text[:at], len(sent.candidates)), (step.step, model)
         text += step.chosen or b""
+    if trace.steps:
+        assert [step.chosen for step in replay(trace, None, past_exit=True)] == pieces
     if course.method.aggregation != "bytewise":
         voters = [(token.alone, frozenset(token.ranks)) for token in course.tokens if token.piece != b""]
         assert without_faults(course, voters) == pieces
