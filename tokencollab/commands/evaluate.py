@@ -13,11 +13,12 @@ from typing import Any
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.commands.shared import check_stays, engine_options, fetch_models, make_team, runtime_of
 from tokencollab.engines.options import EngineOptions
-from tokencollab.evaluation.askers import Asker, make_askers, read_value
+from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.capacity import default_concurrency
 from tokencollab.evaluation.folder import RunFolder
 from tokencollab.evaluation.items import Item, load_items
 from tokencollab.evaluation.machine import hash_model, machine, versions
+from tokencollab.evaluation.naming import make_askers, read_value
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Estimate, Runner

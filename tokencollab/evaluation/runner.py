@@ -119,6 +119,8 @@ def record_of(asker: Asker, item: Item, given: Given) -> Record:
         "ms_per_token": _milliseconds(given.ms_per_token, 1),
         "forwarded": {model: round(tokens, 3) for model, tokens in given.forwarded.items()},
     }
+    if given.response is not None:
+        record["response"] = dict(given.response)
     if given.t0:
         record["t0"] = [round(value, 4) for value in given.t0]
     return record

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from tokencollab import Collaboration
-from tokencollab.evaluation.askers import Asker, make_askers
+from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.folder import RunFolder
 from tokencollab.evaluation.items import Item, load_items
+from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.runner import Runner
 from tokencollab.protocol.messages import Open, Opened, Refused

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokencollab.evaluation.askers import make_askers
 from tokencollab.evaluation.items import load_items
+from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
 
 Accuracy = Callable[[str, Mapping[str, Any]], float]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.unit.evaluation.evaluationkit import Calculator, evaluate, settings_of
-from tokencollab.evaluation.askers import make_askers
 from tokencollab.evaluation.folder import RunFolder, read_records
 from tokencollab.evaluation.items import load_items
+from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.runner import Estimate, RunStopped, item_seed
 from tokencollab.evaluation.statistics import mcnemar, wilson
 from tokencollab.evaluation.summary import summarise
@@ -256,3 +256,34 @@ def test_the_time_left_counts_from_the_start_of_this_run() -> None:
     assert estimate.seconds_left(50, 100) is None
     now[0] = 120.0
     assert estimate.seconds_left(60, 100) == pytest.approx(80.0)
+
+
+async def test_methods_between_models_run_beside_the_others(tmp_path: Path) -> None:
+    methods = ("each", "self-consistency:samples=3", "self-consistency:samples=2:on=two", "modelswitch:samples=2")
+    await evaluate(tmp_path, pair(), methods, n=3)
+    summary = summarise(tmp_path)["methods"]
+    assert list(summary)[2:] == list(methods[1:])
+    singles = {name: summary[name] for name in ("alone:one", "alone:two")}
+    vote = summary["self-consistency:samples=3"]
+    assert vote["accuracy"] == singles["alone:one"]["accuracy"]
+    # Two equal answers of three decide.
+    assert 2 * singles["alone:one"]["cost"] <= vote["cost"] <= 3 * singles["alone:one"]["cost"]
+    assert summary["self-consistency:samples=2:on=two"]["accuracy"] == 1.0
+    assert (vote["against"], vote["loss"], vote["ms_per_token"], vote["aligned_per_item"]) == (None, None, None, 0)
+    record = next(r for r in read_records(tmp_path) if r["method"] == "modelswitch:samples=2")
+    assert record["response"]["reason"] == "consistent"
+    assert record["response"]["samples"] == 2
+
+
+def test_some_of_the_models_by_name() -> None:
+    names = ["unite:on=two+one", "upara-5:on=two+one", "unite", "each"]
+    askers = make_askers(names, ["one", "two", "three"], {})
+    assert [asker.settings["members"] for asker in askers[:3]] == [["two", "one"]] * 2 + [["one", "two", "three"]]
+    plan = settings_of(load_items("simplemath", 1, 0, None), askers)
+    assert [entry["against"] for entry in plan["methods"][:3]] == ["unite:on=two+one", "unite:on=two+one", "unite"]
+    with pytest.raises(UsageError, match="no model 'four'"):
+        make_askers(["unite:on=one+four"], ["one", "two"], {})
+    with pytest.raises(UsageError, match="unite:on=one needs collaborators"):
+        make_askers(["unite:on=one"], ["one", "two"], {})
+    with pytest.raises(UsageError, match="has no such settings"):
+        make_askers(["modelswitch:colour=1"], ["one", "two"], {})

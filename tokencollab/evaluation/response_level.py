@@ -1,0 +1,63 @@
+"""Methods between models (`responses`) as askers: they draw whole answers and choose among them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokencollab.actors.asking import ask
+from tokencollab.actors.collaboration import Collaboration
+from tokencollab.evaluation.askers import Given, Question
+from tokencollab.evaluation.prompts import kind_of
+from tokencollab.responses.methods import ResponseMethod
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseLevel:
+    """A method between models over ``members``, in this order. It has no full collaboration to be measured against."""
+
+    name: str
+    method: ResponseMethod
+    members: tuple[str, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `Asker`."""
+        return {"response": self.method.to_json(), "members": list(self.members)}
+
+    @property
+    def collaboration(self) -> object | None:
+        """See `Asker`."""
+        return None
+
+    @property
+    def full(self) -> bool:
+        """See `Asker`."""
+        return False
+
+    async def ask(self, team: Collaboration, question: Question) -> Given:
+        """See `Asker`."""
+        response = await ask(
+            team,
+            question.prompt,
+            self.method,
+            self.members,
+            extract=kind_of(question.item),
+            options=question.item.choices or (),
+            max_tokens=question.max_tokens,
+            stop=question.stop,
+            seed=question.seed,
+        )
+        return Given(
+            text=response.text,
+            answer=response.answer,
+            cost=response.cost,
+            tokens=response.tokens,
+            seconds=response.seconds,
+            lost=response.lost,
+            response={
+                "reason": response.reason,
+                "decided_by": response.decided_by,
+                "samples": response.samples,
+                "budget": response.budget,
+                "answers": {model: list(answers) for model, answers in response.answers.items()},
+            },
+        )

@@ -1,0 +1,68 @@
+"""Token-level methods, and single models, as askers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokencollab.actors.collaboration import Collaboration
+from tokencollab.evaluation.askers import Given, Question
+from tokencollab.evaluation.grading import read_answer
+from tokencollab.policies.methods import Method
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLevel:
+    """A token-level method, or with one member that model alone. ``varied`` are the settings that a sweep varies."""
+
+    name: str
+    method: Method
+    members: tuple[str, ...]
+    varied: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `Asker`."""
+        varied = {"varied": dict(self.varied)} if self.varied else {}
+        return {"method": self.method.to_json(), "members": list(self.members), **varied}
+
+    @property
+    def collaboration(self) -> object | None:
+        """See `Asker`."""
+        if self.method.aggregation == "base":
+            return None
+        settings = self.method.to_json()
+        exits = ("name", "exit", "exit_after", "omega", "theta", "rho", "eps", "ties", "quantile", "patience")
+        kept = {key: value for key, value in settings.items() if key not in (*exits, "rejoin_below", "rejoin_window")}
+        return self.members, tuple(sorted((key, str(value)) for key, value in kept.items()))
+
+    @property
+    def full(self) -> bool:
+        """See `Asker`."""
+        return self.method.aggregation != "base" and self.method.exit == "never"
+
+    async def ask(self, team: Collaboration, question: Question) -> Given:
+        """See `Asker`."""
+        stream = team.stream(
+            question.prompt,
+            max_tokens=question.max_tokens,
+            stop=question.stop,
+            seed=question.seed,
+            method=self.method,
+            members=self.members,
+        )
+        steps = [token.efficacy async for token in stream if not token.alone]
+        answer = stream.answer
+        return Given(
+            text=answer.text,
+            answer=read_answer(question.item, answer.text),
+            cost=answer.cost,
+            tokens=answer.tokens,
+            aligned=answer.aligned,
+            exit_step=answer.exit_step,
+            finish_reason=answer.finish_reason,
+            seconds=answer.seconds,
+            first_token_seconds=answer.first_token_seconds,
+            ms_per_token=answer.ms_per_token,
+            forwarded=answer.forwarded,
+            t0=tuple(efficacy.t0 for efficacy in steps if efficacy is not None),
+            lost=tuple(answer.lost),
+        )
