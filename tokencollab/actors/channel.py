@@ -14,8 +14,12 @@ from contextlib import suppress
 from itertools import count
 from typing import TypeAlias
 
+import structlog
+
 from tokencollab.protocol.errors import ProtocolError
 from tokencollab.protocol.wire import MAX_FRAME_BYTES
+
+log = structlog.get_logger("tokencollab")
 
 _HEAD = struct.Struct("!II")  # length of the frame, number of the call
 
@@ -41,10 +45,11 @@ async def serve(answer: Answer, left: Callable[[set[str]], Awaitable[None]]) -> 
         try:
             async for reply in answer(frame, opened):
                 writer.write(_HEAD.pack(len(reply), call) + reply)
+                await writer.drain()  # a caller who does not read is not written to
             writer.write(_HEAD.pack(0, call))
-        except Exception:  # the caller sees the connection end, and counts the model as lost
+        except Exception as error:  # the caller sees the connection end, and counts the model as lost
+            log.warning("connection given up", reason=f"{type(error).__name__}: {error}")
             writer.close()
-            raise
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks: set[asyncio.Task[None]] = set()

@@ -285,7 +285,12 @@ class ModelActor:
             self._suspects.discard(job.request.session)
             if answer is not None:
                 jobs.remove(job)
-                if self._goes_on(job, answer):
+                try:
+                    goes_on = self._goes_on(job, answer)
+                except Exception as error:  # sampling that cannot be must not end the thread, which others need
+                    self._call(job.deliver, error)
+                    continue
+                if goes_on:
                     jobs.append(job)  # behind those that this pass had no room for
 
     def _failed(self, engine: Engine, chosen: list[_Job], jobs: list[_Job], error: Exception) -> None:

@@ -17,7 +17,7 @@ from tokencollab.actors.runtime import ModelFailed, ModelGone, ModelLink, ModelS
 from tokencollab.engines.base import Engine
 from tokencollab.protocol import wire
 from tokencollab.protocol.errors import ModelRefused, ProtocolError
-from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Refused, Reply, Request
+from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Opened, Refused, Reply, Request
 from tokencollab.protocol.wire import Message
 
 _REPLIES = tuple(Reply.__args__)
@@ -70,9 +70,13 @@ class _RayModel:
                     opened.add(session)
                 case Close(session):
                     opened.discard(session)
-            yield wire.encode(await self._actor.ask(request))
+            reply = await self._actor.ask(request)
+            if isinstance(request, Open) and not isinstance(reply, Opened):
+                opened.discard(request.session)
+            yield wire.encode(reply)
         except Exception as error:
-            yield wire.encode(Refused("", ModelFailed.__name__, f"{type(error).__name__}: {error}"))
+            reason = f"{type(error).__name__}: {error}"[: wire.MAX_REASON].encode("utf-8", "replace").decode()
+            yield wire.encode(Refused("", ModelFailed.__name__, reason))
 
     async def _left(self, opened: set[str]) -> None:
         """A program that went away, however it did, needs its sessions no more."""
@@ -110,9 +114,19 @@ class RayLink:
             if self.channel is None:
                 answer = await self._handle.ask.remote(frame)
             else:
-                (answer,) = [answer async for answer in self.channel.call(frame)]
+                answer = await self._only_answer(self.channel, frame)
         reply: Reply = _reply(answer)
         return reply
+
+    @staticmethod
+    async def _only_answer(channel: Channel, frame: bytes) -> bytes:
+        """The answer to a call that has one. A model that goes on answering is not listened to."""
+        answers = channel.call(frame)
+        first = await anext(answers, None)
+        if first is None or await anext(answers, None) is not None:
+            await answers.aclose()  # type: ignore[attr-defined]
+            raise ProtocolError("none or several replies to a request that has one")
+        return first
 
     async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
         """See `ModelLink.write`."""

@@ -5,6 +5,7 @@ type, and numbers must be finite. Nothing is ever unpickled.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import astuple, fields
 from math import isfinite
 from typing import Any, Final, TypeAlias
@@ -21,11 +22,18 @@ VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 8 << 20
 """Longer frames are refused unread."""
 
-_MAX_ITEMS: Final = 4096  # of one list: pieces to score, messages of a conversation
+MAX_REASON: Final = 1000
+"""Characters of a refusal's reason."""
 
-Message: TypeAlias = m.Request | m.Reply
+_MAX_ITEMS: Final = 4096  # of one list: pieces to score, messages of a conversation
 _MAX_TOKENS: Final = 1 << 18  # of one text
 
+_SMALL_FRAME: Final = 1 << 16  # whatever such a frame makes of itself is small
+_SMALL_LIST: Final = 1024
+_MAX_VALUES: Final = 2 * _MAX_TOKENS + 64  # of one frame
+_MAX_DEPTH: Final = 4  # lists within lists
+
+Message: TypeAlias = m.Request | m.Reply
 _Check: TypeAlias = Callable[[Any], Any]
 
 
@@ -50,14 +58,14 @@ def decode(frame: bytes) -> Message:
     if len(frame) > MAX_FRAME_BYTES:
         raise MalformedAnswer(f"a frame of {len(frame)} bytes, at most {MAX_FRAME_BYTES} are allowed")
     try:
-        content = msgpack.unpackb(frame, max_map_len=0)
+        content = _unpack(frame)
     except Exception as error:
         raise MalformedAnswer(f"not a msgpack frame: {type(error).__name__}") from error
     if not isinstance(content, list) or len(content) < 2:
         raise MalformedAnswer("not a frame of this protocol")
     version, kind, *values = content
     if version != VERSION:
-        raise MalformedAnswer(f"protocol version {version!r}, this side speaks {VERSION}")
+        raise MalformedAnswer(f"protocol version {str(version)[:40]}, this side speaks {VERSION}")
     entry = _BY_KIND.get(kind) if isinstance(kind, str) else None
     if entry is None:
         raise MalformedAnswer(f"unknown kind of message {str(kind)[:40]!r}")
@@ -69,6 +77,42 @@ def decode(frame: bytes) -> Message:
     except (TypeError, ValueError) as error:
         raise MalformedAnswer(f"{kind}: {error}") from error
     return message
+
+
+def _unpack(frame: bytes) -> Any:
+    """The plain values of a frame.
+
+    msgpack makes room for as many items as the head of a list claims before it has seen one, and a byte can stand for
+    an object of 64. So large frames, and long lists, are read value by value and counted.
+
+    Raises:
+        Exception: it is no frame, or has more values or deeper lists than any message.
+    """
+    limits = {"max_map_len": 0, "max_ext_len": 0}
+    if len(frame) <= _SMALL_FRAME:
+        with suppress(ValueError):
+            return msgpack.unpackb(frame, max_array_len=_SMALL_LIST, **limits)
+    unpacker = msgpack.Unpacker(max_buffer_size=len(frame), max_array_len=0, **limits)
+    unpacker.feed(frame)
+    left = _MAX_VALUES
+
+    def read(depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError("too many values")
+        head = frame[unpacker.tell()]
+        if not (head >> 4 == 9 or head in (0xDC, 0xDD)):
+            return unpacker.unpack()
+        count = unpacker.read_array_header()
+        if depth == _MAX_DEPTH or count > left:
+            raise ValueError("too deep or too long a list")
+        return [read(depth + 1) for _ in range(count)]
+
+    content = read(0)
+    if unpacker.tell() != len(frame):
+        raise ValueError("more than one value")
+    return content
 
 
 def _plain(message: Message) -> list[Any]:
@@ -94,6 +138,13 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"text expected, not {type(value).__name__}")
     return value
+
+
+def _reason(value: Any) -> str:
+    """It is shown and logged."""
+    if len(_text(value)) > MAX_REASON:
+        raise ValueError(f"a reason of at most {MAX_REASON} characters expected")
+    return str(value)
 
 
 def _bytes(value: Any) -> bytes:
@@ -234,6 +285,6 @@ _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = 
     "behind": (m.Behind, (_text,)),
     "full": (m.Full, (_text, _count)),
     "closed": (m.Closed, (_text,)),
-    "refused": (m.Refused, (_text, _text, _text)),
+    "refused": (m.Refused, (_text, _reason, _reason)),
 }
 _KIND: Final = {cls: kind for kind, (cls, _) in _BY_KIND.items()}
