@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 QUIET := --quiet --progress-bar off --root-user-action ignore
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast test-real check format bench clean
+.PHONY: help setup demo test test-fast test-real check format bench fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -78,6 +78,9 @@ format: setup  ## put the style right
 
 bench: setup  ## measure speed: a table, and JSON beside it
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+fuzz: setup  ## N mutated frames against the decoder and the model actor (make fuzz N=100000)
+	@$(BIN)/python -m tests.property.actors.fuzzing $(or $(N),100000)
 
 clean:  ## remove what was made here; models stay in the user's cache
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

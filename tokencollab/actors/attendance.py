@@ -79,12 +79,15 @@ class Attendance:
             task.add_done_callback(self._returns.discard)
 
     async def close(self) -> None:
-        """Ends everything that is under way, and the session at every model."""
+        """Ends everything that is under way, and the session at every model; also where nobody waits for it."""
+        await asyncio.shield(self._close())
+
+    async def _close(self) -> None:
         tasks = [*self._returns, *(task for calls in self._calls.values() for task in calls)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.shield(asyncio.gather(*(partner.close() for partner in self.partners.values())))
+        await asyncio.gather(*(partner.close() for partner in self.partners.values()))
 
     async def _guard(self, model: str, work: Work) -> None:
         try:

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
+from tokencollab.actors.answer import Answer
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.batch.prompts import PromptLine
 from tokencollab.batch.record import AnswerFile
-from tokencollab.protocol.errors import TokencollabError, UsageError
+from tokencollab.protocol.errors import PlatformFull, TokencollabError, UsageError
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds until full models are asked again
 
 
 class GivenUp(TokencollabError):
@@ -93,19 +96,28 @@ async def answer_all(
 async def _work(team: Collaboration, waiting: Iterator[PromptLine], clerk: "_Clerk") -> None:
     for line in waiting:
         try:
-            stream = team.stream(line.messages, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed)
-            try:
-                async for token in stream:
-                    clerk.progress.tokens += token.piece != b""
-            finally:
-                await stream.aclose()
+            answer = await _answer(team, line, clerk.progress)
         except TokencollabError as error:
             await clerk.failed(line, error)
         else:
-            answer = stream.answer
             clerk.progress.cost += answer.cost
             clerk.progress.lost += sum(answer.lost.values())
             await clerk.answered(line, answer.to_json())
+
+
+async def _answer(team: Collaboration, line: PromptLine, progress: Progress) -> Answer:
+    pause = _SHORTEST_PAUSE
+    while True:
+        stream = team.stream(line.messages, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed)
+        try:
+            async for token in stream:
+                progress.tokens += token.piece != b""
+            return stream.answer
+        except PlatformFull:  # others use the models too: a batch has time
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            await stream.aclose()
 
 
 class _Clerk:

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from tokencollab import END, Collaboration, Piece
+from tokencollab.actors.local import LocalRuntime
+from tokencollab.batch import run as run_module
 from tokencollab.batch.prompts import PromptLine, Settings, read_prompts
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import GivenUp, Progress, answer_all
 from tokencollab.engines.base import Ask
+from tokencollab.engines.options import EngineOptions
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
 LINES, _ = read_prompts(
@@ -93,6 +96,9 @@ async def test_cancelled_at_any_moment_it_goes_on_without_loss_or_repetition(tmp
                     await asyncio.sleep(0)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+                async with asyncio.timeout(20):
+                    while any(engine.texts for engine in engines):  # noqa: ASYNC110 - no session stays open
+                        await asyncio.sleep(0)
         kept = texts(path) if path.exists() else {}
         assert kept.items() <= texts(tmp_path / "whole").items()
     await run(path, LINES)
@@ -135,3 +141,14 @@ async def test_models_that_are_gone_end_the_run_instead_of_using_up_the_question
     await run(tmp_path / "answers", LINES, retry_failed=True)
     await run(tmp_path / "whole", LINES)
     assert texts(tmp_path / "answers") == texts(tmp_path / "whole")
+
+
+async def test_models_that_others_keep_busy_are_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "_SHORTEST_PAUSE", 0.001)
+    runtime = LocalRuntime(lambda spec: ScriptedEngine(spec.name, script))
+    full = Collaboration("one", ["two"], "duetnet", runtime=runtime, options=EngineOptions(max_sessions=2))
+    with AnswerFile(tmp_path / "answers", {}, LINES) as file:
+        progress = Progress(len(LINES))
+        async with full as models:
+            await answer_all(models, LINES, file, sessions=8, progress=progress)
+        assert len(file.answered) == len(LINES)
