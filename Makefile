@@ -10,6 +10,7 @@ FAST ?= not real and not slow and not ray
 REAL ?= real or slow or ray
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+MUTANTS ?=
 
 BASE := smollm2-135m-instruct
 COLLABORATOR := gemma-3-270m
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 QUIET := --quiet --progress-bar off --root-user-action ignore
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast test-real check format bench fuzz clean
+.PHONY: help setup demo test test-fast test-real check format bench fuzz mutants clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -81,6 +82,14 @@ bench: setup  ## measure speed: a table, and JSON beside it
 
 fuzz: setup  ## N mutated frames against the decoder and the model actor (make fuzz N=100000)
 	@$(BIN)/python -m tests.property.actors.fuzzing $(or $(N),100000)
+
+mutants: build/mutants-venv/.ready  ## mutation tests of the core, some hours (MUTANTS='PATTERN ...' for a part)
+	@benchmarks/mutants.sh $(MUTANTS)
+
+build/mutants-venv/.ready: requirements/mutants.txt requirements/runtime.txt requirements/dev.txt
+	@"$(PYTHON)" -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install $(QUIET) --disable-pip-version-check --no-input -r requirements/mutants.txt
+	@touch $@
 
 clean:  ## remove what was made here; models stay in the user's cache
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,32 @@
+"""States, events, commands and messages are plain data: they cannot change, can be compared and hold nothing else."""
+
+import dataclasses
+import importlib
+import pkgutil
+
+import pytest
+
+import tokencollab.policies
+import tokencollab.protocol
+
+CLASSES = [
+    cls
+    for package in (tokencollab.policies, tokencollab.protocol)
+    for found in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
+    for cls in vars(importlib.import_module(found.name)).values()
+    if dataclasses.is_dataclass(cls) and isinstance(cls, type) and cls.__module__ == found.name
+    if cls.__name__ != "_Reader"  # reads a trace line by line and is gone
+]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__qualname__)
+def test_it_is_frozen(cls: type) -> None:
+    assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert "__slots__" in vars(cls)
+    assert cls.__hash__ is not None
+
+
+def test_all_were_found() -> None:
+    assert {"AskCandidates", "CandidatesArrived", "Commit", "Evidence", "Method", "TraceStep"} <= {
+        cls.__name__ for cls in CLASSES
+    }
