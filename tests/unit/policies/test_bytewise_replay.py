@@ -1,0 +1,120 @@
+"""Replay of bytewise voting step by step, over traces written by hand."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.policies.bytewisekit import BYTEWISE, listed, surely
+from tokencollab.policies.bytewise_replay import ReplayedStep, replay_bytewise
+from tokencollab.policies.settings import Method
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.errors import TraceError
+from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.trace import TraceMarginals, TraceStep
+
+FIXED = replace(BYTEWISE, exit="fixed", exit_after=1)
+
+
+def step(
+    number: int, chosen: Piece, *, alone: bool = False, **sets: CandidateSet | tuple[TraceMarginals, ...]
+) -> TraceStep:
+    candidates = tuple((name, sent) for name, sent in sorted(sets.items()) if isinstance(sent, CandidateSet))
+    told = tuple(one for sent in sets.values() if isinstance(sent, tuple) for one in sent)
+    return TraceStep(number, candidates, chosen, True, alone, marginals=told)
+
+
+def replayed(steps: list[TraceStep], method: Method = BYTEWISE, **settings: Any) -> list[ReplayedStep]:
+    return list(replay_bytewise(method, ("b", "a"), steps, **{"seed": 0, "max_tokens": 9, **settings}))
+
+
+def both(number: int, piece: Piece, chosen: Piece = b"?") -> TraceStep:
+    return step(number, chosen, a=surely(piece), b=surely(piece))
+
+
+def test_what_is_chosen_what_was_recorded_and_where_the_models_stood() -> None:
+    steps = [
+        step(1, b"?", a=surely(b"8"), b=surely(b"84")),
+        step(2, b"4", a=listed((b"6", 0.6), (b"4", 0.4))),
+        both(3, None, None),
+        both(4, b"x"),  # after the end: no longer read
+    ]
+    assert replayed(steps) == [
+        ReplayedStep(1, b"8", b"?", (("a", 0), ("b", 0)), (), None, False),
+        ReplayedStep(2, b"4", b"4", (("a", 1), ("b", 0)), (("a", 1), ("b", 0)), None, False),
+        ReplayedStep(3, None, None, (("a", 0), ("b", 0)), (), None, False),
+    ]
+
+
+def test_marginals_answer_by_model_place_and_pending_bytes() -> None:
+    masses = [0.0] * 256
+    masses[ord("b")] = 0.1
+    right = TraceMarginals("a", 0, b"a", 0.4, 0.0, tuple(masses))
+    wrong = [replace(right, model="b"), replace(right, offset=1), replace(right, pending=b"b")]
+    unsure = listed((b"a", 0.4), (b"z", 0.1))
+    made = replayed([step(1, b"a", a=unsure, b=surely(b"ab"), told=(*wrong, right))])
+    assert [s.chosen for s in made] == [b"a"]
+    with pytest.raises(TraceError) as caught:
+        replayed([step(1, b"a", a=unsure, b=surely(b"ab"), told=tuple(wrong))])
+    assert str(caught.value) == "step 1: the trace has no marginals at byte 0 of a, which this method asks for"
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(TraceError) as caught:
+        replayed([both(1, b"x"), step(2, b"x", b=surely(b"x"))])
+    assert str(caught.value) == "step 2: the trace has no candidates of a, which this method asks for"
+    with pytest.raises(TraceError) as caught:
+        replayed([both(1, b"x"), step(2, b"x", alone=True, b=surely(b"x"))])
+    assert str(caught.value) == "step 2 was written by the base alone, but here it takes part in the vote"
+
+
+def test_an_exit_is_obeyed_where_the_trace_obeyed_it() -> None:
+    trace = [both(1, b"x"), step(2, b"y", alone=True, b=surely(b"y")), step(3, None, alone=True, b=surely(None))]
+    assert [s.exited for s in replayed(trace, FIXED)] == [True]
+    again = replayed(trace, FIXED, past_exit=True)
+    assert [(s.step, s.chosen, s.ranks, s.exited) for s in again] == [
+        (1, b"x", (("a", 0), ("b", 0)), True),
+        (2, b"y", (("b", 0),), True),
+        (3, None, (("b", 0),), True),
+    ]
+
+
+def test_an_exit_is_only_noted_where_the_trace_goes_on_together() -> None:
+    trace = [both(1, b"x"), both(2, b"y"), both(3, b"z")]
+    again = replayed(trace, FIXED, past_exit=True)
+    assert [(s.chosen, s.exited) for s in again] == [(b"x", True), (b"y", True), (b"z", True)]
+
+
+def test_alone_it_is_chosen_again() -> None:
+    sent = listed((b"y", 0.6), (b"z", 0.4))
+    trace = [both(1, b"x"), step(2, b"z", alone=True, b=sent), step(3, b"z", alone=True)]
+    assert [s.chosen for s in replayed(trace, FIXED, past_exit=True)] == [b"x", b"y", b"z"]
+
+
+def test_figures_stay_until_there_are_new_ones() -> None:
+    method = replace(BYTEWISE, exit="self-efficacy", omega=1, theta=0.99)
+    trace = [both(1, b"x"), step(2, b"8", a=surely(b"8"), b=surely(b"84")), step(3, b"4", a=surely(b"4"))]
+    figures = [s.efficacy for s in replayed(trace, method)]
+    assert figures[0] is not None
+    assert figures[2] is not None
+    assert [f.s for f in figures if f is not None] == [2.0, 2.0, 3.0]
+
+
+def test_models_that_are_lost_and_come_back() -> None:
+    lost = replace(step(2, b"y", b=surely(b"y")), lost=("a",))
+    made = replayed([both(1, b"x"), lost, step(3, b"z", b=surely(b"z")), both(4, b"w")])
+    assert [(s.chosen, [name for name, _ in s.ranks]) for s in made] == [
+        (b"x", ["a", "b"]),
+        (b"y", ["b"]),
+        (b"z", ["b"]),
+        (b"w", ["a", "b"]),
+    ]
+
+
+def test_draws_are_those_of_the_seed() -> None:
+    method = replace(BYTEWISE, top_t=(2, 2))
+    even = listed((b"x", 0.5), (b"y", 0.5))
+    trace = [step(n, b"x", a=even, b=even) for n in range(1, 9)]
+    texts = {b"".join(s.chosen or b"" for s in replayed(trace, method, seed=seed)) for seed in range(9)}
+    assert len(texts) > 5
+    assert len(replayed(trace, method, max_tokens=3)) == 3
