@@ -251,7 +251,7 @@ class Round(Turn):
             for branch in voter.branches:
                 whole = branch.listed if branch.boundary < self.length else 1.0
                 mass += voter.weight * branch.share * whole
-        per_prior = mass / priors if mass > 0.0 else 1.0
+        per_prior = mass / priors
         rank = 0 if closes else None
         for name in self.roster.joining:
             prior = weight_of(name)

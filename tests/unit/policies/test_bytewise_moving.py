@@ -1,6 +1,7 @@
 """When a model of bytewise voting moves, what it carries, and both hypotheses with ``exact=True``: by hand."""
 
 from dataclasses import replace
+from math import log
 
 import pytest
 
@@ -250,6 +251,21 @@ class TestCourse:
         table.answer(a=surely(b"84"), b=surely(b"8"))
         assert [voter.weight for voter in table.state.voters] == pytest.approx([1 / 2.7, 1.0])
         assert [voter.prior for voter in table.state.voters] == [1e-150, 3e-150]
+
+    def test_the_bases_own_probability_of_its_step(self) -> None:
+        """ "a" has .7 of all, then "b" .6 of the .7 that is listed there; what is not listed ends nowhere."""
+        table = Table(("a",), leaving=Watch(watch=3))
+        table.answer(a=listed((b"ab", 0.6), (b"ac", 0.1)))
+        assert table.text == b"ab"
+        assert table.state.exit[0].base_logprob == pytest.approx(log(0.7) + log(0.6 / 0.7))
+        assert table.state.logprob == 0.0
+
+    def test_a_base_without_a_vote_has_no_probability(self) -> None:
+        table = Table(("b", "a"), leaving=Watch(watch=3))
+        table.answer(a=surely(b"x"), b=CandidateSet((Candidate(b"x", 0.0, -2000.0),), 0.0))
+        table.hear(e.MarginalsArrived("b", 2, 0.0, 0.0, NOTHING))
+        assert table.text == b"x"
+        assert table.state.exit[0].base_logprob is None
 
     def test_decisive_models_add_up_over_a_step(self) -> None:
         """8 has .6 + .9 + 1.1 * .2, 9 has .4 + 1.1 * .8; then 4 has .6 + .22 + .9 * .3, 5 has .9 * .7."""

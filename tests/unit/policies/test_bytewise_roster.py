@@ -1,5 +1,6 @@
 """Who takes part in bytewise voting: models lost, joined, sent away or waiting, and the state that is left."""
 
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -135,7 +136,7 @@ class TestLost:
         """b had no piece for "y", and c, which cuts finer, was asked inside the word of a and b."""
         table = Table(("a", "b", "c"))
         table.answer(a=surely(b"yes!"), b=listed((b"x", 0.3), (b"z", 0.7)), c=surely(b"y"))
-        table.answer(b=surely(b"es?"), c=surely(b"e"))
+        table.answer(b=listed((b"es?", 0.4), (b"en", 0.35), (b"ed", 0.25)), c=surely(b"e"))
         assert table.text == b"ye"
         assert table.asked() == {"c": 2}
         assert [v.weight > 0 for v in table.state.voters] == [True, False, True]
@@ -179,13 +180,20 @@ class TestJoined:
         assert table.commits()[0].record.ranks == (("a", 0), ("b", 0), ("c", 1))
         assert [v.rank for v in table.state.voters] == [0, 0, 0]
 
-    def test_where_all_weight_is_gone_it_has_its_prior(self) -> None:
-        """Nobody but a had a piece for "y"; a is lost while c, which joins, is waited for."""
+    def test_who_has_no_weight_left_counts_with_its_prior(self) -> None:
+        """Nobody but a had a piece for "y": the weight there is is .9 for two priors."""
         table = Table(("a", "b"))
         table.hear(e.ModelJoined("c"))
         table.answer(a=surely(b"yes"), b=listed((b"x", 0.3), (b"z", 0.7)))
         by_name = {v.name: v.weight for v in table.state.voters}
         assert by_name == {"a": 1.0, "b": 0.0, "c": pytest.approx(0.9 / 2)}
+
+    def test_both_hypotheses_of_the_others_count(self) -> None:
+        """a: .4 behind "ab" and .2 where "a" ends; b: .9."""
+        table = Table(("a", "b"), replace(BYTEWISE, exact=True))
+        table.hear(e.ModelJoined("c"))
+        table.answer(a=listed((b"ab", 0.4), (b"x", 0.4), (b"a", 0.2)), b=surely(b"a"))
+        assert [v.weight for v in table.state.voters] == pytest.approx([0.6, 0.9, 0.75])
 
     def test_who_waits_while_the_base_is_alone_takes_part_when_it_returns(self) -> None:
         table = alone(watch=2, back_at=3)
