@@ -10,10 +10,12 @@ from typing import Any, Self
 
 import structlog
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tokencollab.actors.answer import Answer
+from tokencollab.actors.response import Response
 from tokencollab.batch.run import Progress as BatchProgress
 
 
@@ -161,6 +163,34 @@ def print_summary(answer: Answer) -> None:
     table.add_row("forwarded", f"{forwarded} tokens per piece")
     if answer.lost:
         table.add_row("lost", ", ".join(f"{model} {times} times" for model, times in answer.lost.items()))
+    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
+
+
+def print_response(response: Response) -> None:
+    """Figures of a response, on standard error."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("method", f"{response.method}, seed {response.seed}")
+    match response.reason:
+        case "unreadable":
+            how = "no answer could be read"
+        case "consistent" | "judged" | "written":
+            how = f"by {response.decided_by} ({response.reason})"
+        case reason:
+            how = f"by {reason}"
+    table.add_row("decided", how)
+    table.add_row("samples", f"{response.samples} of {response.budget}; {response.begun} begun")
+    for model, usage in response.usage.items():
+        given = ", ".join("-" if answer is None else answer for answer in response.answers.get(model, ()))
+        work = f"{usage.tokens} tokens, prefill {usage.prefill_seconds:.1f} s, decode {usage.decode_seconds:.1f} s"
+        table.add_row(escape(model), escape(f"{given[:60]}{'...' if len(given) > 60 else ''}  ({work})"))
+    if response.scores:
+        best = ", ".join(f"{answer[:20]} {score:.3f}" for answer, score in list(response.scores.items())[:5])
+        table.add_row("scores", escape(best))
+    table.add_row("cost", f"{response.cost:g} in {response.seconds:.1f} s")
+    if response.lost:
+        table.add_row("lost", escape(", ".join(response.lost)))
     Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
 
 

@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import NoReturn
 
 from tokencollab import __version__
-from tokencollab.cli import batch, evaluate, generate, methods, models, replay, report, resume, sweep
+from tokencollab.cli import ask, batch, evaluate, generate, methods, models, replay, report, resume, sweep
 from tokencollab.cli.arguments import Parser, method_settings
+from tokencollab.cli.responses import response_settings
 from tokencollab.protocol.errors import TokencollabError, UsageError
 
 
@@ -20,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tokencollab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (generate, resume, batch, models, methods, replay, evaluate, sweep, report):
+    for command in (generate, ask, resume, batch, models, methods, replay, evaluate, sweep, report):
         command.add_parser(commands)
     return parser
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Exit codes: 0 done, 1 failed on the way, 2 bad input, 130 interrupted by Ctrl-C, 143 by SIGTERM.
     """
     arguments = build_parser().parse_args(argv)
-    arguments.settings = method_settings(arguments)
+    arguments.settings, arguments.between = method_settings(arguments), response_settings(arguments)
     try:
         # Imported after the arguments are known to be good, and only what this command needs.
         command = getattr(import_module(f"tokencollab.commands.{arguments.run}"), arguments.run)

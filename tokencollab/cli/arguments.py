@@ -56,6 +56,12 @@ def add_models(parser: argparse.ArgumentParser, method: bool = True) -> None:
     )
     if method:
         add("--method", metavar="NAME", help="default: duetnet, or base without --with")
+    add_engines(parser)
+
+
+def add_engines(parser: argparse.ArgumentParser) -> None:
+    """Where and how the models compute."""
+    add = parser.add_argument
     add(
         "--engine",
         choices=["transformers", "llamacpp"],

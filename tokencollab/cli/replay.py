@@ -3,6 +3,7 @@
 from typing import Any
 
 from tokencollab.cli.arguments import add_method
+from tokencollab.cli.responses import REPLAYED, add_extract, add_response_method
 
 
 def add_parser(commands: Any) -> None:
@@ -15,6 +16,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("trace", metavar="TRACE")
     parser.add_argument("--method", metavar="NAME", help="default: the trace's own")
     parser.add_argument("--past-exit", action="store_true", help="go on after the exit")
-    parser.add_argument("--json", action="store_true", help="one JSON object per step")
+    parser.add_argument("--json", action="store_true", help="one JSON object per step, or per question of samples")
+    parser.add_argument("--model", action="append", metavar="MODEL", help="of recorded samples: these, in this order")
+    add_extract(parser, None)
     add_method(parser)
+    add_response_method(parser, REPLAYED)
     parser.set_defaults(run="replay")

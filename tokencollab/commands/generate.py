@@ -4,19 +4,21 @@ import argparse
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TextIO
 
 from tokencollab.actors.answer import Answer
 from tokencollab.actors.collaboration import Collaboration
-from tokencollab.actors.prompt import read_prompt
 from tokencollab.actors.stream import AnswerStream
-from tokencollab.commands.shared import check_stops, chosen_method, engine_options, fetch_models, make_team
-from tokencollab.protocol.errors import UsageError
-from tokencollab.protocol.messages import ChatMessage
+from tokencollab.commands.shared import (
+    check_stops,
+    chosen_method,
+    engine_options,
+    fetch_models,
+    make_team,
+    open_trace,
+    read_question,
+)
 from tokencollab.terminal import ProgressView, print_summary, quiet_logs
 
 
@@ -24,14 +26,7 @@ def generate(arguments: argparse.Namespace) -> int:
     """`tokencollab generate`."""
     quiet_logs()
     method = chosen_method(arguments)
-    prompt = arguments.prompt
-    if prompt in (None, "-"):
-        if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("no prompt: give a question, or pipe one into standard input")
-        prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
-    messages = read_prompt([ChatMessage("user", prompt)])
-    if arguments.system:
-        messages = (ChatMessage("system", arguments.system), *messages)
+    messages = read_question(arguments)
     check_stops(arguments)
     options = engine_options(arguments)
     with ExitStack() as stack:
@@ -93,15 +88,3 @@ async def _stream(
     except asyncio.CancelledError:
         progress.say("interrupted before the answer began")
         return None
-
-
-def open_trace(path: str) -> TextIO:
-    """The file of ``--trace``.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    try:
-        return Path(path).open("w", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the trace cannot be written to {path}: {error.strerror}") from None

@@ -4,15 +4,19 @@ import argparse
 import json
 
 from tokencollab.policies.methods import list_methods
+from tokencollab.responses.methods import list_response_methods
 
 
 def methods(arguments: argparse.Namespace) -> int:
-    """`tokencollab methods`."""
-    rows = list_methods()
+    """`tokencollab methods`: token by token (`generate`), and between models (`ask`)."""
+    together, between = list_methods(), list_response_methods()
     if arguments.json:
-        print(json.dumps([dict(zip(("name", "what", "paper"), row, strict=True)) for row in rows]))
+        rows = [(*row, "generate") for row in together] + [(*row, "ask") for row in between]
+        print(json.dumps([dict(zip(("name", "what", "paper", "command"), row, strict=True)) for row in rows]))
         return 0
-    width = max(len(name) for name, _, _ in rows)
-    for name, what, paper in rows:
-        print(f"{name:<{width}}  {what} -- {paper}")
+    width = max(len(name) for name, _, _ in together + between)
+    for command, listed in (("generate", together), ("ask", between)):
+        print(f"tokencollab {command}")
+        for name, what, paper in listed:
+            print(f"  {name:<{width}}  {what} -- {paper}")
     return 0

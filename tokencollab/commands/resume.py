@@ -5,8 +5,8 @@ from contextlib import ExitStack
 
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.journal import read_journal
-from tokencollab.commands.generate import open_trace, write
-from tokencollab.commands.shared import patience_of, runtime_of
+from tokencollab.commands.generate import write
+from tokencollab.commands.shared import open_trace, patience_of, runtime_of
 from tokencollab.engines.options import EngineOptions
 from tokencollab.protocol.errors import UsageError
 from tokencollab.terminal import ProgressView, quiet_logs

@@ -3,16 +3,20 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 from tokencollab.actors.collaboration import Collaboration, RuntimeName, unique_names
+from tokencollab.actors.prompt import read_prompt
 from tokencollab.actors.supervision import Patience
 from tokencollab.engines import store
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.errors import UsageError
+from tokencollab.protocol.messages import ChatMessage
 from tokencollab.terminal import ProgressView
 
 
@@ -24,6 +28,33 @@ def chosen_method(arguments: argparse.Namespace) -> Method:
     """
     name = arguments.method or ("duetnet" if arguments.collaborators else "base")
     return parse_method(name, **arguments.settings)
+
+
+def read_question(arguments: argparse.Namespace) -> tuple[ChatMessage, ...]:
+    """The conversation that the prompt and ``--system`` are.
+
+    Raises:
+        UsageError: there is no prompt, or it is empty.
+    """
+    prompt = arguments.prompt
+    if prompt in (None, "-"):
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("no prompt: give a question, or pipe one into standard input")
+        prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
+    messages = read_prompt([ChatMessage("user", prompt)])
+    return (ChatMessage("system", arguments.system), *messages) if arguments.system else messages
+
+
+def open_trace(path: str) -> TextIO:
+    """The file of a trace, empty.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        return Path(path).open("w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the trace cannot be written to {path}: {error.strerror}") from None
 
 
 def check_stops(arguments: argparse.Namespace) -> None:

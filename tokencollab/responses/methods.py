@@ -6,7 +6,12 @@ from typing import Any, Protocol
 from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.responses.events import Command, Event, Turns
 from tokencollab.responses.panel import PanelPolicy
-from tokencollab.responses.presets import is_response_method, list_response_methods, parse_response_method
+from tokencollab.responses.presets import (
+    draws_samples,
+    is_response_method,
+    list_response_methods,
+    parse_response_method,
+)
 from tokencollab.responses.settings import ResponseMethod
 from tokencollab.responses.switch import SwitchPolicy
 from tokencollab.responses.switching import Rule
@@ -15,6 +20,7 @@ from tokencollab.responses.transfer import Selector, TransferPolicy
 __all__ = [
     "ResponseMethod",
     "ResponsePolicy",
+    "draws_samples",
     "is_response_method",
     "list_response_methods",
     "make_response_policy",

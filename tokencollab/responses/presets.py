@@ -146,6 +146,11 @@ def is_response_method(name: str) -> bool:
     return name in _BY_NAME
 
 
+def draws_samples(name: str) -> bool:
+    """Whether the method draws a number of samples of each model."""
+    return name in _BY_NAME and _BY_NAME[name].family == "sampling"
+
+
 def parse_response_method(
     name: str,
     *,

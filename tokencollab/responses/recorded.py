@@ -77,7 +77,7 @@ def parse_recorded(text: str) -> list[Recorded]:
     Raises:
         TraceError: the first damage found, with its line number.
     """
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n") if text else []  # not splitlines: U+2028 may stand in an answer
     try:
         json.loads(lines[0] if lines else "")
     except (ValueError, RecursionError):

@@ -51,6 +51,11 @@ def test_a_recorded_line_comes_back() -> None:
     assert (recorded.method, recorded.seed, recorded.most) == (method, 7, 2)
 
 
+def test_a_line_separator_in_an_answer_ends_no_line() -> None:
+    text = json.dumps({"samples": {"A": ["a\u2028b"]}}, ensure_ascii=False)
+    assert parse_recorded(f"{text}\n{text}")[1].samples == (("A", ("a\u2028b",)),)
+
+
 def test_several_questions_and_one_over_several_lines() -> None:
     assert [entry.line for entry in parse_recorded(line() + "\n" + line() + "\n")] == [1, 2]
     pretty = json.dumps(json.loads(line()), indent=2)

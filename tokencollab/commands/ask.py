@@ -1,0 +1,99 @@
+"""`tokencollab ask`."""
+
+import argparse
+import asyncio
+import json
+import signal
+from contextlib import ExitStack
+from typing import TextIO
+
+from tokencollab.actors.asking import Asking, Heard
+from tokencollab.actors.respondents import Respondent
+from tokencollab.actors.response import Response
+from tokencollab.answers import check_kind
+from tokencollab.commands.responses import chosen_response_method, members_of, renamed, with_names
+from tokencollab.commands.shared import (
+    check_stops,
+    engine_options,
+    fetch_models,
+    make_team,
+    open_trace,
+    read_question,
+)
+from tokencollab.engines.options import EngineOptions
+from tokencollab.policies.methods import parse_method
+from tokencollab.protocol.messages import ChatMessage
+from tokencollab.responses.methods import ResponseMethod
+from tokencollab.terminal import ProgressView, print_response, quiet_logs
+
+
+def ask(arguments: argparse.Namespace) -> int:
+    """`tokencollab ask`. Standard output has the answer alone; it is empty where none can be read."""
+    quiet_logs()
+    respondents = [Respondent.parse(model) for model in arguments.models]
+    check_kind(arguments.extract)
+    method = chosen_response_method(arguments.method, arguments.between, len(respondents))
+    messages = read_question(arguments)
+    check_stops(arguments)
+    options = engine_options(arguments)
+    arguments.base, *arguments.collaborators = wanted = members_of(respondents)
+    with ExitStack() as stack:
+        trace = stack.enter_context(open_trace(arguments.trace)) if arguments.trace else None
+        progress = stack.enter_context(ProgressView())
+        names = dict(zip(wanted, (name for name, _ in fetch_models(arguments, options, progress)), strict=True))
+        respondents = renamed(respondents, names)
+        method = with_names(method, names, [*names.values(), *(one.name for one in respondents)])
+        response = asyncio.run(_ask(arguments, options, method, respondents, messages, progress, trace))
+    if response is None:
+        return 130
+    if arguments.json:
+        print(json.dumps(response.to_json(), ensure_ascii=False))
+    else:
+        if response.answer is not None:
+            print(response.text if arguments.extract == "text" else response.answer)
+        print_response(response)
+    return 130 if response.reason == "cancelled" else 0
+
+
+async def _ask(
+    arguments: argparse.Namespace,
+    options: EngineOptions,
+    method: ResponseMethod,
+    respondents: list[Respondent],
+    messages: tuple[ChatMessage, ...],
+    progress: ProgressView,
+    trace: TextIO | None,
+) -> Response | None:
+    """The response, telling of each answer as it comes in. None: interrupted before it began."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def tell(heard: Heard) -> None:
+        if not arguments.json:
+            said = "unreadable" if heard.answer is None else heard.answer if len(heard.answer) < 60 else "..."
+            progress.say(f"{heard.model} {heard.sample + 1}: {said}")
+
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    try:
+        async with make_team(arguments, options, parse_method("base"), progress, progress.say) as team:
+            asking = Asking(
+                team,
+                messages,
+                method,
+                respondents,
+                extract=arguments.extract,
+                max_tokens=arguments.max_tokens,
+                stop=arguments.stop,
+                seed=arguments.seed,
+                heard=tell,
+            )
+            progress.close()
+            loop.add_signal_handler(signal.SIGINT, asking.cancel)
+            response = await asking.run()
+            if trace is not None:
+                print(asking.trace_line(), file=trace)
+            return response
+    except asyncio.CancelledError:
+        progress.say("interrupted before anything was asked")
+        return None

@@ -1,0 +1,72 @@
+"""`tokencollab replay` for recorded samples."""
+
+import argparse
+import json
+import sys
+from functools import partial
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tokencollab.actors.asking import switch_chances
+from tokencollab.answers import canonical, check_kind
+from tokencollab.commands.responses import chosen_response_method
+from tokencollab.protocol.errors import UsageError
+from tokencollab.responses.events import Outcome
+from tokencollab.responses.methods import ResponseMethod, draws_samples
+from tokencollab.responses.recorded import Recorded, canonical_samples, parse_recorded, replay_recorded
+
+
+def replay_samples(arguments: argparse.Namespace, text: str) -> int:
+    """One object, or one row, per question."""
+    if arguments.extract is not None:
+        check_kind(arguments.extract)
+    questions = parse_recorded(text)
+    outcomes = [_outcome(arguments, question) for question in questions]
+    if arguments.json:
+        for outcome in outcomes:
+            print(json.dumps(_plain(outcome), ensure_ascii=False))
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for heading in ("line", "answer", "decided by", "samples", "of", "scores"):
+        table.add_column(heading)
+    for question, outcome in zip(questions, outcomes, strict=True):
+        answer = "(unreadable)" if outcome.answer is None else outcome.answer
+        scores = ", ".join(f"{found} {score:.3f}" for found, score in outcome.scores[:4])
+        by = outcome.decided_by or ("" if outcome.answer is None else "the vote")
+        cells = (str(question.line), answer, by, str(outcome.samples), str(outcome.budget), scores)
+        table.add_row(*map(escape, cells))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    return 0
+
+
+def _outcome(arguments: argparse.Namespace, question: Recorded) -> Outcome:
+    if arguments.model:
+        question = question.only(arguments.model)
+    method = _method(arguments, question)
+    if arguments.extract:
+        question = canonical_samples(question, partial(canonical, kind=arguments.extract))
+    chances = switch_chances(question.seed, len(question.models)) if method.stop_probability is not None else ()
+    return replay_recorded(question, method, chances)
+
+
+def _method(arguments: argparse.Namespace, question: Recorded) -> ResponseMethod:
+    if arguments.method:
+        sampled = {"samples": question.most} if draws_samples(arguments.method) else {}
+        settings = {**sampled, **arguments.between}
+        return chosen_response_method(arguments.method, settings, len(question.models))
+    if question.method is None:
+        raise UsageError("the trace does not say its method; name one with --method, e.g. --method modelswitch")
+    return question.method
+
+
+def _plain(outcome: Outcome) -> dict[str, object]:
+    return {
+        "answer": outcome.answer,
+        "samples": outcome.samples,
+        "budget": outcome.budget,
+        "decided_by": outcome.decided_by,
+        "reason": outcome.reason,
+        "scores": dict(outcome.scores),
+    }

@@ -1,0 +1,65 @@
+"""Methods between models on the command line: their settings, and who answers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tokencollab.actors.respondents import Respondent
+from tokencollab.protocol.errors import UsageError
+from tokencollab.responses.methods import ResponseMethod, parse_response_method
+
+
+def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) -> ResponseMethod:
+    """The method with its ``settings`` (a panel by its file's name) for so many models.
+
+    Raises:
+        UsageError: no such method, settings that do not go with it, or a panel that cannot be read.
+    """
+    if "panel" in settings:
+        settings = {**settings, "panel": _panel(settings["panel"])}
+    return parse_response_method(name, models=models, **settings)
+
+
+def _panel(path: str) -> Mapping[str, Any]:
+    try:
+        panel = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"the panel {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"the panel {path} is not JSON: {error}") from None
+    if not isinstance(panel, Mapping):
+        raise UsageError(f"the panel {path} is not an object with roles and stages")
+    return panel
+
+
+def members_of(respondents: Sequence[Respondent]) -> list[str]:
+    """Every model once, in the order in which they are named."""
+    return list(dict.fromkeys(member for one in respondents for member in one.members))
+
+
+def renamed(respondents: Sequence[Respondent], names: Mapping[str, str]) -> list[Respondent]:
+    """The respondents with the names that their models have once they are found (a folder's last part, say)."""
+    found = []
+    for one in respondents:
+        members = tuple(names[member] for member in one.members)
+        name = members[0] if one.method is None else f"{one.method.name}({','.join(members)})"
+        found.append(replace(one, name=name, members=members))
+    return found
+
+
+def with_names(method: ResponseMethod, names: Mapping[str, str], known: Sequence[str]) -> ResponseMethod:
+    """The method with priors and prices by those names.
+
+    Raises:
+        UsageError: one is for a model that does not take part.
+    """
+    for model, _ in (*method.priors, *method.prices):
+        if names.get(model, model) not in known:
+            raise UsageError(f"a prior or a price is for {model!r}; the models are {', '.join(dict.fromkeys(known))}")
+    priors, prices = (
+        tuple(sorted((names.get(model, model), value) for model, value in pairs))
+        for pairs in (method.priors, method.prices)
+    )
+    return replace(method, priors=priors, prices=prices)
