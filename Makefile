@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 QUIET := --quiet --progress-bar off --root-user-action ignore
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast test-real check format bench fuzz mutants clean
+.PHONY: help setup demo test test-fast test-real check format bench fuzz torture mutants clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -76,6 +76,9 @@ check: setup  ## style, types, layers
 format: setup  ## put the style right
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+torture: setup  ## N sessions under random faults (make torture N=20000)
+	@$(BIN)/python -m tests.property.actors.torture 1000 $(or $(N),20000)
 
 bench: setup  ## measure speed: a table, and JSON beside it
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

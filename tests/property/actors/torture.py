@@ -2,12 +2,15 @@
 
 import asyncio
 import io
+import logging
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from random import Random
+
+import structlog
 
 from tokencollab import Collaboration, ModelFailed, Piece, Token
 from tokencollab.actors.supervision import Patience
@@ -209,6 +212,7 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
 
 def main(first: int, number: int) -> None:
     """Runs sessions and says what befell them."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     courses, failed, restarts, pieces = 0, 0, 0, 0
     befallen: Counter[str] = Counter()
     for seed in range(first, first + number):
