@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import structlog
 
 from tokencollab.actors.partner import Partner
+from tokencollab.actors.runtime import ModelGone
 from tokencollab.actors.supervision import MemberDown
 from tokencollab.policies import events as e
 from tokencollab.protocol import errors
@@ -105,7 +106,7 @@ class Attendance:
         self._announce(e.ModelLost(model))
 
     def _count(self, model: str, error: BaseException) -> None:
-        if not isinstance(error, MemberDown):  # those have their own limit (`Patience.restarts`)
+        if not isinstance(error, MemberDown | ModelGone):  # those have their own limit (`Patience.restarts`)
             self._losses[model] = self._losses.get(model, 0) + 1
 
     async def _return(self, model: str) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -88,7 +89,7 @@ class Collaboration:
         self._keep_journal = keep_journal
         self._members: dict[str, Member] = {}
         self._sources: dict[str, str] = {}  # what each was asked for as
-        self._streams: dict[Coordinator, bool] = {}  # whether models that are added later join it
+        self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], bool]] = {}  # whether new models join it
 
     async def __aenter__(self) -> Self:
         """Fetches and loads the models.
@@ -128,8 +129,10 @@ class Collaboration:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends what still runs, and the models."""
-        for coordinator in list(self._streams):
+        for coordinator, (tokens, _) in list(self._streams.items()):
             coordinator.cancel()
+            with suppress(RuntimeError):  # somebody is waiting for its next token, and hears of the end there
+                await tokens.aclose()
         members, self._members = self._members, {}
         runtime, self._runtime = self._runtime, None
         for member in members.values():
@@ -150,7 +153,7 @@ class Collaboration:
         (link,) = await self._runtime.start([spec])
         member = Member(spec.name, link, partial(self._runtime.restart, spec), self._patience)
         self._members[spec.name] = member
-        for coordinator, open_to_all in self._streams.items():
+        for coordinator, (_, open_to_all) in self._streams.items():
             if open_to_all:
                 coordinator.join(member)
         return spec.name
@@ -340,15 +343,15 @@ class Collaboration:
             pass
         return stream.answer
 
-    async def _track(self, coordinator: Coordinator, open_to_all: bool) -> AsyncIterator[Token]:
-        self._streams[coordinator] = open_to_all
+    async def _track(self, coordinator: Coordinator, open_to_all: bool) -> AsyncGenerator[Token, None]:
         tokens = coordinator.tokens()
+        self._streams[coordinator] = tokens, open_to_all
         try:
             async for token in tokens:
                 yield token
         finally:
             del self._streams[coordinator]
-            await tokens.aclose()  # type: ignore[attr-defined]
+            await tokens.aclose()
 
 
 def unique_names(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:

@@ -6,7 +6,7 @@ far (`attendance`); only the last one that takes part is waited for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, assert_never
 
@@ -93,7 +93,7 @@ class Coordinator:
         """The shared text so far."""
         return self._text.data
 
-    async def tokens(self) -> AsyncIterator[Token]:
+    async def tokens(self) -> AsyncGenerator[Token, None]:
         """Writes the answer, token by token. Leaving early frees everything.
 
         Raises:

@@ -1,5 +1,6 @@
 """One model as one session deals with it: what it has been sent, and the session's questions in its terms."""
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
@@ -17,6 +18,7 @@ _REFUSALS: dict[str, type[errors.TokencollabError]] = {
 }
 Answer: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.Written
 
+_MOST_PIECES = 1024  # that a model which comes back is given one by one
 _BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
 
 
@@ -45,10 +47,18 @@ class SharedText:
     def __init__(self) -> None:
         """Empty."""
         self.data = b""
+        self._ends: list[int] = []  # of the pieces
 
     def append(self, piece: bytes) -> None:
         """Commits a piece."""
-        self.data += piece
+        if piece:
+            self.data += piece
+            self._ends.append(len(self.data))
+
+    def pieces(self, offset: int) -> tuple[bytes, ...]:
+        """What was committed after ``offset``, piece by piece; of a very long text the first ones are joined."""
+        ends = self._ends[bisect_right(self._ends, offset) :][-_MOST_PIECES:]
+        return tuple(self.data[start:end] for start, end in zip((offset, *ends), ends, strict=False))
 
 
 class Partner:
@@ -67,18 +77,18 @@ class Partner:
         self._fresh = True  # the next answer is about the prompt too
         self.opened = False
 
-    async def open(self) -> None:
-        """Begins the session at the model, or takes it up where its last reply was.
+    async def open(self, pieces: tuple[bytes, ...] = ()) -> None:
+        """Begins the session at the model, or takes it up where its last reply was, with ``pieces`` after that.
 
         Raises:
             PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
         """
         offset, spelling = self._spelt
-        request = replace(self._open, text=self._until(offset), spelling=spelling)
+        request = replace(self._open, text=self._until(offset), spelling=spelling, pieces=pieces)
         self._fresh = self.opened = True
         match await self._call(request):
             case m.Opened(_, tokens):
-                self._prompt_tokens, self._held = tokens, offset
+                self._prompt_tokens, self._held = tokens, offset + sum(map(len, pieces))
             case reply:
                 raise self._malformed(reply, request)
 
@@ -87,7 +97,7 @@ class Partner:
 
         So nobody waits for that when it takes part.
         """
-        await self.open()
+        await self.open(self._text.pieces(self._spelt[0]))
         start, offset = self._held, len(self._text.data)
         reply = await self._call(m.AskCandidates(self._open.session, start, self._text.data[start:], 1))
         if isinstance(reply, m.CandidatesReply) and reply.offset == offset:

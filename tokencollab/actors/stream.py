@@ -1,6 +1,6 @@
 """An answer while it is being written, and the figures of a finished one."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 from tokencollab.actors.answer import Answer, Token
@@ -13,7 +13,7 @@ class AnswerStream:
     Leaving the loop early ends the session and frees its memory everywhere; `aclose` does so at once.
     """
 
-    def __init__(self, coordinator: Coordinator, tokens: AsyncIterator[Token], finish: Callable[[str], Answer]):
+    def __init__(self, coordinator: Coordinator, tokens: AsyncGenerator[Token, None], finish: Callable[[str], Answer]):
         """Made by `Collaboration.stream`."""
         self._coordinator = coordinator
         self._tokens = tokens
@@ -34,7 +34,7 @@ class AnswerStream:
 
     async def aclose(self) -> None:
         """Ends the session now and frees everything."""
-        await self._tokens.aclose()  # type: ignore[attr-defined]
+        await self._tokens.aclose()
 
     @property
     def answer(self) -> Answer:

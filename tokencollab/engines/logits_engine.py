@@ -114,6 +114,8 @@ class LogitsEngine(ABC):
             )
         text = AnswerText(self._vocabulary, self._text_tokenizer, prompt.lead)
         text.restore(request.text, request.spelling)
+        for piece in request.pieces:
+            text.bring_in_line(len(text.text), piece or b"")
         self._new_session(request.session, Session(prompt, text))
         return Opened(request.session, len(prompt.ids), room)
 

@@ -48,13 +48,15 @@ class Open:
     """Begin a session: the conversation, which the model renders with its own chat template.
 
     A session that a model has lost goes on from the ``text`` of its last reply and the whole ``spelling`` at that
-    reply; without a spelling the model cuts the text in its own way.
+    reply; without a spelling the model cuts the text in its own way. ``pieces`` is what was committed since then, by
+    others: the model takes it in piece by piece, as if it had been there.
     """
 
     session: str
     messages: tuple[ChatMessage, ...]
     text: bytes = b""
     spelling: Spelling | None = None
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,7 +269,7 @@ def _shares(value: Any) -> tuple[float, ...]:
 
 
 _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = {
-    "open": (m.Open, (_text, _conversation, _bytes, _maybe_spelling)),
+    "open": (m.Open, (_text, _conversation, _bytes, _maybe_spelling, _pieces)),
     "ask": (m.AskCandidates, (_text, _count, _bytes, _count)),
     "score": (m.AskScores, (_text, _count, _bytes, _pieces)),
     "marginals": (m.AskMarginals, (_text, _count, _bytes, _bytes)),

@@ -48,7 +48,7 @@ class ScriptedEngine:
         tokens = sum(len(turn.content) for turn in request.messages)
         if tokens >= self._context:
             return Refused(request.session, "PromptTooLong", f"the prompt is too long for {self.info.name}")
-        self.texts[request.session] = request.text
+        self.texts[request.session] = request.text + b"".join(piece or b"" for piece in request.pieces)
         return Opened(request.session, tokens, self._context - tokens)
 
     def close(self, session: str) -> None:

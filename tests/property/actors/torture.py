@@ -116,7 +116,7 @@ async def write(seed: int) -> Course:
                 tokens.append(token)
                 if slow:
                     await asyncio.sleep(random.uniform(0, 1))
-                if token.step == joins_at:
+                if token.step == joins_at and "d" not in team.members:
                     await team.add("d")
                 if token.step == leaves_at and len(team.models) > 1:
                     await team.remove(list(team.members)[-1])
