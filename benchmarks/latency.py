@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--with", dest="other", default="gemma-3-270m")
     parser.add_argument("--tokens", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--long", type=int, default=1000, help="text length for the growth of time per token")
+    parser.add_argument("--long", type=int, default=2000, help="text length for the growth of time per token")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     models = (arguments.base, arguments.other)

@@ -4,30 +4,97 @@
 
 Every round measures one session at a time, then 4, then 16 at once, so that a slow moment of the machine hits all.
 Prompts differ and are part of the time. END is put off by `--tokens` alone: shorter answers count with what they have.
+
+Beside it: what the same sharing brings to the linear layers alone (each model's in its own thread, as in an answer), on
+as many rows as the forward passes of that measurement had. That is what the machine's matrix products leave to gain.
 """
 
 import argparse
 import asyncio
+import threading
 import time
+from bisect import bisect_left
 from pathlib import Path
 
 from benchmarks.latency import generate_step
 from benchmarks.measure import Figure, figure, report
 from tokencollab import Collaboration, EngineOptions
-from tokencollab.actors.local import LocalRuntime
+from tokencollab.actors.local import LocalRuntime, import_engines
 from tokencollab.actors.runtime import ModelSpec
 from tokencollab.engines import store
 from tokencollab.engines.base import Engine
 from tokencollab.engines.kv import capacity_for
-from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.protocol.messages import AskCandidates, ChatMessage, Open
 
+import_engines()
+
+import torch  # noqa: E402  (after its threads were told how to wait)
+
+from tokencollab.engines.sessions import Session  # noqa: E402
+from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: E402
+
 SIZES = (1, 4, 16)
+GRID = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # rows of which the linear layers' time is measured
 
 
 def question(number: int) -> str:
-    """Questions that share no beginning."""
+    """Questions that share no beginning (but a chat template's own)."""
     return f"{number} is my favourite number. Tell me a long story about the number {number} and the sea."
+
+
+class Counting(TransformersEngine):
+    """Notes how many rows each forward pass has, in the layers and in the output layer."""
+
+    passes: list[tuple[int, int]]
+
+    def _compute(self, work: list[tuple[Session, list[int]]], every: bool = False) -> torch.Tensor:
+        self.passes.append((sum(len(new) for _, new in work), len(work)))
+        return super()._compute(work, every)
+
+
+class Linear:
+    """The linear layers of a model, without all else."""
+
+    def __init__(self, engine: Counting, threads: int | None) -> None:
+        model = engine._model
+        head = model.get_output_embeddings()
+        self.head = [head.weight]
+        self.body = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+        self.threads = threads
+
+    def run(self, weights: list[torch.Tensor], rows: int) -> float:
+        """Seconds for ``rows`` rows through all ``weights``."""
+        inputs = {w.shape[1]: torch.randn(rows, w.shape[1]).to(w.dtype) for w in weights}
+        with torch.inference_mode():
+            began = time.perf_counter()
+            for weight in weights:
+                torch.nn.functional.linear(inputs[weight.shape[1]], weight)
+            return time.perf_counter() - began
+
+
+def grids(models: list[Linear]) -> list[tuple[dict[int, float], dict[int, float]]]:
+    """Seconds of each model's layers and output layer by rows, while the others' do the same in their threads."""
+    found: list[tuple[dict[int, float], dict[int, float]]] = [({}, {}) for _ in models]
+
+    def measure(index: int) -> None:
+        torch.set_num_threads(models[index].threads or 1)
+        for rows in GRID:
+            for weights, times in zip((models[index].body, models[index].head), found[index], strict=True):
+                times[rows] = min(models[index].run(weights, rows) for _ in range(2))
+
+    threads = [threading.Thread(target=measure, args=(index,)) for index in range(len(models))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def between(times: dict[int, float], rows: int) -> float:
+    """The time for ``rows``, on the line between its neighbours in the grid."""
+    upper = max(1, min(bisect_left(GRID, rows), len(GRID) - 1))
+    low, high = GRID[upper - 1], GRID[upper]
+    return times[low] + (times[high] - times[low]) * (rows - low) / (high - low)
 
 
 async def rate(team: Collaboration, sessions: int, tokens: int) -> float:
@@ -38,24 +105,60 @@ async def rate(team: Collaboration, sessions: int, tokens: int) -> float:
 
 
 async def many(models: list[str], method: str, options: EngineOptions, tokens: int, rounds: int) -> list[Figure]:
-    """Tokens per second, and how many times one session's."""
+    """Tokens per second, how many times one session's, and how many times that the linear layers alone would be."""
+    loaded: list[tuple[Counting, Linear]] = []
+
+    def load(spec: ModelSpec) -> Engine:
+        files = store.resolve(spec.name)
+        engine = Counting.from_folder(files.name, Path(files.folder), spec.options)
+        assert isinstance(engine, Counting)
+        engine.passes = []
+        loaded.append((engine, Linear(engine, spec.options.threads)))
+        return engine
+
     rates: dict[int, list[float]] = {size: [] for size in SIZES}
-    async with Collaboration(models[0], models[1:], method, options=options) as team:
+    decode: dict[int, list[float]] = {size: [] for size in SIZES}
+    whole: dict[int, list[float]] = {size: [] for size in SIZES}
+    runtime = LocalRuntime(load=load)
+    async with Collaboration(models[0], models[1:], method, options=options, runtime=runtime) as team:
         await rate(team, 2, 4)
         for _ in range(rounds):
+            passes: dict[int, list[list[tuple[int, int]]]] = {}
             for size in SIZES:
+                for engine, _ in loaded:
+                    engine.passes.clear()
                 rates[size].append(await rate(team, size, tokens))
+                passes[size] = [list(engine.passes) for engine, _ in loaded]
+            times = await asyncio.to_thread(grids, [linear for _, linear in loaded])
+            for size in SIZES:
+                decode[size].append(size / max(body[size] + head[size] for body, head in times))
+                whole[size].append(
+                    size
+                    / max(
+                        sum(between(body, rows) + between(head, last) for rows, last in of_model)
+                        for (body, head), of_model in zip(times, passes[size], strict=True)
+                    )
+                )
     name = "single model" if len(models) == 1 else f"{len(models)} models, {method}"
     figures = [figure(f"{name}: {size} at once", "tokens/s", rates[size]) for size in SIZES]
     for size in SIZES[1:]:
-        gains = [many / one for many, one in zip(rates[size], rates[1], strict=True)]
-        figures.append(figure(f"{name}: {size} at once / one at a time", "x", gains))
+        for what, found in (
+            ("", rates),
+            (", linear layers alone, the same passes", whole),
+            (", linear layers alone, decoding", decode),
+        ):
+            gains = [many / one for many, one in zip(found[size], found[1], strict=True)]
+            figures.append(figure(f"{name}: {size} at once / one{what}", "x", gains))
+    fastest = {size: max(rates[size]) for size in SIZES}
+    figures += [figure(f"{name}: fastest round, {size} at once", "tokens/s", [fastest[size]]) for size in SIZES]
+    for size in SIZES[1:]:
+        what = f"{name}: fastest rounds, {size} at once / one"
+        figures += [figure(what, "x", [fastest[size] / fastest[1]])]
     return figures
 
 
 async def alone(model: str, tokens: int, rounds: int) -> list[Figure]:
     """Speed of the base alone inside its actor, over that of transformers' greedy `generate` (float32)."""
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = store.resolve(model).folder
@@ -91,8 +194,9 @@ def memory(model: str, options: EngineOptions) -> list[Figure]:
     width = 2 if engine.info.dtype in {"bfloat16", "float16"} else 4
     heads = config.num_key_value_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
     expected = capacity_for(engine.pool["s"].length) * 2 * config.num_hidden_layers * heads * width
+    what = f"KV cache of a session of {engine.pool['s'].length} tokens ({engine.info.name}, {engine.info.dtype})"
     return [
-        figure(f"KV cache of {engine.pool['s'].length} tokens ({engine.info.dtype})", "MB", [engine.pool.nbytes / 1e6]),
+        figure(what, "MB", [engine.pool.nbytes / 1e6]),
         figure("the same by arithmetic, in blocks of 128 tokens", "MB", [expected / 1e6]),
     ]
 
@@ -119,7 +223,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2-135m-instruct")
     parser.add_argument("--with", dest="other", default="gemma-3-270m")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -128,7 +232,8 @@ def main() -> None:
     figures = asyncio.run(many([arguments.base], "base", options, tokens, rounds))
     figures += asyncio.run(many([arguments.base, arguments.other], "duetnet", options, tokens, rounds))
     figures += asyncio.run(alone(arguments.base, tokens, rounds))
-    figures += memory(arguments.base, options)
+    for model in (arguments.base, arguments.other):
+        figures += memory(model, options)
     figures += [asyncio.run(differing(arguments.base, dtype, tokens)) for dtype in ("float32", "bfloat16")]
     report("throughput", figures, arguments.json, models=[arguments.base, arguments.other], dtype=arguments.dtype)
 

@@ -73,6 +73,29 @@ def test_alone_ends_where_transformers_ends(tiny_engine: Engines, tiny_model: An
     assert ended >= 3
 
 
+@pytest.mark.parametrize("method", ["unite", "dp"])
+def test_several_ends_are_one_in_company_and_each_its_own_alone(tiny_engine: Engines, method: str) -> None:
+    """Together the END tokens' mass is merged; alone the single most probable token decides, as in transformers.
+
+    So a model with its copy may end before the model alone, just where the merged END is first and no END token is.
+    """
+    sooner = 0
+    for seed in range(6):
+        options = {"seed": seed, "eos": ("<s>", "</s>", "<|end|>", "<|user|>"), "size": 119}
+        engines = {"a": tiny_engine("chars", **options), "b": tiny_engine("chars", copy=1, **options)}
+        for engine in engines.values():  # all END tokens are equally probable: together they have four times the mass
+            ends = list(engine._vocabulary.end_ids)
+            engine._model.lm_head.weight.data[ends] = engine._model.lm_head.weight.data[ends[0]].clone()
+        alone = write({"a": engines["a"]}, "base", max_tokens=40)
+        together = write(engines, method, max_tokens=40)
+        merged = [listed.best.piece is None for listed in alone.candidates]
+        first = merged.index(True) if True in merged else len(alone.pieces)
+        assert together.pieces == [*alone.pieces[:first], *([None] if first < len(alone.pieces) else [])]
+        assert (alone.reason == "end") == (alone.pieces[-1] is None)
+        sooner += len(together.pieces) < len(alone.pieces)
+    assert 0 < sooner < 6
+
+
 @pytest.mark.parametrize("method", AGGREGATIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_with_its_copy_is_the_model_alone(tiny_engine: Engines, kind: str, method: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.driving import QUESTION, answer, answer_all, candidates, feed, token_ids
+from tests.gguf_files import write_gguf
 from tokencollab.actors.local import load_engine
 from tokencollab.actors.runtime import ModelSpec
 from tokencollab.engines.options import EngineOptions
@@ -20,52 +21,6 @@ xllamacpp = pytest.importorskip("xllamacpp", reason="needs the extra tokencollab
 from tokencollab.engines import llamacpp, llamacpp_engine  # noqa: E402
 
 TEXTS = ("Why is the sky blue? ", "def add(a, b):\n    return", "日本語 and Привет, naïve 🙂 ", "x")
-
-
-def write_gguf(folder: Path, file: Path, heads: int = 4, kv_heads: int = 2) -> Path:
-    """The weights of a tiny Llama as GGUF, in float32. Without a tokenizer: that is read from the folder."""
-    from gguf import GGUFWriter
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    config = model.config
-    writer = GGUFWriter(str(file), "llama")
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_file_type(0)
-    writer.add_tokenizer_model("no_vocab")
-    names = {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "lm_head": "output",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-        **{f"self_attn.{part}_proj": f"attn_{part}" for part in "qkv"},
-        "self_attn.o_proj": "attn_output",
-        **{f"mlp.{part}_proj": f"ffn_{part}" for part in ("gate", "up", "down")},
-    }
-    for name, weights in model.state_dict().items():
-        inner = name.removesuffix(".weight")
-        prefix = ""
-        if inner.startswith("model.layers."):
-            _, _, layer, inner = inner.split(".", 3)
-            prefix = f"blk.{layer}."
-        if inner in ("self_attn.q_proj", "self_attn.k_proj"):
-            # llama.cpp rotates neighbours, transformers halves.
-            count = heads if inner == "self_attn.q_proj" else kv_heads
-            weights = weights.view(count, 2, -1, weights.shape[1]).transpose(1, 2).reshape(weights.shape)  # noqa: PLW2901
-        writer.add_tensor(f"{prefix}{names[inner]}.weight", weights.contiguous().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
 
 
 @pytest.fixture(scope="module")

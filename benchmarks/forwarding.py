@@ -1,0 +1,107 @@
+"""Tokens that each model forwards per committed piece, over long answers in several languages.
+
+    python -m benchmarks.forwarding [--base MODEL] [--with MODEL] [--tokens N] [--method NAME] [--json]
+
+The pair both ways, and each model with its copy. The answers of a team are written at once, and END does not stop them:
+it is taken out of what the models list.
+
+Floor: the tokens of the model's own tokenisation of the finished text. Each of them must be forwarded once; only a text
+that the model itself spelt unusually comes out lower.
+"""
+
+import argparse
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measure import Figure, figure, report
+from tokencollab import Collaboration, EngineOptions
+from tokencollab.actors.local import LocalRuntime, import_engines
+from tokencollab.actors.runtime import ModelSpec
+from tokencollab.engines import store
+from tokencollab.engines.base import Answered, Ask, Engine
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.messages import CandidatesReply
+
+import_engines()
+
+from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: E402  (after `import_engines`)
+
+QUESTIONS = {
+    "English": "Tell me a long story about a lighthouse and the sea.",
+    "German": "Erzähle mir eine lange Geschichte über einen Leuchtturm und das Meer.",
+    "Russian": "Расскажи мне длинную историю о маяке и море.",
+    "Chinese": "给我讲一个关于灯塔和大海的长故事。",
+    "code": "Write a Python module with a class for matrices and all usual operations, with tests.",
+}
+
+
+class Endless(TransformersEngine):
+    """An engine that never lists END."""
+
+    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+        """As the engine itself, without END."""
+        return [self._going_on(answered) for answered in super().answer(requests)]
+
+    def _going_on(self, answered: Answered | None) -> Answered | None:
+        if answered is None or not isinstance(reply := answered.reply, CandidatesReply):
+            return answered
+        kept = tuple(c for c in reply.candidates.candidates if c.piece is not None)
+        listed = replace(reply, candidates=CandidateSet(kept, reply.candidates.log_normaliser))
+        return Answered(listed, answered.greedy if answered.greedy is not None else kept[0].piece)
+
+
+async def count(models: Sequence[str], method: str, tokens: int) -> list[Figure]:
+    """Forwarded per piece, own tokens of the text per piece, and their ratio, of each model in each language."""
+    engines: dict[str, Endless] = {}
+
+    def load(spec: ModelSpec) -> Engine:
+        # A copy of the base has a name of its own, with a number behind.
+        files = store.resolve(next(model for model in models if spec.name.startswith(model)))
+        engine = Endless.from_folder(spec.name, Path(files.folder), EngineOptions(threads=1))
+        assert isinstance(engine, Endless)
+        engines[spec.name] = engine
+        return engine
+
+    async with Collaboration(models[0], models[1:], method, runtime=LocalRuntime(load=load)) as team:
+        answers = await asyncio.gather(*(team.generate(text, max_tokens=tokens) for text in QUESTIONS.values()))
+    figures = []
+    for language, answer in zip(QUESTIONS, answers, strict=True):
+        text = b"".join(piece or b"" for piece in answer.pieces)
+        for name, engine in engines.items():
+            own = len(engine._text_tokenizer.encode(text)) / len(answer.pieces)
+            partner = next((other for other in engines if other != name), name)
+            what = f"{language}, {len(answer.pieces)}: {short(name)} with {short(partner)}"
+            figures += [
+                figure(f"{what}, forwarded", "a piece", [answer.forwarded[name]]),
+                figure(f"{what}, floor", "a piece", [own]),
+                figure(f"{what}, forwarded / floor", "x", [answer.forwarded[name] / own if own else math.nan]),
+            ]
+    return figures
+
+
+def short(name: str) -> str:
+    """A model's name in a table."""
+    return name.partition("-")[0] + ("#" + name.partition("#")[2] if "#" in name else "")
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", default="smollm2-135m-instruct")
+    parser.add_argument("--with", dest="other", default="gemma-3-270m")
+    parser.add_argument("--tokens", type=int, default=500)
+    parser.add_argument("--method", default="unite")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    one, other = arguments.base, arguments.other
+    figures: list[Figure] = []
+    for models in ((one, other), (other, one), (one, one), (other, other)):
+        figures += asyncio.run(count(models, arguments.method, arguments.tokens))
+    report("tokens forwarded", figures, arguments.json, method=arguments.method, tokens=arguments.tokens)
+
+
+if __name__ == "__main__":
+    main()
