@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 QUIET := --quiet --progress-bar off --root-user-action ignore
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast test-real check format bench fuzz torture mutants clean
+.PHONY: help setup demo test test-fast test-real check format bench results fuzz torture mutants clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -93,6 +93,9 @@ build/mutants-venv/.ready: requirements/mutants.txt requirements/runtime.txt req
 	@"$(PYTHON)" -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install $(QUIET) --disable-pip-version-check --no-input -r requirements/mutants.txt
 	@touch $@
+
+results: setup  ## the evaluations of docs/results.md, resumable (hours; DATA=folder of .jsonl files for the real sets)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" OUT="$(OUT)" N="$(N)" bash benchmarks/results.sh
 
 clean:  ## remove what was made here; models stay in the user's cache
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

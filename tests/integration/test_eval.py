@@ -126,7 +126,6 @@ def test_a_run_that_is_killed_or_interrupted_is_resumed(
         (["--base", "nobody"], ["unknown model 'nobody'"]),
         (["--n", "0"], ["'0'"]),
         (["--stop", ""], ["--stop"]),
-        (["--resume"], ["no run to resume"]),
     ],
 )
 def test_bad_input_is_one_line(pair: list[str], tmp_path: Path, changed: list[str], words: list[str]) -> None:

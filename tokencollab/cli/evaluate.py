@@ -36,7 +36,7 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="presets, separated by commas, with settings: base,each,duetnet:reference=floor,confipara-d:omega=5",
     )
     add("--out", required=True, metavar="DIR", help="folder of the results, new unless --resume")
-    add("--resume", action="store_true", help="go on with what --out has")
+    add("--resume", action="store_true", help="go on with what --out has, if anything")
     add(
         "--prompt",
         choices=["bare", "brief", "restate"],

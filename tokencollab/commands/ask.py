@@ -40,7 +40,7 @@ def ask(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(arguments.trace)) if arguments.trace else None
         progress = stack.enter_context(ProgressView())
-        names = dict(zip(wanted, (name for name, _ in fetch_models(arguments, options, progress)), strict=True))
+        names = dict(zip(wanted, (model.name for model in fetch_models(arguments, options, progress)), strict=True))
         respondents = renamed(respondents, names)
         method = with_names(method, names, [*names.values(), *(one.name for one in respondents)])
         response = asyncio.run(_ask(arguments, options, method, respondents, messages, progress, trace))

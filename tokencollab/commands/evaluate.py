@@ -5,7 +5,7 @@ import asyncio
 import json
 import signal
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressView())
         found = fetch_models(arguments, options, progress)
-        names, folders = [name for name, _ in found], [path for _, path in found]
+        names, folders = [model.name for model in found], [model.path for model in found]
         methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
         askers = make_askers(methods, names, setup.grid)
         models = [
@@ -81,9 +81,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
             "engine": arguments.engine,
             "threads": arguments.threads,
             "concurrency": concurrency,
+            "notices": {model.name: model.notice for model in found if model.notice},
             "versions": versions(),
             "machine": machine(),
         }
+        # A method between models has many answers under way at once.
+        options = replace(options, max_sessions=max(options.max_sessions, 64 * concurrency))
         team = make_team(arguments, options, parse_method("base"), progress, lambda text: None)
         finished = asyncio.run(_run(team, setup, askers, folder, arguments, concurrency, about, progress))
         summary = summarise(folder.path)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from tokencollab.actors.collaboration import Collaboration, RuntimeName, unique_names
 from tokencollab.actors.prompt import read_prompt
@@ -73,23 +73,30 @@ def engine_options(arguments: argparse.Namespace) -> EngineOptions:
     )
 
 
-def fetch_models(
-    arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView
-) -> list[tuple[str, Path]]:
+class FetchedModel(NamedTuple):
+    """A model's name, as `Collaboration` has it, its folder or file, and what the user must be told of it."""
+
+    name: str
+    path: Path
+    notice: str | None = None
+
+
+def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> list[FetchedModel]:
     """Fetches the models that are not here yet: in the main thread, so that Ctrl-C ends a download.
 
-    Returns each one's name, as `Collaboration` has it, and its folder or file; the base first.
+    Returns what was found, the base first.
     """
     found = []
     for model in (arguments.base, *arguments.collaborators):
         if file := options.as_it_is(model):
-            found.append((Path(file).stem, Path(file)))
+            found.append(FetchedModel(Path(file).stem, Path(file)))
             continue
         files = store.resolve(model, progress.update)
         if files.notice:
             progress.say(files.notice)
-        found.append((files.name, files.folder))
-    return [(name, path) for name, (_, path) in zip(unique_names([name for name, _ in found]), found, strict=True)]
+        found.append(FetchedModel(files.name, files.folder, files.notice))
+    names = unique_names([model.name for model in found])
+    return [model._replace(name=name) for name, model in zip(names, found, strict=True)]
 
 
 def in_ray_job() -> bool:

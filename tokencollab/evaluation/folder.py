@@ -28,11 +28,11 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, plan: Mapping[str, Any], resume: bool) -> None:
-        """Opens the folder, new or to be resumed.
+        """Opens the folder; with ``resume`` it may have a run already, which goes on.
 
         Raises:
-            UsageError: it is there and ``resume`` is False, or not there and True; it was made with another plan;
-                another process writes to it; it cannot be written.
+            UsageError: it is there and ``resume`` is False; it was made with another plan; another process writes to
+                it; it cannot be written.
         """
         self.path = path
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
@@ -41,8 +41,8 @@ class RunFolder:
             there = path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir())
             if there and not resume:
                 raise UsageError(f"{path} is there already; go on with it by --resume, or give another --out")
-            if resume and not (path / "run.json").is_file():
-                raise UsageError(f"{path} has no run to resume; leave out --resume to begin one")
+            if there and not (path / "run.json").is_file():
+                raise UsageError(f"{path} has files but no run; give another --out")
             path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(path / ".lock")
             self._lock.acquire(timeout=0)
@@ -51,15 +51,15 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
         try:
-            self._begin(plan, resume)
+            self._begin(plan, there)
             self._items = (path / "items.jsonl").open("ab")
         except BaseException:
             self._lock.release()
             raise
 
-    def _begin(self, plan: Mapping[str, Any], resume: bool) -> None:
+    def _begin(self, plan: Mapping[str, Any], there: bool) -> None:
         self.run: dict[str, Any] = {"format": FORMAT, "plan": dict(plan), "runs": []}
-        if not resume:
+        if not there:
             return
         self.run = read_run(self.path)
         before, now = self.run["plan"], json.loads(json.dumps(plan))

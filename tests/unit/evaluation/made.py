@@ -44,6 +44,7 @@ def make_run(
         "started": "2026-11-21T12:00:00+00:00",
         "concurrency": 64,
         "runtime": runtime,
+        "notices": {models[0]: "errs by design"},
         "versions": {"tokencollab": "0", "torch": "2"},
         "machine": {"processor": "a processor", "cores": 2, "memory": 24 * 2**30},
     }

@@ -151,6 +151,7 @@ def test_a_run_that_is_not_finished_is_reported_as_such(tmp_path: Path) -> None:
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-3]))
     (scene,) = read_scenes([str(folder)])
     assert scene.summary["complete"] is False
+    assert tables([scene])["What was run"].note == "arith-bytes: errs by design"
     assert "not complete" in tables([scene])["What was run"].rows[0][-1]
 
 

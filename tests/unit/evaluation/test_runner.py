@@ -219,9 +219,11 @@ def test_a_folder_is_not_overwritten_mixed_or_written_by_two(tmp_path: Path) -> 
     items = load_items("simplemath", 2, 0, None)
     askers = make_askers(["unite"], ["one", "two"], {})
     plan = settings_of(items, askers)
-    with pytest.raises(UsageError, match="no run to resume"):
-        RunFolder(tmp_path / "new", plan, True)
-    with RunFolder(tmp_path / "run", plan, False) as folder:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(UsageError, match="has files but no run"):
+        RunFolder(tmp_path / "photos", plan, True)
+    with RunFolder(tmp_path / "run", plan, True) as folder:
         folder.begin({})
         with pytest.raises(UsageError, match="another process"):
             RunFolder(tmp_path / "run", plan, True)

@@ -227,4 +227,11 @@ def about_tables(scenes: Sequence[Scene]) -> list[Table]:
             )
         )
     headings = ("folder", "run", "models (SHA-256)", "prompt", "machine", "versions", "started")
-    return [Table("What was run", headings, tuple(rows))]
+    notices = {
+        model: notice
+        for scene in scenes
+        for start in scene.run["runs"]
+        for model, notice in start.get("notices", {}).items()
+    }
+    note = " ".join(f"{model}: {notice}" for model, notice in notices.items())
+    return [Table("What was run", headings, tuple(rows), note)]
