@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -21,7 +22,7 @@ import pytest
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-LINES = [{"prompt": f"What is {n} + {n}?", "id": f"q{n}"} for n in range(60)]
+LINES = [{"prompt": f"What is {n} + {n}?", "id": f"q{n}"} for n in range(40)]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
@@ -38,12 +39,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+FIGURES = {
+    f"ray_tokencollab_{name}"
+    for name in ("tokens_total", "cost_total", "token_seconds_sum", "model_seconds_count", "queue_length", "kv_bytes")
+}
+
+
+def exported(address: str) -> set[str]:
+    """The names of our figures that Ray's exporter has."""
+    with urlopen(address, timeout=20) as reply:  # noqa: S310 - our own
+        text = reply.read().decode()
+    return set(re.findall(r"^(ray_tokencollab_\w+)", text, re.MULTILINE))
+
+
 @dataclass
 class Cluster:
     """One that answers jobs, and what is needed to talk to it."""
 
     process: psutil.Process
     address: str
+    metrics: str
     environment: dict[str, str]
 
     def run(self, *arguments: str, folder: Path, code: int = 0) -> str:
@@ -79,12 +94,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The README's `ray start`, with ports and a folder of its own, in the foreground so that it can be ended."""
     home = tmp_path_factory.mktemp("home")
     folder = Path("/tmp") / f"tokencollab-ray-{os.getpid()}"  # noqa: S108 - a socket's path must be short
-    port = free_port()
+    port, metrics = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "RAY_AUTH_MODE": "token",
+        "RAY_metrics_report_interval_ms": "500",
         "HF_HUB_OFFLINE": "1",
     }
     commands = readme_commands()
@@ -95,6 +111,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     subprocess.run([*RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True)
     own = ["--block", "--port=0", f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}"]
     own += [f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}", "--num-cpus=2"]
+    own += [f"--metrics-export-port={metrics}"]
     own += [f"--object-store-memory={128 << 20}"]
     log = home / "ray.log"
     with log.open("wb") as output:
@@ -104,7 +121,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = psutil.Process(process.pid)
     family = [root]
     try:
-        cluster = Cluster(root, f"http://127.0.0.1:{port}", environment)
+        cluster = Cluster(root, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics}/metrics", environment)
         for _ in range(120):
             if answers(port):
                 break
@@ -160,9 +177,10 @@ def test_the_readmes_commands(cluster: Cluster, folder: Path, tiny_model: Callab
     out = folder / "answers.jsonl"
 
     at = submit.index("--")
-    long = [*submit, "--max-tokens", "100", "--sessions", "2"]
+    long = [*submit, "--max-tokens", "60", "--sessions", "2"]
     cluster.run(*long[:at], "--no-wait", "--submission-id", "first", *long[at:], folder=folder)
     until(lambda: len(texts(out)) >= 3)
+    until(lambda: exported(cluster.metrics) >= FIGURES)
     cluster.run(*stop, folder=folder)
     kept = texts(out)
     assert 3 <= len(kept) < len(LINES)
@@ -170,8 +188,8 @@ def test_the_readmes_commands(cluster: Cluster, folder: Path, tiny_model: Callab
     assert "to go; --resume goes on" in said
     assert "Traceback" not in said
 
-    said = cluster.run(*resume, "--max-tokens", "100", folder=folder)
-    assert f"60 in {out}, {len(kept)} of them from before" in said
+    said = cluster.run(*resume, "--max-tokens", "60", folder=folder)
+    assert f"40 in {out}, {len(kept)} of them from before" in said
     assert kept.items() <= texts(out).items()
     assert len(texts(out)) == len(LINES)
 

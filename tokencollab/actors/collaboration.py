@@ -15,6 +15,7 @@ from uuid import uuid4
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.actors.coordinator import Coordinator
 from tokencollab.actors.journal import Journal, Past, read_journal
+from tokencollab.actors.measuring import measured
 from tokencollab.actors.prompt import Prompt, read_prompt
 from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.runtime import ModelSpec, Runtime
@@ -322,7 +323,8 @@ class Collaboration:
             ended = coordinator.ended or now()
             return finished_answer(text, coordinator, names, method.name, seed, started, ended)
 
-        return AnswerStream(coordinator, self._track(coordinator, members is None), finish)
+        tokens = measured(self._track(coordinator, members is None), coordinator, method.name)
+        return AnswerStream(coordinator, tokens, finish)
 
     async def generate(
         self,

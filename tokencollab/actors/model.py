@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeAlias
 
+from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, record
 from tokencollab.actors.runtime import ModelGone
 from tokencollab.engines.base import Answered, Ask, Engine
 from tokencollab.policies.selection import choose_alone
@@ -185,7 +186,14 @@ class ModelActor:
             if jobs:
                 company, began = len({job.request.session for job in jobs}), monotonic()
                 self._answer(engine, jobs)
+                self._measure(engine, jobs)
                 window = min(_LONGEST_WAIT, (monotonic() - began) * _WORTH_WAITING)
+
+    def _measure(self, engine: Engine, jobs: list[_Job]) -> None:
+        name = engine.info.name
+        record(SESSIONS, len(self._sessions), name)
+        record(QUEUE, len(jobs) + self._inbox.qsize(), name)
+        record(KV_BYTES, engine.kv_bytes, name)
 
     def _take(self, expected: int, window: float, block: bool) -> list[_Job] | None:
         """Everything that waits; None when it is time to end.

@@ -1,4 +1,4 @@
-"""The Ray runtime: one actor process per model. The only module that knows Ray."""
+"""The Ray runtime: one actor process per model. Only this module and `ray_metrics` know Ray."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from ray.exceptions import RayActorError
 from tokencollab.actors.channel import Channel, serve
 from tokencollab.actors.local import load_engine, make_actor
 from tokencollab.actors.model import ModelActor
+from tokencollab.actors.ray_metrics import install_ray_metrics, uninstall_ray_metrics
 from tokencollab.actors.runtime import ModelFailed, ModelGone, ModelLink, ModelSpec
 from tokencollab.engines.base import Engine
 from tokencollab.protocol import wire
@@ -34,6 +35,7 @@ class _RayModel:
 
     async def ready(self) -> tuple[ModelInfo | None, str, str, str]:
         """What the model is, or why it cannot take part; and the node and the path of its socket."""
+        install_ray_metrics()
         self._actor = make_actor(self._spec, self._load)
         try:
             info = await self._actor.ready()
@@ -173,6 +175,7 @@ class RayRuntime:
         """See `Runtime.start`."""
         if not ray.is_initialized():
             await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
+        install_ray_metrics()
         for spec in specs:
             self._models[spec.name] = (self._actor(spec), None, "")
         outcomes = await asyncio.gather(*(self._link(spec.name) for spec in specs), return_exceptions=True)
@@ -223,6 +226,7 @@ class RayRuntime:
             await self.stop(name)
         if self._own_cluster:
             self._own_cluster = False
+            uninstall_ray_metrics()
             await asyncio.to_thread(ray.shutdown)
 
     def _connect(self, cpus: int) -> None:

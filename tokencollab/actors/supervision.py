@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 import structlog
 
+from tokencollab.actors.metrics import FAULTS, MODEL_SECONDS, RESTARTS, record
 from tokencollab.actors.runtime import ModelFailed, ModelGone, ModelLink
 from tokencollab.protocol.errors import ProtocolError, UsageError
 from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Refused, Reply, Request
@@ -210,6 +211,7 @@ class Member:
         if self._answers >= self._patience.healthy:
             self._attempts = 0
         if usual:  # without prompts: those take as long as they are
+            record(MODEL_SECONDS, seconds, self.name)
             self._recent.append(seconds)
             if self._usual is None or self._answers % (_RECENT // 4) == 0:
                 self._usual = median(self._recent)
@@ -220,11 +222,11 @@ class Member:
             return MemberDown(f"{self.name} is being restarted")  # noticed by another session already
         match error:
             case TimeoutError():
-                self.faults["deadline"] += 1
+                self._fault("deadline")
                 self._recover(self._probe(link), "missed its deadline")
                 return MemberDown(f"{self.name} missed its deadline")
             case ModelGone():
-                self.faults["gone"] += 1
+                self._fault("gone")
                 self._recover(self._start_again(), str(error))
                 return error
             case ProtocolError():
@@ -233,8 +235,12 @@ class Member:
                 self._strike("failed")
         return error
 
-    def _strike(self, kind: str) -> None:
+    def _fault(self, kind: str) -> None:
         self.faults[kind] += 1
+        record(FAULTS, 1, self.name, kind)
+
+    def _strike(self, kind: str) -> None:
+        self._fault(kind)
         self._failures += 1
         if self._failures >= self._patience.failures and self.health == "up":
             self._recover(self._start_again(), f"{self._failures} failures in a row")
@@ -268,6 +274,7 @@ class Member:
                 log.warning("model not restarted", model=self.name, reason=f"{type(error).__name__}: {error}")
                 continue
             self.restarts += 1
+            record(RESTARTS, 1, self.name)
             self._failures = self._answers = 0
             self._over.clear()
             log.info("model restarted", model=self.name)

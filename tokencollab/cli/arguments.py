@@ -106,6 +106,12 @@ def add_answer(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=natural, default=0, metavar="N", help="of every random choice (default 0)")
 
 
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    """Figures while it runs."""
+    help_text = "serve figures for Prometheus on this port of this machine, 0 for any"
+    parser.add_argument("--metrics", type=natural, metavar="PORT", help=help_text)
+
+
 def add_method(parser: argparse.ArgumentParser) -> None:
     """The settings of a method, one option each; names as in `parse_method`."""
     group = parser.add_argument_group("method", "a preset, and its parameters one by one (see `tokencollab methods`)")

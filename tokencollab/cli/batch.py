@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokencollab.cli.arguments import add_answer, add_method, add_models, positive
+from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, positive
 
 
 def add_parser(commands: Any) -> None:
@@ -22,5 +22,6 @@ def add_parser(commands: Any) -> None:
     add("--sessions", type=positive, default=16, metavar="N", help="answers written at once (default 16)")
     add_models(parser)
     add_answer(parser)
+    add_metrics(parser)
     add_method(parser)
     parser.set_defaults(run="batch")

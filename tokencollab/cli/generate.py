@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokencollab.cli.arguments import add_answer, add_method, add_models
+from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models
 
 
 def add_parser(commands: Any) -> None:
@@ -15,6 +15,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("prompt", nargs="?", help="the question; from standard input if absent or -")
     add_models(parser)
     add_answer(parser)
+    add_metrics(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--trace", metavar="FILE", help="write every step's candidates and decision (JSON lines)")
     parser.add_argument(

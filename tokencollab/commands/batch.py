@@ -20,6 +20,7 @@ from tokencollab.commands.shared import (
     engine_options,
     fetch_models,
     make_team,
+    served_metrics,
 )
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method
@@ -70,7 +71,7 @@ def _answer(
         )
 
     if todo:
-        with ProgressView() as loading:
+        with ProgressView() as loading, served_metrics(arguments, view.say):
             fetch_models(arguments, options, loading)
             try:
                 stopped = asyncio.run(_run(arguments, options, method, file, todo, progress, loading, view))

@@ -18,6 +18,7 @@ from tokencollab.commands.shared import (
     make_team,
     open_trace,
     read_question,
+    served_metrics,
 )
 from tokencollab.terminal import ProgressView, print_summary, quiet_logs
 
@@ -32,6 +33,7 @@ def generate(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(arguments.trace)) if arguments.trace else None
         progress = stack.enter_context(ProgressView())
+        stack.enter_context(served_metrics(arguments, progress.say))
         fetch_models(arguments, options, progress)
         notices: list[str] = []
         team = make_team(arguments, options, method, progress, notices.append)

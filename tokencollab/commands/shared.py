@@ -4,7 +4,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -127,6 +128,23 @@ def patience_of(arguments: argparse.Namespace) -> Patience:
     if arguments.deadline is None:
         return patience
     return replace(patience, floor=arguments.deadline, ceiling=max(arguments.deadline, patience.ceiling))
+
+
+@contextmanager
+def served_metrics(arguments: argparse.Namespace, say: Callable[[str], None]) -> Iterator[None]:
+    """Serves the figures of ``--metrics`` within the block.
+
+    Raises:
+        UsageError: the port cannot be had.
+    """
+    if arguments.metrics is None:
+        yield
+        return
+    from tokencollab.actors.prometheus_metrics import serve_metrics  # noqa: PLC0415 - for those who want it
+
+    with serve_metrics(arguments.metrics) as address:
+        say(f"metrics: {address}")
+        yield
 
 
 def make_team(

@@ -43,6 +43,11 @@ class Engine(Protocol):
         """What the model is."""
         ...
 
+    @property
+    def kv_bytes(self) -> int:
+        """Memory of the KV caches of all sessions."""
+        ...
+
     def open(self, request: Open) -> Opened | Refused:
         """Renders the conversation and keeps room for the session. A session of the same name is replaced.
 

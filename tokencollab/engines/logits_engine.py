@@ -85,6 +85,11 @@ class LogitsEngine(ABC):
         return self._info
 
     @property
+    def kv_bytes(self) -> int:
+        """See `Engine.kv_bytes`."""
+        return self._pool.nbytes
+
+    @property
     def pool(self) -> SessionPool:
         """The sessions and the memory of their KV caches."""
         return self._pool

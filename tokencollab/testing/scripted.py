@@ -43,6 +43,11 @@ class ScriptedEngine:
         self.calls: list[list[Ask]] = []
         self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False)
 
+    @property
+    def kv_bytes(self) -> int:
+        """See `Engine.kv_bytes`. There are none."""
+        return 0
+
     def open(self, request: Open) -> Opened | Refused:
         """See `Engine.open`. The prompt has as many tokens as characters."""
         tokens = sum(len(turn.content) for turn in request.messages)

@@ -134,7 +134,7 @@ async def test_models_that_are_gone_end_the_run_instead_of_using_up_the_question
     with AnswerFile(tmp_path / "answers", {}, LINES) as file:
         progress = Progress(len(LINES))
         async with team(Failing("one", 40), Failing("two", 40)) as models:
-            with pytest.raises(GivenUp, match="in a row failed, the last one because every model was lost"):
+            with pytest.raises(GivenUp, match=r"in a row failed, the last one because .* lost"):
                 await answer_all(models, LINES, file, sessions=3, progress=progress, patience=5)
         assert progress.done > 0
         assert len(file.failed) < 5 + 3
