@@ -298,12 +298,12 @@ class Collaboration:
         recorders: list[Recorder] = []
         if trace is not None:
             recorders.append(Recorder(trace, names, settings))
-        if self._journal is not None or past is not None:
-            folder = past.path.parent if self._journal is None and past is not None else self._journal
-            assert folder is not None
-            keep = self._keep_journal
-            sources = {"sources": self._sources, "options": self._options.to_json()}
-            recorders.append(Journal(folder, session, names, settings | sources, messages, keep=keep, past=past))
+        journal: Journal | None = None
+        folder = self._journal if past is None else past.path.parent
+        if folder is not None:
+            settings |= {"sources": self._sources, "options": self._options.to_json()}
+            journal = Journal(folder, session, names, settings, messages, keep=self._keep_journal, past=past)
+            recorders.append(journal)
         coordinator = Coordinator(
             session,
             {name: here[name] for name in wanted},
@@ -324,7 +324,7 @@ class Collaboration:
             return finished_answer(text, coordinator, names, method.name, seed, started, ended)
 
         tokens = measured(self._track(coordinator, members is None), coordinator, method.name)
-        return AnswerStream(coordinator, tokens, finish)
+        return AnswerStream(coordinator, tokens, finish, None if journal is None else journal.path)
 
     async def generate(
         self,

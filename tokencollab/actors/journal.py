@@ -1,7 +1,7 @@
 """The journal of an answer: a trace on disk from which the answer is resumed after a crash.
 
-A journal is a trace (`protocol.trace`) whose header also has the conversation, and whose lines also say what the
-policy heard, in order, and how the models held the text. Each line is in the hands of the operating system before its
+A journal is a trace (`protocol.trace`) whose header also has the conversation, and whose lines also
+say how the models held the text. Each line is in the hands of the operating system before its
 piece is shown to anyone, so a process that is killed at any moment loses nothing that was seen; a loss of power may
 take the last lines. What comes after the last whole line is asked again, and since the models answer the same, the text
 goes on byte for byte.
@@ -89,7 +89,7 @@ class Journal(Recorder):
     ) -> None:
         """A file in ``folder``, or the one of ``past``, whose steps are not written again."""
         conversation = [asdict(message) for message in messages]
-        super().__init__(None, models, {**settings, "messages": conversation}, events=True)
+        super().__init__(None, models, {**settings, "messages": conversation}, spellings=True)
         self.path = folder / f"{session}{SUFFIX}" if past is None else past.path
         self._keep = keep
         self._past = past
@@ -157,7 +157,7 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
         heard = tuple(
             heard
             for step, line in zip(trace.steps, lines[1:], strict=True)
-            for heard in _heard(step, json.loads(line)["heard"])
+            for heard in _heard(step, json.loads(line).get("heard", []))
         )
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
         raise TraceError(f"{file} is not a whole journal: {error!r}") from error

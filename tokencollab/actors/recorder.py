@@ -31,12 +31,12 @@ class Recorder:
     """
 
     def __init__(
-        self, file: TextIO | None, models: Sequence[str], settings: Mapping[str, object], *, events: bool = False
+        self, file: TextIO | None, models: Sequence[str], settings: Mapping[str, object], *, spellings: bool = False
     ) -> None:
-        """``models``: the base first; ``events``: whether lines say what was heard, in order."""
+        """``models``: the base first; ``spellings``: whether lines say how the models held the text."""
         self._file = file
         self._header = header_line(models, settings)
-        self._events = events
+        self._spellings = spellings
         self._joined: list[str] = []  # they take part from the next step
         self._next_line()
 
@@ -66,11 +66,11 @@ class Recorder:
                 self._joined.append(model)
             case _:
                 pass
-        if self._events and (name := EVENT_NAMES.get(type(event))):
+        if name := EVENT_NAMES.get(type(event)):
             entry: dict[str, object] = {"event": name, "model": event.model}  # type: ignore[union-attr]
             if (number := getattr(event, "question", None)) is not None:
                 entry["question"] = number
-            if (spelling := heard.spelling) is not None:
+            if self._spellings and (spelling := heard.spelling) is not None:
                 entry["spelling"] = [heard.offset, spelling.kept, spelling.tokens.hex(), spelling.state.hex()]
             self._heard.append(entry)
 
@@ -91,7 +91,7 @@ class Recorder:
                 lost=record.lost,
                 joined=joined,
                 marginals=self._marginals,
-                heard=self._heard if self._events else None,
+                heard=self._heard,
             )
         )
         self._next_line()

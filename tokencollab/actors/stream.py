@@ -1,6 +1,7 @@
 """An answer while it is being written, and the figures of a finished one."""
 
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Self
 
 from tokencollab.actors.answer import Answer, Token
@@ -11,10 +12,20 @@ class AnswerStream:
     """An answer while it is being written: an async iterator of `Token`, then an `Answer`.
 
     Leaving the loop early ends the session and frees its memory everywhere; `aclose` does so at once.
+
+    Attributes:
+        journal: the file that `Collaboration.resume` goes on from, where one is kept.
     """
 
-    def __init__(self, coordinator: Coordinator, tokens: AsyncGenerator[Token, None], finish: Callable[[str], Answer]):
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        tokens: AsyncGenerator[Token, None],
+        finish: Callable[[str], Answer],
+        journal: Path | None = None,
+    ) -> None:
         """Made by `Collaboration.stream`."""
+        self.journal = journal
         self._coordinator = coordinator
         self._tokens = tokens
         self._finish = finish

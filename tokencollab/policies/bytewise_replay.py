@@ -114,9 +114,12 @@ def replay_bytewise(
     for number, step in enumerate(steps, start=1):
         after = steps[number] if number < len(steps) else None
         policy = leaves if after is not None and after.alone else stays
-        for event in _comings_and_goings(state, step, after):
-            state, more = policy.step(state, event)
-            questions.extend(more)
+        if step.heard:
+            state = _in_order(policy, state, questions, number, step)
+        else:
+            for event in _comings_and_goings(state, step, after):
+                state, more = policy.step(state, event)
+                questions.extend(more)
         commit, state, questions = _one_commit(policy, state, questions, number, step)
         exited = state.exit[1]
         record = commit.record
@@ -127,6 +130,34 @@ def replay_bytewise(
         yield ReplayedStep(number, chosen, step.chosen, record.ranks, record.offsets, efficacy, exited)
         if state.phase == "stopped" or (exited and not past_exit):
             return
+
+
+def _in_order(
+    policy: BytewisePolicy, state: BytewiseState, questions: list[Command], number: int, step: TraceStep
+) -> BytewiseState:
+    """Hears a step as it was heard; what is asked meanwhile, and is not answered, is added to ``questions``.
+
+    With other settings than those of the trace other questions are open: a recorded answer to none of them is left out.
+    """
+    for what, model in step.heard:
+        event: Event | None = None
+        match what:
+            case "lost":
+                event = ModelLost(model)
+            case "joined":
+                event = ModelJoined(model)
+            case "candidates" | "marginals":
+                kind = Ask if what == "candidates" else Marginals
+                asked = [command for command in questions if isinstance(command, kind) and command.model == model]
+                for command in asked[:1]:
+                    questions.remove(command)
+                    event = _answer(command, number, step, state)
+            case _:
+                pass  # the base alone: that comes last
+        if event is not None:
+            state, more = policy.step(state, event)
+            questions.extend(more)
+    return state
 
 
 def _comings_and_goings(state: BytewiseState, step: TraceStep, after: TraceStep | None) -> Iterator[Event]:

@@ -7,7 +7,7 @@ method's own JSON form and ``settings["seed"]`` the seed. Step: ``{"step": 1, "c
 step, where there is something to say: ``alone`` (the base wrote it by itself), ``log_normalisers``,
 ``scores`` (UniTE's foreign pieces), ``offsets`` (where each model stood), ``efficacy``, ``lost`` and
 ``joined`` (models since the step before), ``marginals`` (bytewise voting; ``following`` by byte, zeros left
-out, ``pending`` in hexadecimal), ``heard`` (journals: the events in order). Other keys are ignored.
+out, ``pending`` in hexadecimal), ``heard`` (what the policy heard, in order). Other keys are ignored.
 """
 
 import json
@@ -37,7 +37,10 @@ class TraceMarginals:
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """One step: ``candidates`` by model, sorted; ``chosen`` means something only where ``decided``."""
+    """One step: ``candidates`` by model, sorted; ``chosen`` means something only where ``decided``.
+
+    ``heard``: what the policy heard, in order, as (event, model); empty where the trace does not say.
+    """
 
     step: int
     candidates: tuple[tuple[str, CandidateSet], ...]
@@ -49,6 +52,7 @@ class TraceStep:
     lost: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
     marginals: tuple[TraceMarginals, ...] = ()
+    heard: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def step_line(
     lost: Sequence[str] = (),
     joined: Sequence[str] = (),
     marginals: Sequence[TraceMarginals] = (),
-    heard: Sequence[Mapping[str, object]] | None = None,
+    heard: Sequence[Mapping[str, object]] = (),
 ) -> str:
     """The line of one step. Numbers keep every bit; ``efficacy`` are the figures of the exit policy."""
     line: dict[str, object] = {
@@ -116,7 +120,7 @@ def step_line(
             }
             for m in marginals
         ]
-    if heard is not None:
+    if heard:
         line["heard"] = heard
     return _dump(line)
 
@@ -168,7 +172,7 @@ class _Reader:
             _fail(number, f"alone must be true or false, not {alone!r}")
         candidates = _candidates(number, line)
         self._check_models(number, {model for model, _ in candidates}, alone)
-        self.absent.difference_update(model for model, _ in candidates)
+        self.absent.difference_update(model for model, _ in candidates if model not in lost)
         self.steps.append(
             TraceStep(
                 step=expected,
@@ -181,6 +185,7 @@ class _Reader:
                 lost=lost,
                 joined=joined,
                 marginals=_marginals(number, line.get("marginals", [])),
+                heard=_heard(number, line.get("heard", [])),
             )
         )
 
@@ -283,6 +288,17 @@ def _marginals(number: int, value: object) -> tuple[TraceMarginals, ...]:
         exact, end = (_number(number, f"{key} of {model}", fields.get(key)) for key in ("exact", "end"))
         marginals.append(TraceMarginals(model, offset, behind, exact, end, tuple(following)))
     return tuple(marginals)
+
+
+def _heard(number: int, value: object) -> tuple[tuple[str, str], ...]:
+    heard = []
+    for entry in _list(number, "heard", value):
+        fields = _object(number, "an entry of heard", entry)
+        event, model = fields.get("event"), fields.get("model")
+        if not isinstance(event, str) or not isinstance(model, str):
+            _fail(number, "an entry of heard must have an event and a model")
+        heard.append((event, model))
+    return tuple(heard)
 
 
 def _byte(text: str) -> int:

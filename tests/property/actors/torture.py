@@ -1,18 +1,21 @@
 """Sessions under random faults, and what must be true of each: the harness of `test_faults` and of `make torture`."""
 
 import asyncio
-import io
 import logging
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import structlog
 
 from tokencollab import Collaboration, ModelFailed, Piece, Token
+from tokencollab.actors.journal import Past, read_journal
 from tokencollab.actors.supervision import Patience
 from tokencollab.engines.base import EXTRA_CANDIDATES
 from tokencollab.policies import events as e
@@ -21,7 +24,6 @@ from tokencollab.policies.replay import replay
 from tokencollab.policies.selection import choose_alone
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.trace import parse_trace
 from tokencollab.testing import Faults, FaultyRuntime, ScriptedEngine, run_on_fake_clock
 
 NAMES = ("a", "b", "c", "d")
@@ -69,7 +71,7 @@ class Course:
     max_tokens: int
     tokens: list[Token]
     text: str
-    trace: str
+    past: Past
     failed: bool
     faults: Counter[str]
     restarts: int
@@ -97,7 +99,7 @@ def faults(random: Random) -> Faults:
     return replace(every, **spared)
 
 
-async def write(seed: int) -> Course:
+async def write(seed: int, journals: Path) -> Course:
     """One session under faults; afterwards no session is left at any model, and no task anywhere."""
     random = Random(seed)  # noqa: S311 - chance for tests
     models = NAMES[: random.randint(1, 3)]
@@ -105,12 +107,12 @@ async def write(seed: int) -> Course:
     limit = random.randint(1, 24)
     make = {name: lambda name=name: engine(name) for name in NAMES}
     runtime = FaultyRuntime(make, faults(random), seed)
-    trace = io.StringIO()
     tokens: list[Token] = []
     failed, slow = False, random.random() < 0.3
     joins_at, leaves_at = random.randint(1, 40), random.randint(1, 40)
-    async with Collaboration(models[0], models[1:], method, runtime=runtime, patience=patience(random)) as team:
-        stream = team.stream("?", max_tokens=limit, seed=seed, trace=trace)
+    options: dict[str, Any] = {"patience": patience(random), "journal": journals, "keep_journal": True}
+    async with Collaboration(models[0], models[1:], method, runtime=runtime, **options) as team:
+        stream = team.stream("?", max_tokens=limit, seed=seed)
         try:
             async for token in stream:
                 tokens.append(token)
@@ -131,7 +133,9 @@ async def write(seed: int) -> Course:
         restarts = sum(member.restarts for member in team.members.values())
         text = stream.answer.text
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is left"
-    return Course(method, models, seed, limit, tokens, text, trace.getvalue(), failed, total, restarts)
+    assert stream.journal is not None
+    past = read_journal(stream.journal)
+    return Course(method, models, seed, limit, tokens, text, past, failed, total, restarts)
 
 
 def check(course: Course) -> None:
@@ -142,7 +146,7 @@ def check(course: Course) -> None:
     if not course.failed:
         assert course.text == written.decode("utf-8", "replace")
         assert pieces[-1] is None or len(pieces) == course.max_tokens
-    trace = parse_trace(course.trace.splitlines())
+    trace = course.past.trace
     assert [step.chosen for step in trace.steps] == pieces
     text = b""
     for step in trace.steps:
@@ -150,11 +154,23 @@ def check(course: Course) -> None:
             at = dict(step.offsets).get(model, len(text)) if course.method.aggregation == "bytewise" else len(text)
             assert sent == candidates(model, text[:at], len(sent.candidates)), (step.step, model)
         text += step.chosen or b""
+    assert again(course)[: len(pieces)] == pieces
     if trace.steps:
         assert [step.chosen for step in replay(trace, None, past_exit=True)] == pieces
     if course.method.aggregation != "bytewise":
         voters = [(token.alone, frozenset(token.ranks)) for token in course.tokens if token.piece != b""]
         assert without_faults(course, voters) == pieces
+
+
+def again(course: Course) -> list[Piece]:
+    """The pieces that the journal's events lead to."""
+    policy = make_policy(course.method, max_tokens=course.max_tokens, seed=course.seed, report=True)
+    state, commands = policy.start(course.models)
+    pieces = [command.piece for command in commands if isinstance(command, e.Commit)]
+    for heard in course.past.heard:
+        state, commands = policy.step(state, heard.event)
+        pieces += [command.piece for command in commands if isinstance(command, e.Commit)]
+    return pieces
 
 
 def candidates(model: str, text: bytes, listed: int) -> CandidateSet:
@@ -217,7 +233,8 @@ def main(first: int, number: int) -> None:
     befallen: Counter[str] = Counter()
     for seed in range(first, first + number):
         try:
-            course = run_on_fake_clock(write(seed))
+            with TemporaryDirectory() as folder:
+                course = run_on_fake_clock(write(seed, Path(folder)))
             check(course)
         except BaseException:
             print(f"seed {seed}", file=sys.stderr)

@@ -238,6 +238,11 @@ def test_edges_are_allowed() -> None:
     assert (step.chosen, step.offsets) == (longest, (("b", 0),))
 
 
+def test_a_model_that_was_lost_after_its_answer_may_be_missing_too() -> None:
+    lines = [HEADER, step_line(1, {"a": A1, "b": B1}, b"y", lost=["a"]), step_line(2, {"b": B1}, b"y")]
+    assert [len(step.candidates) for step in parse_trace(lines).steps] == [2, 1]
+
+
 def test_a_lost_model_may_be_missing_until_it_is_back() -> None:
     away = [HEADER, step_line(1, {"b": B1}, b"y", lost=["a"]), step_line(2, {"b": B1}, b"y")]
     back = [*away, step_line(3, {"a": A1, "b": B1}, b"y")]
