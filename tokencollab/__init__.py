@@ -1,8 +1,11 @@
 """Several language models with different tokenizers write one answer together, token by token."""
 
 from tokencollab.actors.answer import Answer, FinishReason, Token
+from tokencollab.actors.asking import Asking, Heard, ask
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.prompt import Prompt
+from tokencollab.actors.respondents import Respondent
+from tokencollab.actors.response import Response, Usage
 from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.stream import AnswerStream
 from tokencollab.actors.supervision import Patience
@@ -24,6 +27,8 @@ from tokencollab.protocol.errors import (
 )
 from tokencollab.protocol.messages import ChatMessage, ModelInfo
 from tokencollab.protocol.pieces import END, Piece
+from tokencollab.responses.methods import ResponseMethod, list_response_methods, parse_response_method
+from tokencollab.responses.panels import Panel, Role, Stage
 
 __version__ = "0.1.0"
 
@@ -31,31 +36,43 @@ __all__ = [
     "END",
     "Answer",
     "AnswerStream",
+    "Asking",
     "Candidate",
     "CandidateSet",
     "ChatMessage",
     "Collaboration",
     "EngineOptions",
     "FinishReason",
+    "Heard",
     "MalformedAnswer",
     "Method",
     "ModelFailed",
     "ModelInfo",
     "ModelRefused",
     "ModelUnavailable",
+    "Panel",
     "Patience",
     "Piece",
     "PlatformFull",
     "Prompt",
     "PromptTooLong",
     "ProtocolError",
+    "Respondent",
+    "Response",
+    "ResponseMethod",
+    "Role",
+    "Stage",
     "Token",
     "TokencollabError",
     "TraceError",
     "UnknownMethod",
     "UnknownModel",
+    "Usage",
     "UsageError",
     "__version__",
+    "ask",
     "list_methods",
+    "list_response_methods",
     "parse_method",
+    "parse_response_method",
 ]

@@ -259,7 +259,7 @@ def print_batch_summary(batch: BatchProgress, *, method: str, out: str, before: 
     if batch.done:
         speed = batch.tokens / batch.seconds
         table.add_row("tokens", f"{batch.tokens} in {_duration(batch.seconds)}, {speed:.1f} tokens/s")
-        table.add_row("cost", f"{batch.cost} candidate sets")
+        table.add_row("cost", f"{batch.cost:.12g} candidate sets")
     if batch.lost:
         table.add_row("lost", f"models were lost {batch.lost} times; `answer.lost` says in which answers")
     Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)

@@ -1,11 +1,12 @@
 """`tokencollab ask`, `methods` and `replay` of samples, in process, with tiny models."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tokencollab.cli import main
 
@@ -14,7 +15,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs the command line; exit code, standard output and standard error."""
 
     def go(*arguments: object) -> tuple[int, str, str]:
@@ -23,7 +24,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         out, err = capsys.readouterr()
         return int(end.value.code or 0), out, err
 
-    return go
+    yield go
+    structlog.reset_defaults()  # the commands log to this test's standard error
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,35 @@ def test_bad_input_is_one_line(run: Run, models: list[str], arguments: list[str]
 def test_an_empty_question_and_no_model(run: Run) -> None:
     assert run("ask", " ", "--model", "x")[0] == 2
     assert run("ask", "Why?")[0] == 2
+
+
+def test_a_batch_takes_methods_between_models(run: Run, models: list[str], tmp_path: Path) -> None:
+    prompts, out = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    prompts.write_text("".join(json.dumps({"id": str(i), "prompt": f"Why {i}?"}) + "\n" for i in range(3)))
+    team = ["--base", models[1], "--with", models[3], "--max-tokens", 4]
+    between = ["--method", "modelswitch", "--samples", 2, "--prior", f"{models[3]}=2", "--temperature", 1.5]
+    code, _, err = run("batch", prompts, "--out", out, *team, *between)
+    assert code == 0, err
+    answers = [json.loads(line)["answer"] for line in out.read_text().splitlines()]
+    assert len(answers) == 3
+    for answer in answers:
+        assert list(answer["answers"]) == names(models)
+        assert answer["method"] == "modelswitch"
+    assert run("batch", prompts, "--out", out, "--resume", *team, *between)[0] == 0
+    code, _, err = run("batch", prompts, "--out", out, "--resume", *team, "--method", "modelswitch", "--samples", 3)
+    assert code == 2
+    assert "method was" in err
+    for wrong, word in (
+        (["--method", "modelswitch", "--omega", 3], "--omega has no effect"),
+        (["--method", "unite", "--samples", 3], "--samples belongs to"),
+        (["--method", "unite", "--extract", "number"], "--extract belongs to"),
+    ):
+        code, _, err = run("batch", prompts, "--out", tmp_path / "other", *team, *wrong)
+        assert code == 2
+        assert word in err
+    code, _, err = run("generate", "Why?", "--base", models[1], "--method", "modelswitch")
+    assert code == 2
+    assert "tokencollab ask" in err
 
 
 def test_methods_lists_both_kinds_with_their_papers(run: Run) -> None:

@@ -4,8 +4,9 @@ All draws of a moment run together; equal prompts share their prefill in the eng
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any, TextIO, TypeAlias, assert_never
 
@@ -20,7 +21,7 @@ from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.scoring import Scorer, Scoring, scorer_of
 from tokencollab.answers import check_kind, extract
 from tokencollab.policies.selection import uniform
-from tokencollab.protocol.errors import ModelUnavailable, TokencollabError, UsageError
+from tokencollab.protocol.errors import ModelUnavailable, PlatformFull, TokencollabError, UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.responses import events as e
 from tokencollab.responses.methods import (
@@ -33,6 +34,8 @@ from tokencollab.responses.prompts import form_of
 from tokencollab.responses.recorded import record
 
 log = structlog.get_logger("tokencollab")
+
+_PAUSE = 0.1  # seconds until full models are asked again
 
 Extract: TypeAlias = str | Callable[[str], str | None]
 """A kind of `answers.KINDS`, or a function from a text to the answer in it, None if there is none."""
@@ -155,6 +158,7 @@ class Asking:
         self._drawn: dict[str, dict[int, tuple[str, str | None]]] = {name: {} for name in self._respondents}
         self._usage = {name: Usage() for name in self._respondents}
         self._lost: dict[str, Exception] = {}
+        self._writing = 0  # draws that models have taken on
 
     def cancel(self) -> None:
         """Decides now, with what there is."""
@@ -243,19 +247,39 @@ class Asking:
         self._usage[name] = self._usage[name].begun()
         limit = min(question.max_tokens, method.short_tokens) if command.short else question.max_tokens
         sample = command.sample
+        write = partial(
+            self._team.generate,
+            command.turns,
+            max_tokens=limit,
+            stop=question.stop,
+            seed=question.seed if sample is None else sample_seed(question.seed, name, sample),
+            method=respondent.writing(method, sample),
+            members=respondent.members,
+        )
         try:
-            answer = await self._team.generate(
-                command.turns,
-                max_tokens=limit,
-                stop=question.stop,
-                seed=question.seed if sample is None else sample_seed(question.seed, name, sample),
-                method=respondent.writing(method, sample),
-                members=respondent.members,
-            )
+            answer = await self._when_there_is_room(write)
         except TokencollabError as error:
             self._lose(name, error)
         else:
             self._hear(command, respondent, answer, question.read(answer.text))
+
+    async def _when_there_is_room(self, write: Callable[[], Awaitable[Answer]]) -> Answer:
+        """An answer. Where models are full it waits for the question's own other answers, but for nobody else's."""
+        self._writing += 1
+        try:
+            while True:
+                try:
+                    return await write()
+                except PlatformFull:
+                    self._writing -= 1
+                    try:
+                        if not self._writing:
+                            raise
+                        await asyncio.sleep(_PAUSE)
+                    finally:
+                        self._writing += 1
+        finally:
+            self._writing -= 1
 
     def _hear(self, command: e.Draw, respondent: Respondent, answer: Answer, found: str | None) -> None:
         name, drawn = command.model, self._drawn[command.model]
@@ -282,7 +306,7 @@ class Asking:
     def _response(self, outcome: e.Outcome, seconds: float) -> Response:
         if self._lost and not any(self._drawn.values()):
             error = next(iter(self._lost.values()))
-            if isinstance(error, UsageError | ModelUnavailable):
+            if isinstance(error, UsageError | ModelUnavailable | PlatformFull):
                 raise error
             raise ModelFailed(f"no model gave an answer: {error}") from error
         usage = self._usage

@@ -1,16 +1,18 @@
 """Answers many prompts at once, and records each answer when it is there."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
+from typing import Any, TypeAlias
 
-from tokencollab.actors.answer import Answer
+from tokencollab.actors.asking import Heard, ask
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.batch.prompts import PromptLine
 from tokencollab.batch.record import AnswerFile
 from tokencollab.protocol.errors import PlatformFull, TokencollabError, UsageError
+from tokencollab.responses.methods import ResponseMethod
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds until full models are asked again
 
@@ -28,7 +30,7 @@ class Progress:
         done: answered in this run.
         failed: that have no answer, in this run.
         tokens: pieces committed so far, those of answers that are being written included.
-        cost: candidate sets of the finished answers.
+        cost: candidate sets of the finished answers, between models weighted by their prices.
         lost: how often a model was lost, in the finished answers.
     """
 
@@ -36,7 +38,7 @@ class Progress:
     done: int = 0
     failed: int = 0
     tokens: int = 0
-    cost: int = 0
+    cost: float = 0
     lost: int = 0
     started: float = field(default_factory=monotonic)
 
@@ -56,6 +58,51 @@ class Progress:
         return self.seconds / finished * (self.total - finished) if finished else None
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a prompt line got: as JSON, its cost, and how often a model was lost."""
+
+    answer: dict[str, Any]
+    cost: float
+    lost: int
+
+
+Write: TypeAlias = Callable[[PromptLine, Progress], Awaitable[Written]]
+"""Writes the answer to a line, counting its tokens as they come."""
+
+
+def write_together(team: Collaboration) -> Write:
+    """By the team's own method, token by token."""
+
+    async def write(line: PromptLine, progress: Progress) -> Written:
+        stream = team.stream(line.messages, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed)
+        try:
+            async for token in stream:
+                progress.tokens += token.piece != b""
+            answer = stream.answer
+            return Written(answer.to_json(), answer.cost, sum(answer.lost.values()))
+        finally:
+            await stream.aclose()
+
+    return write
+
+
+def write_between(team: Collaboration, method: ResponseMethod, extract: str) -> Write:
+    """By a method between models, which draws whole answers of them."""
+
+    async def write(line: PromptLine, progress: Progress) -> Written:
+        def heard(sample: Heard) -> None:
+            progress.tokens += sample.tokens
+
+        response = await ask(
+            team, line.messages, method, extract=extract, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed,
+            heard=heard,
+        )  # fmt: skip
+        return Written(response.to_json(), response.cost, len(response.lost))
+
+    return write
+
+
 async def answer_all(
     team: Collaboration,
     lines: Sequence[PromptLine],
@@ -63,6 +110,7 @@ async def answer_all(
     *,
     sessions: int,
     progress: Progress,
+    write: Write | None = None,
     report: Callable[[PromptLine, str], None] = lambda line, reason: None,
     patience: int = 10,
 ) -> None:
@@ -76,6 +124,7 @@ async def answer_all(
         file: where the answers go.
         sessions: how many answers are written at once.
         progress: is kept up to date.
+        write: how an answer is written; by the team's own method unless given.
         report: hears of lines that have no answer, with the reason.
         patience: after so many failures of models in a row, with no answer in between, the run ends.
 
@@ -88,36 +137,31 @@ async def answer_all(
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(sessions, len(lines))):
-                group.create_task(_work(team, waiting, clerk))
+                group.create_task(_work(write or write_together(team), waiting, clerk))
     except* TokencollabError as errors:
         raise errors.exceptions[0] from None
 
 
-async def _work(team: Collaboration, waiting: Iterator[PromptLine], clerk: "_Clerk") -> None:
+async def _work(write: Write, waiting: Iterator[PromptLine], clerk: "_Clerk") -> None:
     for line in waiting:
         try:
-            answer = await _answer(team, line, clerk.progress)
+            written = await _answer(write, line, clerk.progress)
         except TokencollabError as error:
             await clerk.failed(line, error)
         else:
-            clerk.progress.cost += answer.cost
-            clerk.progress.lost += sum(answer.lost.values())
-            await clerk.answered(line, answer.to_json())
+            clerk.progress.cost += written.cost
+            clerk.progress.lost += written.lost
+            await clerk.answered(line, written.answer)
 
 
-async def _answer(team: Collaboration, line: PromptLine, progress: Progress) -> Answer:
+async def _answer(write: Write, line: PromptLine, progress: Progress) -> Written:
     pause = _SHORTEST_PAUSE
     while True:
-        stream = team.stream(line.messages, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed)
         try:
-            async for token in stream:
-                progress.tokens += token.piece != b""
-            return stream.answer
+            return await write(line, progress)
         except PlatformFull:  # others use the models too: a batch has time
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        finally:
-            await stream.aclose()
 
 
 class _Clerk:

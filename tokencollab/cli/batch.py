@@ -3,6 +3,7 @@
 from typing import Any
 
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, positive
+from tokencollab.cli.responses import BESIDE_METHOD, add_extract, add_response_method
 
 
 def add_parser(commands: Any) -> None:
@@ -24,4 +25,6 @@ def add_parser(commands: Any) -> None:
     add_answer(parser)
     add_metrics(parser)
     add_method(parser)
+    add_extract(parser, None)
+    add_response_method(parser, BESIDE_METHOD)
     parser.set_defaults(run="batch")

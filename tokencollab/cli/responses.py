@@ -39,6 +39,8 @@ _SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "top_k": {"type": positive, "metavar": "K", "help": "candidates that samples are drawn from (default 40)"},
     "price": {"type": _pair("P"), "action": "append", "metavar": "MODEL=P", "help": "price of one token (repeatable)"},
 }  # fmt: skip
+BESIDE_METHOD: Final = tuple(name for name in _SETTINGS if name not in ("temperature", "top_k"))
+"""The settings beside `add_method`, which has the others already."""
 REPLAYED: Final = ("samples", "threshold", "prior", "defer", "stop_probability")
 """The settings that a replay can change."""
 

@@ -12,19 +12,20 @@ from typing import Any
 from tokencollab import __version__
 from tokencollab.batch.prompts import BadLine, PromptLine, Settings, read_prompts
 from tokencollab.batch.record import AnswerFile, CannotWrite
-from tokencollab.batch.run import GivenUp, Progress, answer_all
+from tokencollab.batch.run import GivenUp, Progress, answer_all, write_between, write_together
+from tokencollab.commands.responses import either_method, with_names
 from tokencollab.commands.shared import (
     check_stays,
     check_stops,
-    chosen_method,
     engine_options,
     fetch_models,
     make_team,
     served_metrics,
 )
 from tokencollab.engines.options import EngineOptions
-from tokencollab.policies.methods import Method
+from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.errors import UsageError
+from tokencollab.responses.methods import ResponseMethod
 from tokencollab.terminal import BatchView, ProgressView, print_batch_summary, quiet_logs
 
 _STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -33,7 +34,7 @@ _STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 def batch(arguments: argparse.Namespace) -> int:
     """`tokencollab batch`. Exit code 1: some lines have no answer."""
     quiet_logs()
-    method = chosen_method(arguments)
+    method = either_method(arguments, 1 + len(arguments.collaborators))
     check_stops(arguments)
     options = engine_options(arguments)
     data = _read(Path(arguments.prompts))
@@ -53,7 +54,7 @@ def batch(arguments: argparse.Namespace) -> int:
 def _answer(
     arguments: argparse.Namespace,
     options: EngineOptions,
-    method: Method,
+    method: Method | ResponseMethod,
     file: AnswerFile,
     lines: Sequence[PromptLine],
     bad: Sequence[BadLine],
@@ -72,7 +73,10 @@ def _answer(
 
     if todo:
         with ProgressView() as loading, served_metrics(arguments, view.say):
-            fetch_models(arguments, options, loading)
+            found = [model.name for model in fetch_models(arguments, options, loading)]
+            if isinstance(method, ResponseMethod):
+                wanted = (arguments.base, *arguments.collaborators)
+                method = with_names(method, dict(zip(wanted, found, strict=True)), found)
             try:
                 stopped = asyncio.run(_run(arguments, options, method, file, todo, progress, loading, view))
             except (CannotWrite, GivenUp):
@@ -91,7 +95,7 @@ def _answer(
 async def _run(
     arguments: argparse.Namespace,
     options: EngineOptions,
-    method: Method,
+    method: Method | ResponseMethod,
     file: AnswerFile,
     todo: Sequence[PromptLine],
     progress: Progress,
@@ -120,12 +124,18 @@ async def _run(
         view.say(f"{arguments.prompts}, line {line.number}: {reason}; failed")
 
     try:
-        async with make_team(arguments, options, method, loading, notices.append) as team:
+        together = parse_method("base") if isinstance(method, ResponseMethod) else method
+        async with make_team(arguments, options, together, loading, notices.append) as team:
             loading.close()
             progress.restart()
             showing = asyncio.create_task(_keep_showing(view, progress))
             try:
-                await answer_all(team, todo, file, sessions=arguments.sessions, progress=progress, report=report)
+                write = write_together(team)
+                if isinstance(method, ResponseMethod):
+                    write = write_between(team, method, arguments.extract or "text")
+                await answer_all(
+                    team, todo, file, sessions=arguments.sessions, progress=progress, write=write, report=report
+                )
             finally:
                 showing.cancel()
     except asyncio.CancelledError:
@@ -163,13 +173,14 @@ def _place(out: str, prompts: str) -> Path:
     return path.absolute()
 
 
-def _settings(arguments: argparse.Namespace, method: Method, data: bytes) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, data: bytes) -> dict[str, Any]:
     """What the answers follow from. The version is among it: another one may answer otherwise."""
     return {
         "prompts_sha256": sha256(data).hexdigest(),
         "base": arguments.base,
         "with": arguments.collaborators,
         "method": method.to_json(),
+        **({"extract": arguments.extract or "text"} if isinstance(method, ResponseMethod) else {}),
         "system": arguments.system,
         "max_tokens": arguments.max_tokens,
         "stop": arguments.stop,

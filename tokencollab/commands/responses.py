@@ -1,5 +1,6 @@
 """Methods between models on the command line: their settings, and who answers."""
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tokencollab.actors.respondents import Respondent
+from tokencollab.answers import check_kind
+from tokencollab.commands.shared import chosen_method
+from tokencollab.policies.methods import Method
 from tokencollab.protocol.errors import UsageError
-from tokencollab.responses.methods import ResponseMethod, parse_response_method
+from tokencollab.responses.methods import ResponseMethod, is_response_method, parse_response_method
 
 
 def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) -> ResponseMethod:
@@ -32,6 +36,24 @@ def _panel(path: str) -> Mapping[str, Any]:
     if not isinstance(panel, Mapping):
         raise UsageError(f"the panel {path} is not an object with roles and stages")
     return panel
+
+
+def either_method(arguments: argparse.Namespace, models: int) -> Method | ResponseMethod:
+    """The method of a command that takes both kinds, for so many models.
+
+    Raises:
+        UsageError: no such method, or settings that do not go with it.
+    """
+    if not is_response_method(arguments.method or ""):
+        for name in ["extract"] * (arguments.extract is not None) + list(arguments.between):
+            if name not in arguments.settings:
+                raise UsageError(f"--{name.replace('_', '-')} belongs to methods between models, such as modelswitch")
+        return chosen_method(arguments)
+    for name in arguments.settings:
+        if name not in arguments.between:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect with the method {arguments.method}")
+    check_kind(arguments.extract or "text")
+    return chosen_response_method(arguments.method, arguments.between, models)
 
 
 def members_of(respondents: Sequence[Respondent]) -> list[str]:

@@ -16,8 +16,9 @@ from tokencollab.actors.supervision import Patience
 from tokencollab.engines import store
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, parse_method
-from tokencollab.protocol.errors import UsageError
+from tokencollab.protocol.errors import UnknownMethod, UsageError
 from tokencollab.protocol.messages import ChatMessage
+from tokencollab.responses.methods import is_response_method
 from tokencollab.terminal import ProgressView
 
 
@@ -28,6 +29,8 @@ def chosen_method(arguments: argparse.Namespace) -> Method:
         UnknownMethod: no such method, or settings that do not go with it.
     """
     name = arguments.method or ("duetnet" if arguments.collaborators else "base")
+    if is_response_method(name):
+        raise UnknownMethod(f"{name} chooses between whole answers of several models: use `tokencollab ask`")
     return parse_method(name, **arguments.settings)
 
 

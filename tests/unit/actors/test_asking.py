@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tokencollab import END, Collaboration, Piece, UsageError
+from tokencollab import END, Collaboration, EngineOptions, Piece, PlatformFull, UsageError
 from tokencollab.actors.asking import Asking, Heard, ask, sample_seed
 from tokencollab.actors.respondents import Respondent
 from tokencollab.actors.runtime import ModelFailed
@@ -261,6 +261,23 @@ async def test_nobody_answers() -> None:
     async with team_of(Broken("A", lambda text: {END: 1.0})) as team:
         with pytest.raises(ModelFailed):
             await ask(team, "?", samples=2)
+
+
+async def test_full_models_are_waited_for_where_the_question_itself_fills_them() -> None:
+    engines = varied("A", "5", "6", "7"), varied("B", "8")
+    async with team_of(*engines, options=EngineOptions(max_sessions=2)) as team:
+        response = await ask(team, "?", samples=6, extract="number")
+        assert (response.decided_by, response.lost) == ("B", ())
+        assert len(response.answers["A"]) == 6
+        held = [team.stream("?", members=["A"], method="base", max_tokens=1000) for _ in range(2)]
+        for stream in held:
+            await anext(stream)
+        response = await ask(team, "?", samples=2, extract="number")
+        assert (response.answer, response.lost) == ("8", ("A",))
+        with pytest.raises(PlatformFull):
+            await ask(team, "?", samples=2, extract="number", respondents=["A"])
+        for stream in held:
+            await stream.aclose()
 
 
 async def test_cancelling_decides_with_what_there_is() -> None:
