@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MODULES = ("benchmarks.policies", "benchmarks.overhead", "benchmarks.latency", "benchmarks.throughput")
+MODULES = tuple(f"benchmarks.{name}" for name in ("policies", "overhead", "latency", "throughput", "forwarding"))
 
 
 def main() -> None:

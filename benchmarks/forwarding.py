@@ -1,22 +1,24 @@
 """Tokens that each model forwards per committed piece, over long answers in several languages.
 
-    python -m benchmarks.forwarding [--base MODEL] [--with MODEL] [--tokens N] [--method NAME] [--json]
+    python -m benchmarks.forwarding [--base MODEL] [--with MODEL] [--tokens N] [--method NAME] [--read-only] [--json]
 
-The pair both ways, and each model with its copy. The answers of a team are written at once, and END does not stop them:
-it is taken out of what the models list.
+First, without any forward pass, the worst that can be: each model reads texts that are all in the other's pieces.
+Then whole answers, of the pair both ways and of each model with its copy. A team's answers are written at once, and END
+does not stop them: it is taken out of what the models list.
 
-Floor: the tokens of the model's own tokenisation of the finished text. Each of them must be forwarded once; only a text
-that the model itself spelt unusually comes out lower.
+Floor: each of the model's own tokens of the finished text must be forwarded once, and something for every piece, since
+the model is asked after each.
 """
 
 import argparse
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.measure import Figure, figure, report
+from benchmarks.retokenisation import TEXTS
 from tokencollab import Collaboration, EngineOptions
 from tokencollab.actors.local import LocalRuntime, import_engines
 from tokencollab.actors.runtime import ModelSpec
@@ -27,7 +29,8 @@ from tokencollab.protocol.messages import CandidatesReply
 
 import_engines()
 
-from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: E402  (after `import_engines`)
+from tokencollab.engines.alignment import AnswerText  # noqa: E402  (after `import_engines`)
+from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: E402
 
 QUESTIONS = {
     "English": "Tell me a long story about a lighthouse and the sea.",
@@ -53,6 +56,34 @@ class Endless(TransformersEngine):
         return Answered(listed, answered.greedy if answered.greedy is not None else kept[0].piece)
 
 
+def read(reader: TransformersEngine, writer: TransformersEngine) -> list[Figure]:
+    """Forwarded per piece, floor, and their ratio, for texts in pieces of ``writer``'s own tokens."""
+    figures = []
+    for language, text in TEXTS.items():
+        data = text.encode()
+        cuts = [end for _, end in writer._text_tokenizer.encode(data)]
+        held = AnswerText(reader._vocabulary, reader._text_tokenizer)
+        forwarded = 0
+        for start, end in pairwise([0, *cuts]):
+            held.stable = len(held.ids)
+            held.bring_in_line(start, data[start:end])
+            # Where only the end was taken off, the last token is computed again.
+            forwarded += max(0 if held.pending else 1, len(held.ids) - held.stable)
+        own = max(1.0, len(reader._text_tokenizer.encode(data)) / len(cuts))
+        what = f"{language}, {len(cuts)}: {short(reader.info.name)} reads {short(writer.info.name)}"
+        figures += three(what, forwarded / len(cuts), own)
+    return figures
+
+
+def three(what: str, forwarded: float, floor: float) -> list[Figure]:
+    """The figures of one answer."""
+    return [
+        figure(f"{what}, forwarded", "a piece", [forwarded]),
+        figure(f"{what}, floor", "a piece", [floor]),
+        figure(f"{what}, forwarded / floor", "x", [forwarded / floor]),
+    ]
+
+
 async def count(models: Sequence[str], method: str, tokens: int) -> list[Figure]:
     """Forwarded per piece, own tokens of the text per piece, and their ratio, of each model in each language."""
     engines: dict[str, Endless] = {}
@@ -71,14 +102,10 @@ async def count(models: Sequence[str], method: str, tokens: int) -> list[Figure]
     for language, answer in zip(QUESTIONS, answers, strict=True):
         text = b"".join(piece or b"" for piece in answer.pieces)
         for name, engine in engines.items():
-            own = len(engine._text_tokenizer.encode(text)) / len(answer.pieces)
+            own = max(1.0, len(engine._text_tokenizer.encode(text)) / len(answer.pieces))
             partner = next((other for other in engines if other != name), name)
             what = f"{language}, {len(answer.pieces)}: {short(name)} with {short(partner)}"
-            figures += [
-                figure(f"{what}, forwarded", "a piece", [answer.forwarded[name]]),
-                figure(f"{what}, floor", "a piece", [own]),
-                figure(f"{what}, forwarded / floor", "x", [answer.forwarded[name] / own if own else math.nan]),
-            ]
+            figures += three(what, answer.forwarded[name], own)
     return figures
 
 
@@ -94,11 +121,15 @@ def main() -> None:
     parser.add_argument("--with", dest="other", default="gemma-3-270m")
     parser.add_argument("--tokens", type=int, default=500)
     parser.add_argument("--method", default="unite")
+    parser.add_argument("--read-only", action="store_true", help="only the first part")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     one, other = arguments.base, arguments.other
-    figures: list[Figure] = []
-    for models in ((one, other), (other, one), (one, one), (other, other)):
+    engines = [
+        TransformersEngine.from_folder(name, Path(store.resolve(name).folder), EngineOptions()) for name in (one, other)
+    ]
+    figures = read(engines[0], engines[1]) + read(engines[1], engines[0])
+    for models in () if arguments.read_only else ((one, other), (other, one), (one, one), (other, other)):
         figures += asyncio.run(count(models, arguments.method, arguments.tokens))
     report("tokens forwarded", figures, arguments.json, method=arguments.method, tokens=arguments.tokens)
 
