@@ -1,12 +1,14 @@
 """Fixtures that all tests share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.ray_cluster import Cluster, own_ray_cluster
 
 # Before anything imports torch: its threads must not wait actively on a busy machine (see actors/local.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -50,3 +52,10 @@ def tiny_engine(tiny_model: Callable[..., Path]) -> Callable[..., Any]:
         return loaded[key]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Cluster]:
+    """A Ray cluster that all tests share which need one that is running."""
+    with own_ray_cluster(cpus=4) as cluster:
+        yield cluster

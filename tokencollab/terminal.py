@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
 from types import TracebackType
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from tokencollab.actors.answer import Answer
+from tokencollab.actors.registry import Entry
 from tokencollab.actors.response import Response
 from tokencollab.batch.run import Progress as BatchProgress
 
@@ -164,6 +165,27 @@ def print_summary(answer: Answer) -> None:
     if answer.lost:
         table.add_row("lost", ", ".join(f"{model} {times} times" for model, times in answer.lost.items()))
     Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
+
+
+def print_platform(entries: Sequence[Entry]) -> None:
+    """The models of a platform, on standard output."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("name", "health", "sessions", "tokens/s", "memory", "restarts", "model"):
+        table.add_column(title, justify="right" if title in ("sessions", "tokens/s", "memory", "restarts") else "left")
+    for entry in entries:
+        info = entry.info
+        what = "" if info is None else f"{info.engine}, {info.dtype}, context {info.context_length}"
+        figures = entry.figures
+        table.add_row(
+            entry.name,
+            entry.health,
+            str(figures.sessions),
+            f"{entry.tokens_per_second:.1f}",
+            f"{figures.memory / 1e6:.0f} MB",
+            str(entry.restarts),
+            what,
+        )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def print_response(response: Response) -> None:

@@ -14,11 +14,12 @@ from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.actors.coordinator import Coordinator
+from tokencollab.actors.following import follow
 from tokencollab.actors.journal import Journal, Past, read_journal
 from tokencollab.actors.measuring import measured
 from tokencollab.actors.prompt import Prompt, read_prompt
 from tokencollab.actors.recorder import Recorder
-from tokencollab.actors.runtime import ModelSpec, Runtime
+from tokencollab.actors.runtime import ModelLink, ModelSpec, OpenRuntime, Runtime
 from tokencollab.actors.stream import AnswerStream, finished_answer
 from tokencollab.actors.supervision import Member, Patience
 from tokencollab.engines.options import EngineOptions
@@ -43,7 +44,7 @@ class Collaboration:
     def __init__(
         self,
         base: str | os.PathLike[str],
-        collaborators: Sequence[str | os.PathLike[str]] = (),
+        collaborators: Sequence[str | os.PathLike[str]] | None = (),
         method: str | Method = "duetnet",
         *,
         runtime: RuntimeName | Runtime = "local",
@@ -59,10 +60,10 @@ class Collaboration:
 
         Args:
             base: the base model: a known name, a hub id, a folder of safetensors, or a ``.gguf`` file.
-            collaborators: further models, in the same forms.
+            collaborators: further models, in the same forms; None, with a platform, for all that it has at any time.
             method: a preset (`list_methods`) or a `Method`.
-            runtime: ``local`` (threads of this process), ``ray`` (actors of a cluster), or one of your own, which
-                gets the models' names as they are written here.
+            runtime: ``local`` (threads of this process), ``ray`` (actors of a cluster), a platform (`PlatformRuntime`),
+                or one of your own; these two get the models' names as they are written here.
             options: how the models compute; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
             notify: hears notices of the method, each once per answer.
@@ -79,7 +80,10 @@ class Collaboration:
         self.method = method if isinstance(method, Method) else parse_method(method, **settings)
         if runtime not in ("local", "ray") and isinstance(runtime, str):
             raise UsageError(f"unknown runtime {runtime!r}: there are local and ray")
-        self._specs = [os.fspath(spec) for spec in (base, *collaborators)]
+        if collaborators is None and not isinstance(runtime, OpenRuntime):
+            raise UsageError("collaborators=None means all models of a platform: give runtime=PlatformRuntime(...)")
+        self._specs = [os.fspath(spec) for spec in (base, *(collaborators or ()))]
+        self._everybody = collaborators is None
         self._runtime_choice = runtime
         self._options = options or EngineOptions()
         self._progress = progress or (lambda what, done, total: None)
@@ -91,6 +95,7 @@ class Collaboration:
         self._members: dict[str, Member] = {}
         self._sources: dict[str, str] = {}  # what each was asked for as
         self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], bool]] = {}  # whether new models join it
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Fetches and loads the models.
@@ -98,16 +103,22 @@ class Collaboration:
         Raises:
             UnknownModel, ModelUnavailable, ModelRefused: a model cannot be had, or cannot take part.
         """
-        specs = await self._specifications(self._specs)
-        self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
-        self._runtime = self._make_runtime()
+        self._runtime = runtime = self._make_runtime()
+        wanted = self._specs
         try:
-            links = await self._runtime.start(specs)
+            if self._everybody and isinstance(runtime, OpenRuntime):
+                wanted = [*wanted, *(name for name in await runtime.names() if name not in wanted)]
+            specs = await self._specifications(wanted)
+            self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
+            links = await runtime.start(specs)
         except BaseException:
-            await self._runtime.close()
+            await runtime.close()
             raise
         for spec, link in zip(specs, links, strict=True):
-            self._members[spec.name] = Member(spec.name, link, partial(self._runtime.restart, spec), self._patience)
+            self._members[spec.name] = self._member(spec, link)
+        if isinstance(runtime, OpenRuntime):
+            later = None if self._everybody else wanted
+            self._watching = asyncio.create_task(follow(runtime, self._members, later, self._take_in, self.remove))
         self._progress("ready", 1, 1)
         return self
 
@@ -130,6 +141,9 @@ class Collaboration:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends what still runs, and the models."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         for coordinator, (tokens, _) in list(self._streams.items()):
             coordinator.cancel()
             with suppress(RuntimeError):  # somebody is waiting for its next token, and hears of the end there
@@ -151,12 +165,7 @@ class Collaboration:
         if self._runtime is None:
             raise UsageError("a Collaboration takes in models inside `async with` only")
         (spec,) = await self._specifications([os.fspath(model)])
-        (link,) = await self._runtime.start([spec])
-        member = Member(spec.name, link, partial(self._runtime.restart, spec), self._patience)
-        self._members[spec.name] = member
-        for coordinator, (_, open_to_all) in self._streams.items():
-            if open_to_all:
-                coordinator.join(member)
+        await self._begin(self._runtime, spec)
         return spec.name
 
     async def remove(self, name: str) -> None:
@@ -174,6 +183,21 @@ class Collaboration:
             coordinator.leave(name)
         await member.leave()
         await self._runtime.stop(name)
+
+    def _member(self, spec: ModelSpec, link: ModelLink) -> Member:
+        assert self._runtime is not None
+        return Member(spec.name, link, partial(self._runtime.restart, spec), self._patience)
+
+    async def _take_in(self, name: str) -> None:
+        assert self._runtime is not None
+        await self._begin(self._runtime, ModelSpec(name, name, self._options))
+
+    async def _begin(self, runtime: Runtime, spec: ModelSpec) -> None:
+        (link,) = await runtime.start([spec])
+        self._members[spec.name] = member = self._member(spec, link)
+        for coordinator, (_, open_to_all) in self._streams.items():
+            if open_to_all:
+                coordinator.join(member)
 
     def _find(self, spec: str) -> tuple[str, str]:
         """Name and folder (or GGUF file) of a model, fetched if need be."""

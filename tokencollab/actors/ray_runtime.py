@@ -1,4 +1,4 @@
-"""The Ray runtime: one actor process per model. Only this module and `ray_metrics` know Ray."""
+"""The Ray runtime: one actor process per model. Only `actors.ray_*` know Ray."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ _REPLIES = tuple(Reply.__args__)
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
-class _RayModel:
+class RayModel:
     """`ModelActor` at Ray's edge: frames in, frames out."""
 
     def __init__(self, spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> None:
@@ -112,7 +112,7 @@ class RayLink:
     async def ask(self, request: Request) -> Reply:
         """See `ModelLink.ask`."""
         frame = wire.encode(request)
-        with _gone():
+        with said_as_gone():
             if self.channel is None:
                 answer = await self._handle.ask.remote(frame)
             else:
@@ -135,7 +135,7 @@ class RayLink:
         frame = wire.encode(request)
         finished = False
         try:
-            with _gone():
+            with said_as_gone():
                 if self.channel is None:
                     async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
                         yield _reply(await reference)
@@ -149,12 +149,12 @@ class RayLink:
 
     async def alive(self) -> None:
         """See `ModelLink.alive`."""
-        with _gone():
+        with said_as_gone():
             await self._handle.alive.remote()
 
 
 @contextmanager
-def _gone() -> Iterator[None]:
+def said_as_gone() -> Iterator[None]:
     """What Ray and the socket raise when a process has ended, in our words."""
     try:
         yield
@@ -185,7 +185,7 @@ class RayRuntime:
         return [link for link in outcomes if not isinstance(link, BaseException)]
 
     def _actor(self, spec: ModelSpec) -> Any:
-        actor = ray.remote(_RayModel)
+        actor = ray.remote(RayModel)
         cpus = spec.options.threads or 1
         # No restarts by Ray: an empty actor under the old name would answer questions that were meant for the old one.
         return actor.options(num_cpus=cpus, max_restarts=0, max_task_retries=0, enable_task_events=False).remote(
@@ -194,7 +194,7 @@ class RayRuntime:
 
     async def _link(self, name: str) -> RayLink:
         handle = self._models[name][0]
-        with _gone():
+        with said_as_gone():
             info, reason, node, path = await handle.ready.remote()
         if info is None:
             raise ModelRefused(reason)

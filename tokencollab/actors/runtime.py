@@ -1,8 +1,8 @@
-"""Where models live: one protocol, two implementations (`local`, `ray_runtime`)."""
+"""Where models live: one protocol, three implementations (`local`, `ray_runtime`, `ray_client`)."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tokencollab.engines.options import EngineOptions
 from tokencollab.protocol.errors import TokencollabError
@@ -72,4 +72,17 @@ class Runtime(Protocol):
 
     async def close(self) -> None:
         """Ends every model that this runtime started."""
+        ...
+
+
+@runtime_checkable
+class OpenRuntime(Runtime, Protocol):
+    """A runtime whose models come and go by themselves."""
+
+    async def names(self) -> tuple[str, ...]:
+        """Which models are there."""
+        ...
+
+    def watch(self) -> AsyncIterator[tuple[str, bool]]:
+        """Names of models, and whether they are there: all that are, and then whatever changes."""
         ...

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import structlog
 
@@ -23,6 +23,7 @@ from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Refu
 log = structlog.get_logger("tokencollab")
 
 Health: TypeAlias = Literal["up", "down", "out"]
+T = TypeVar("T")
 
 _RECENT = 32  # calls whose median is the model's usual time
 _PREFILL_SPEEDUP = 4  # tokens that are computed in the time of a step, at least, when many are at once
@@ -108,6 +109,11 @@ class Member:
         """What the model is."""
         return self._link.info
 
+    @property
+    def link(self) -> ModelLink:
+        """The way to the model, another one after a restart."""
+        return self._link
+
     # ------------------------------------------------------------ calls
 
     def deadline(self, tokens: float) -> float:
@@ -179,6 +185,22 @@ class Member:
                 log.debug("session not closed", model=self.name, session=session, reason=str(error))
                 return
             self._over.discard(session)
+
+    async def check(self, sign: Callable[[ModelLink], Awaitable[T]]) -> T:
+        """A sign of life from the present `link`, within the shortest deadline. Raises as `call`."""
+        link = self._there()
+        try:
+            async with asyncio.timeout(self._patience.floor):
+                result = await sign(link)
+        except Exception as error:
+            raise self._failed(link, error) from error
+        self._answered(0, usual=False)
+        return result
+
+    def suspect(self, reason: str) -> None:
+        """Somebody has waited in vain: the model gives a sign of life, or is restarted. Once, however many say so."""
+        if self.health == "up":
+            self._recover(self._probe(self._link), reason)
 
     def malformed(self) -> None:
         """A session found that an answer cannot be: counts as a failure."""

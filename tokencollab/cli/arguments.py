@@ -25,6 +25,8 @@ def _number(low: float, kind: type[int] | type[float], what: str) -> Callable[[s
     return parse
 
 
+seconds = _number(0.001, float, "a number of seconds above 0")
+cpus = _number(0.01, float, "a number of CPUs above 0")
 positive = _number(1, int, "a whole number from 1 on")
 natural = _number(0, int, "a whole number from 0 on")
 real = _number(float("-inf"), float, "a number")
@@ -56,11 +58,17 @@ def add_models(parser: argparse.ArgumentParser, method: bool = True) -> None:
     )
     if method:
         add("--method", metavar="NAME", help="default: duetnet, or base without --with")
-    add_engines(parser)
+    add_engines(parser, platform=method)
 
 
-def add_engines(parser: argparse.ArgumentParser) -> None:
-    """Where and how the models compute."""
+def add_engines(parser: argparse.ArgumentParser, platform: bool = False) -> None:
+    """Where and how the models compute. ``platform``: whether they may be those of a platform."""
+    add_engine(parser)
+    add_runtime(parser, platform)
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """How models compute."""
     add = parser.add_argument
     add(
         "--engine",
@@ -71,12 +79,18 @@ def add_engines(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights")
     add("--threads", type=positive, metavar="N", help="CPU threads per model (default: cores / models)")
     add("--kv-megabytes", type=positive, metavar="N", help="memory per model for KV caches")
-    add_runtime(parser)
 
 
-def add_runtime(parser: argparse.ArgumentParser) -> None:
-    """Where models run, and what happens when one fails."""
+def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
+    """Where models run, and what happens when one fails. ``platform``: whether they may be those of a platform."""
     add = parser.add_argument
+    if platform:
+        add(
+            "--platform",
+            metavar="NAMESPACE",
+            help="use the models of a platform, by their names there; without --with all that it has "
+            "(see `tokencollab platform`)",
+        )
     add(
         "--runtime",
         choices=["local", "ray"],
@@ -84,7 +98,7 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--deadline",
-        type=_number(0.001, float, "a number of seconds above 0"),
+        type=seconds,
         metavar="S",
         help="seconds that a model always has for an answer; it has more where it is slow by nature (default 10)",
     )

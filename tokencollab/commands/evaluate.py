@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tokencollab.actors.collaboration import Collaboration
-from tokencollab.commands.shared import check_stays, engine_options, fetch_models, make_team, runtime_of
+from tokencollab.commands.shared import check_stays, engine_options, fetch_models, make_team, runtime_name
 from tokencollab.engines.options import EngineOptions
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.capacity import default_concurrency
@@ -77,7 +77,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         concurrency = arguments.concurrency or _concurrency(setup, folders, options)
         about = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "runtime": runtime_of(arguments),
+            "runtime": runtime_name(arguments),
             "engine": arguments.engine,
             "threads": arguments.threads,
             "concurrency": concurrency,

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import NamedTuple, TextIO
 
 from tokencollab.actors.collaboration import Collaboration, RuntimeName, unique_names
 from tokencollab.actors.prompt import read_prompt
+from tokencollab.actors.runtime import Runtime
 from tokencollab.actors.supervision import Patience
 from tokencollab.engines import store
 from tokencollab.engines.options import EngineOptions
@@ -28,10 +29,34 @@ def chosen_method(arguments: argparse.Namespace) -> Method:
     Raises:
         UnknownMethod: no such method, or settings that do not go with it.
     """
-    name = arguments.method or ("duetnet" if arguments.collaborators else "base")
+    name = arguments.method or ("base" if collaborators_of(arguments) == [] else "duetnet")
     if is_response_method(name):
         raise UnknownMethod(f"{name} chooses between whole answers of several models: use `tokencollab ask`")
     return parse_method(name, **arguments.settings)
+
+
+def collaborators_of(arguments: argparse.Namespace) -> list[str] | None:
+    """Who collaborates with the base; None: everybody else on the platform."""
+    collaborators: list[str] = arguments.collaborators
+    everybody = platform_of(arguments) and not collaborators and arguments.method != "base"
+    return None if everybody else collaborators
+
+
+def platform_of(arguments: argparse.Namespace) -> str | None:
+    """``--platform``, of the commands that have it.
+
+    Raises:
+        UsageError: there are options that the models of a platform have already.
+    """
+    namespace: str | None = getattr(arguments, "platform", None)
+    if namespace is not None:
+        if arguments.runtime is not None:
+            raise UsageError("--platform and --runtime: give one of them")
+        started = {"engine": "transformers", "dtype": "auto", "threads": None, "kv_megabytes": None}
+        for option, default in started.items():
+            if getattr(arguments, option, default) != default:
+                raise UsageError(f"--{option.replace('_', '-')} is an option of `tokencollab platform up`")
+    return namespace
 
 
 def read_question(arguments: argparse.Namespace) -> tuple[ChatMessage, ...]:
@@ -88,10 +113,17 @@ class FetchedModel(NamedTuple):
 def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> list[FetchedModel]:
     """Fetches the models that are not here yet: in the main thread, so that Ctrl-C ends a download.
 
-    Returns what was found, the base first.
+    Returns what was found, the base first; nothing where a platform has them.
     """
+    if platform_of(arguments) is not None:
+        return []
+    return fetch((arguments.base, *arguments.collaborators), options, progress)
+
+
+def fetch(models: Sequence[str], options: EngineOptions, progress: ProgressView) -> list[FetchedModel]:
+    """As `fetch_models`, of ``models``."""
     found = []
-    for model in (arguments.base, *arguments.collaborators):
+    for model in models:
         if file := options.as_it_is(model):
             found.append(FetchedModel(Path(file).stem, Path(file)))
             continue
@@ -119,10 +151,20 @@ def check_stays(out: str) -> None:
             )
 
 
-def runtime_of(arguments: argparse.Namespace) -> RuntimeName:
+def runtime_name(arguments: argparse.Namespace) -> RuntimeName:
     """``--runtime``, or where the program finds itself."""
     runtime: RuntimeName = arguments.runtime or ("ray" if in_ray_job() else "local")
     return runtime
+
+
+def runtime_of(arguments: argparse.Namespace) -> RuntimeName | Runtime:
+    """``--platform`` or ``--runtime``, or where the program finds itself."""
+    namespace = platform_of(arguments)
+    if namespace is None:
+        return runtime_name(arguments)
+    from tokencollab.actors.ray_client import PlatformRuntime  # noqa: PLC0415
+
+    return PlatformRuntime(namespace)
 
 
 def patience_of(arguments: argparse.Namespace) -> Patience:
@@ -160,7 +202,7 @@ def make_team(
     """The models of the command line, not started yet."""
     return Collaboration(
         arguments.base,
-        arguments.collaborators,
+        collaborators_of(arguments),
         method,
         runtime=runtime_of(arguments),
         options=options,

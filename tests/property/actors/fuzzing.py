@@ -14,7 +14,7 @@ import msgpack
 
 from tokencollab import END, Piece
 from tokencollab.actors.model import ModelActor
-from tokencollab.actors.ray_runtime import _RayModel
+from tokencollab.actors.ray_runtime import RayModel
 from tokencollab.protocol import messages as m
 from tokencollab.protocol import wire
 from tokencollab.protocol.candidates import Candidate, CandidateSet
@@ -163,9 +163,9 @@ def script(text: bytes) -> Mapping[Piece, float]:
     return {piece: float((len(text) * 7 + index * 5) % 11) for index, piece in enumerate([b"a", b"bc", b"\xe6", END])}
 
 
-def edge_of(engine: ScriptedEngine) -> _RayModel:
+def edge_of(engine: ScriptedEngine) -> RayModel:
     """A model actor as it stands at Ray's edge, without Ray."""
-    edge = _RayModel(None, None)  # type: ignore[arg-type]
+    edge = RayModel(None, None)  # type: ignore[arg-type]
     edge._actor = ModelActor(lambda: engine)
     return edge
 

@@ -1,0 +1,164 @@
+"""Models that several programs share, in a cluster of the tests' own: joined, killed, full, taken down."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ray_cluster import Cluster
+from tests.shared_models import text
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+class Shell:
+    """Programs that use the cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.environment = cluster.of_drivers
+
+    def run(self, module: str, *arguments: str, code: int = 0, **changes: str) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            env=self.environment | changes,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert result.returncode == code, result.stdout + result.stderr
+        assert "Traceback" not in result.stderr, result.stderr
+        return result
+
+    @contextmanager
+    def answering(self, *arguments: str) -> Iterator["Answering"]:
+        command = [sys.executable, "-m", "tests.shared_models", "answer", *arguments]
+        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
+        try:
+            yield Answering(process)
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def status(self, namespace: str) -> dict[str, dict[str, Any]]:
+        said = self.run("tokencollab", "platform", "status", "--namespace", namespace, "--json").stdout
+        return {entry["name"]: entry for entry in map(json.loads, said.splitlines())}
+
+    def until(self, namespace: str, condition: Callable[[dict[str, dict[str, Any]]], object]) -> None:
+        for _ in range(60):
+            if condition(entries := self.status(namespace)):
+                return
+        pytest.fail(f"{entries}")
+
+
+class Answering:
+    """A program in the middle of an answer."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.tokens: list[dict[str, Any]] = []
+
+    def read(self, until: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Reads on, up to the token that is waited for."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            token: dict[str, Any] = json.loads(line)
+            if "answer" in token or until(token):
+                return token
+            self.tokens.append(token)
+        pytest.fail("the program has ended")
+
+    def rest(self) -> dict[str, Any]:
+        return self.read(lambda token: False)
+
+
+@pytest.fixture(scope="module")
+def shell(ray_cluster: Cluster) -> Shell:
+    return Shell(ray_cluster)
+
+
+def test_two_programs_share_models_that_join_and_are_killed_while_both_write(shell: Shell) -> None:
+    shell.run("tests.shared_models", "up", "share", "a", "b")
+    with shell.answering("share", "a") as one, shell.answering("share", "a") as two:
+        both = (one, two)
+        for each in both:
+            assert each.read(lambda token: token["step"] == 20)["by"] == ["a", "b"]
+        shell.run("tests.shared_models", "up", "share", "c")
+        for each in both:
+            assert each.read(lambda token: token["by"] == ["a", "b", "c"])["step"] > 20
+        entries = shell.status("share")
+        assert {name: entry["figures"]["sessions"] for name, entry in entries.items()} == {"a": 2, "b": 2, "c": 2}
+        os.kill(entries["b"]["figures"]["pid"], signal.SIGKILL)
+        for each in both:
+            assert "b" not in each.read(lambda token: "b" not in token["by"])["by"]
+        for each in both:
+            end = each.rest()
+            assert end["answer"].encode() == text(400)
+            assert end["lost"] == {"b": 1}
+    shell.until("share", lambda entries: entries["b"]["health"] == "up")
+    entries = shell.status("share")
+    assert {name: (entry["restarts"], entry["health"]) for name, entry in entries.items()} == {
+        **{"a": (0, "up"), "b": (1, "up"), "c": (0, "up")}
+    }
+    shell.until("share", lambda entries: not any(entry["figures"]["sessions"] for entry in entries.values()))
+    assert shell.run("tokencollab", "platform", "down", "--namespace", "share").stdout == "taken down: a, b, c\n"
+    gone = shell.run("tokencollab", "platform", "status", "--namespace", "share", code=2)
+    assert gone.stderr.startswith("tokencollab: no platform in namespace 'share'")
+
+
+def test_a_full_platform_says_so_at_once_and_a_killed_program_leaves_its_place(shell: Shell) -> None:
+    shell.run("tests.shared_models", "up", "full", "a", "--sessions", "1", "--seconds", "0.1")
+    generate = ["generate", "?", "--platform", "full", "--base", "a", "--max-tokens", "3", "--json"]
+    with shell.answering("full", "a") as answering:
+        answering.read(lambda token: token["step"] == 2)
+        refused = shell.run("tokencollab", *generate, code=1)
+        assert refused.stderr.splitlines()[-1].startswith("tokencollab: a has as many sessions open as it may have")
+        answering.process.kill()
+    shell.until("full", lambda entries: entries["a"]["figures"]["sessions"] == 0)
+    assert json.loads(shell.run("tokencollab", *generate).stdout)["text"].encode() == text(3)
+
+
+def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable[..., Path]) -> None:
+    one, two = str(tiny_model("bytes", seed=1)), str(tiny_model("llama", seed=2))
+    names = [os.path.basename(folder) for folder in (one, two)]
+    platform = ["platform", "up", "--namespace", "real", "--cpus-per-model", "0.5"]
+    table = shell.run("tokencollab", *platform, "--model", one, "--model", two).stdout
+    assert [line.split()[:2] for line in table.splitlines()[1:]] == [[name, "up"] for name in names]
+    again = shell.run("tokencollab", *platform, "--model", one)
+    assert "there already" in again.stderr
+    generate = ["generate", "?", "--max-tokens", "12", "--json", "--method", "unite"]
+    there = shell.run("tokencollab", *generate, "--platform", "real", "--base", names[0]).stdout
+    here = shell.run("tokencollab", *generate, "--base", one, "--with", two).stdout
+    assert json.loads(there)["text"] == json.loads(here)["text"]
+    assert json.loads(there)["models"] == json.loads(here)["models"] == names
+    unknown = shell.run("tokencollab", *generate, "--platform", "real", "--base", "nobody", code=2)
+    assert f"no model 'nobody'; there are {', '.join(names)}" in unknown.stderr
+    greedy = shell.run("tokencollab", "platform", "up", "--model", one, "--cpus-per-model", "99", code=2)
+    assert "free CPUs, and 99 would be reserved" in greedy.stderr
+    down = ["platform", "down", "--namespace", "real"]
+    assert shell.run("tokencollab", *down, "--model", names[1]).stdout == f"taken down: {names[1]}\n"
+    assert list(shell.status("real")) == names[:1]
+    assert shell.run("tokencollab", *down).stdout == f"taken down: {names[0]}\n"
+
+
+def test_without_a_cluster_one_line_says_how_to_start_one(shell: Shell) -> None:
+    began = time.monotonic()
+    for address, reason in (("127.0.0.1:1", "no Ray cluster answers"), ("http://127.0.0.1:8265", "answers jobs only")):
+        said = shell.run("tokencollab", "platform", "up", "--model", "x", code=2, RAY_ADDRESS=address).stderr
+        assert reason in said
+        assert len(said.splitlines()) == 1
+    assert (
+        "ray start --head" in shell.run("tokencollab", "platform", "status", code=2, RAY_ADDRESS="127.0.0.1:1").stderr
+    )
+    assert time.monotonic() - began < 60

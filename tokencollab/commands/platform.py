@@ -1,0 +1,84 @@
+"""`tokencollab platform up | status | down`."""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from tokencollab.actors.registry import Entry
+from tokencollab.commands.shared import engine_options, fetch
+from tokencollab.protocol.errors import UsageError
+from tokencollab.terminal import ProgressView, print_platform, quiet_logs
+
+
+def platform(arguments: argparse.Namespace) -> int:
+    """`tokencollab platform`."""
+    quiet_logs()
+    action = {"up": _up, "status": _status, "down": _down}[arguments.action]
+    return asyncio.run(action(arguments))
+
+
+async def _up(arguments: argparse.Namespace) -> int:
+    from tokencollab.actors.ray_client import PlatformClient, check_room, connect  # noqa: PLC0415
+    from tokencollab.actors.ray_platform import SharedSpec  # noqa: PLC0415
+
+    connect()
+    options = replace(engine_options(arguments), max_sessions=arguments.max_sessions)
+    if options.threads is None:
+        options = replace(options, threads=max(1, int(arguments.cpus_per_model)))
+    with ProgressView() as progress:
+        found = fetch(arguments.models, options, progress)
+        client = PlatformClient(arguments.namespace)
+        entries = await client.entries() if client.is_there() else ()
+        there = {entry.name for entry in entries if entry.health != "out"}
+        specs = [SharedSpec(model.name, str(model.path), options, arguments.cpus_per_model) for model in found]
+        missing = [spec for spec in specs if spec.name not in there]
+        for spec in specs:
+            if spec.name in there:
+                progress.say(f"{spec.name} is there already; it stays as it is")
+        check_room(missing)
+        if missing:
+            progress.update("loading " + ", ".join(spec.name for spec in missing), 0, 0)
+        client.create()
+        await client.up(missing)
+        waiting = (client.look_after(spec.name) for spec in specs)
+        failed = [
+            each for each in await asyncio.gather(*waiting, return_exceptions=True) if not isinstance(each, Entry)
+        ]
+    print_platform(await client.entries())
+    if failed:
+        raise failed[0]
+    return 0
+
+
+async def _status(arguments: argparse.Namespace) -> int:
+    from tokencollab.actors.ray_client import PlatformClient, connect  # noqa: PLC0415
+
+    connect()
+    client = PlatformClient(arguments.namespace)
+    client.find()
+    entries = await client.entries()
+    if arguments.json:
+        for entry in entries:
+            print(json.dumps(asdict(entry), ensure_ascii=False))
+    else:
+        print_platform(entries)
+    return 0
+
+
+async def _down(arguments: argparse.Namespace) -> int:
+    from tokencollab.actors.ray_client import PlatformClient, connect  # noqa: PLC0415
+
+    connect()
+    client = PlatformClient(arguments.namespace)
+    client.find()
+    there = [entry.name for entry in await client.entries()]
+    names: Sequence[str] = arguments.models or there
+    if unknown := [name for name in names if name not in there]:
+        raise UsageError(f"the platform has no {', '.join(unknown)}; there: {', '.join(there) or 'nothing'}")
+    gone = await client.down(names)
+    if not arguments.models:
+        client.end()
+    print(f"taken down: {', '.join(gone) or 'nothing'}")
+    return 0
