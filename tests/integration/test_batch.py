@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -145,6 +146,26 @@ def test_bad_input_is_one_line(tmp_path: Path, lines: str | None, arguments: lis
     chosen = [str(prompts) if argument == "PROMPTS" else argument for argument in arguments]
     one_line(run(prompts, "--out", tmp_path / "answers.jsonl", *MODELS, *chosen, code=2), *words)
     assert not (tmp_path / "answers.jsonl").exists()
+
+
+def test_figures_for_prometheus(prompts: Path, whole: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "answers.jsonl"
+    process = start(prompts, "--out", out, *MODELS, "--sessions", "1", "--metrics", "0")
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith("metrics: http://127.0.0.1:")
+    found = ""
+    while process.poll() is None and "tokencollab_tokens_total{" not in found:
+        try:
+            with urlopen(line.split()[1], timeout=20) as reply:  # noqa: S310 - our own
+                found = reply.read().decode()
+        except OSError:
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert 'tokencollab_tokens_total{method="unite"}' in found
+    assert 'tokencollab_kv_bytes{model="two"}' in found
+    assert texts(out) == whole
 
 
 def test_in_a_ray_job_the_answers_do_not_go_into_a_copy_that_is_removed(prompts: Path) -> None:

@@ -186,8 +186,8 @@ class ModelActor:
             if jobs:
                 company, began = len({job.request.session for job in jobs}), monotonic()
                 self._answer(engine, jobs)
-                self._measure(engine, jobs)
                 window = min(_LONGEST_WAIT, (monotonic() - began) * _WORTH_WAITING)
+            self._measure(engine, jobs)
 
     def _measure(self, engine: Engine, jobs: list[_Job]) -> None:
         name = engine.info.name

@@ -131,9 +131,9 @@ def test_memory_follows_the_arithmetic_of_the_architecture(tiny_model: Build) ->
     assert one.pool.bytes_per_token == per_token
     one.open(m.Open("a", LONG))
     best(one, "a")
-    assert one.pool.nbytes == capacity_for(len(one.pool["a"].prompt.ids)) * per_token
+    assert one.kv_bytes == one.pool.nbytes == capacity_for(len(one.pool["a"].prompt.ids)) * per_token
     one.close("a")
-    assert one.pool.nbytes == 0
+    assert one.kv_bytes == 0
 
 
 def test_idle_sessions_are_dropped_and_come_back_unseen(tiny_model: Build) -> None:
