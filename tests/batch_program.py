@@ -40,5 +40,5 @@ def load(spec: ModelSpec) -> ScriptedEngine:
 
 
 if __name__ == "__main__":
-    vars(batch).update(make_team=make_team, fetch_models=lambda arguments, options, progress: None)
+    vars(batch).update(make_team=make_team, fetch_models=lambda arguments, options, progress: [])
     main()
