@@ -27,6 +27,7 @@ from tokencollab.policies.methods import parse_method
 from tokencollab.protocol.errors import TokencollabError, UsageError
 from tokencollab.terminal import CountView, ProgressView, print_evaluation, quiet_logs
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 HOURS = 3600.0
 """A run of more than this many seconds is announced."""
 
@@ -87,15 +88,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
         }
         # A method between models has many answers under way at once.
         options = replace(options, max_sessions=max(options.max_sessions, 64 * concurrency))
-        team = make_team(arguments, options, parse_method("base"), progress, lambda text: None)
-        finished = asyncio.run(_run(team, setup, askers, folder, arguments, concurrency, about, progress))
+        notices: dict[str, None] = {}
+        team = make_team(arguments, options, parse_method("base"), progress, lambda text: notices.update({text: None}))
+        folder.begin(about)
+        stopped = asyncio.run(_run(team, setup, askers, folder, arguments, concurrency, progress))
+        for notice in notices:
+            progress.say(notice)
         summary = summarise(folder.path)
     if arguments.json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
         print_evaluation(summary)
-    progress.say(f"results are in {arguments.out}" + ("" if finished else "; go on with --resume"))
-    return 0 if finished else 130
+    progress.say(f"results are in {arguments.out}" + ("" if stopped is None else "; go on with --resume"))
+    return 0 if stopped is None else 128 + stopped
 
 
 def _set_up(arguments: argparse.Namespace) -> _Setup:
@@ -124,38 +129,48 @@ async def _run(
     folder: RunFolder,
     arguments: argparse.Namespace,
     concurrency: int,
-    about: dict[str, Any],
     progress: ProgressView,
-) -> bool:
-    """Runs what is open; False: interrupted."""
+) -> signal.Signals | None:
+    """Runs what is open. The signal that ended it early, if one did."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        async with team:
-            progress.close()
-            with CountView("answers") as view:
-                runner = Runner(
-                    team,
-                    setup.items,
-                    askers,
-                    folder,
-                    prompt=setup.prompt,
-                    max_tokens=setup.max_tokens,
-                    stop=setup.stop,
-                    seed=arguments.seed,
-                    progress=_Watch(view, concurrency),
-                )
-                folder.begin(about)
+    stopped: signal.Signals | None = None
+
+    def stop(by: signal.Signals) -> None:
+        nonlocal stopped
+        stopped = by
+        for number in _STOPPING:
+            loop.remove_signal_handler(number)  # whoever asks a second time means it
+        task.cancel()
+
+    for number in _STOPPING:
+        loop.add_signal_handler(number, stop, number)
+    with CountView("answers") as view:
+        runner = Runner(
+            team,
+            setup.items,
+            askers,
+            folder,
+            prompt=setup.prompt,
+            max_tokens=setup.max_tokens,
+            stop=setup.stop,
+            seed=arguments.seed,
+            progress=_Watch(view, concurrency),
+        )
+        if runner.done == runner.total:
+            return None
+        try:
+            async with team:
+                progress.close()
                 await runner.run(concurrency)
-    except asyncio.CancelledError:
-        return False
-    except TokencollabError as error:
-        if not isinstance(error, UsageError):
-            raise type(error)(f"{error}; what is answered is kept, go on with --resume") from None
-        raise
-    return True
+        except asyncio.CancelledError:
+            if stopped is None:
+                raise
+        except TokencollabError as error:
+            if not isinstance(error, UsageError):
+                raise type(error)(f"{error}; what is answered is kept, go on with --resume") from None
+            raise
+    return stopped
 
 
 class _Watch:
