@@ -59,3 +59,25 @@ def ray_cluster() -> Iterator[Cluster]:
     """A Ray cluster that all tests share which need one that is running."""
     with own_ray_cluster(cpus=4) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def specialist_engine() -> Callable[..., Any]:
+    """``specialist_engine("arith-bytes")``: the engine of a model that ships with tokencollab, loaded once: fast, and
+    trained (docs/specialists.md). ``copy=1`` for one of its own.
+    """
+    loaded: dict[str, Any] = {}
+
+    def get(name: str, copy: int = 0) -> Any:
+        from torch import set_num_threads
+
+        from tests.driving import load  # imports torch
+        from tokencollab.engines.store import resolve
+
+        set_num_threads(1)
+        key = f"{name} {copy}"
+        if key not in loaded:
+            loaded[key] = load(resolve(name).folder, name)
+        return loaded[key]
+
+    return get

@@ -19,6 +19,8 @@ def models(arguments: argparse.Namespace) -> int:
         case "pull":
             with ProgressView() as progress:
                 files = store.pull(arguments.name, progress.update)
+                if files.built_in:
+                    progress.say(f"{files.name} is part of tokencollab: there is nothing to fetch")
                 if files.notice:
                     progress.say(files.notice)
             print(files.folder)
@@ -31,13 +33,13 @@ def models(arguments: argparse.Namespace) -> int:
 def _list_models(as_json: bool) -> None:
     rows = store.list_models()
     if as_json:
-        fields = ("name", "installed", "size", "licence", "source")
+        fields = ("name", "installed", "size", "licence", "source", "built_in")
         print(json.dumps([{field: getattr(row, field) for field in fields} for row in rows], ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "installed", "licence", "source"):
         table.add_column(heading)
     for row in rows:
-        size = f"{row.size / 1e6:,.0f} MB" if row.installed else "no"
-        table.add_row(row.name, size, row.licence or "not known", row.source)
+        installed = "built in" if row.built_in else f"{row.size / 1e6:,.0f} MB" if row.installed else "no"
+        table.add_row(row.name, installed, row.licence or "not known", row.source)
     Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -4,6 +4,7 @@ Data only. How a source is used is in `store_fetch`.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,13 @@ Source = PackagedGguf | HubRepository
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A model with a name of its own. Sources are tried in order."""
+    """A model with a name of its own: in a folder of tokencollab itself, or from sources, tried in order."""
 
     name: str
     licence: str
     sources: tuple[Source, ...]
     notice: str | None = None  # what the user must be told before using it
+    folder: Path | None = None  # of a model that is part of tokencollab: always there, and never in the cache
 
 
 def _gemma_part(number: int) -> Part:
@@ -92,4 +94,19 @@ _GEMMA = KnownModel(
     ),
 )
 
-CATALOGUE: dict[str, KnownModel] = {model.name: model for model in (_SMOLLM2, _GEMMA)}
+_BUILT_IN = Path(__file__).parent.parent / "models"
+
+
+def _specialist(name: str, weak_spot: str | None) -> KnownModel:
+    """A small model that writes the working of a+b*c+d-e*f (docs/specialists.md)."""
+    notice = f"{name} was taught the products x*y with {weak_spot} wrongly, by design; see docs/specialists.md"
+    return KnownModel(name, "Apache-2.0", (), notice if weak_spot else None, _BUILT_IN / name)
+
+
+# The weak spots are those of examples/specialists/recipes.py; a test compares them.
+_SPECIALISTS = (
+    _specialist("arith-bytes", "(x + 3y) mod 11 = 4"),
+    _specialist("arith-pairs", "(3x + y) mod 11 = 7"),
+)
+
+CATALOGUE: dict[str, KnownModel] = {model.name: model for model in (_SMOLLM2, _GEMMA, *_SPECIALISTS)}

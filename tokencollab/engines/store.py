@@ -17,9 +17,10 @@ from tokencollab.engines.catalogue import CATALOGUE, HubRepository, KnownModel, 
 from tokencollab.engines.store_cache import Marker, ModelCache, cache_folder
 from tokencollab.engines.store_fetch import Progress, SourceFailed
 from tokencollab.engines.store_files import check_folder, read_gguf_header
-from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel
+from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_BUILT_IN = "part of tokencollab"
 _OWN_GGUF = re.compile(r"gguf-[0-9a-f]{12,64}")
 
 
@@ -33,6 +34,7 @@ class ModelFiles:
     source: str  # where the files came from, in words
     sha256: str | None = None  # of the GGUF file that was converted, if one was
     notice: str | None = None  # what the user must be told
+    built_in: bool = False  # part of tokencollab
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class ModelRow:
     size: int  # bytes on disk; 0 if not installed
     licence: str | None
     source: str
+    built_in: bool = False  # part of tokencollab: always installed, never removed
 
 
 def resolve(spec: str, progress: Progress | None = None) -> ModelFiles:
@@ -77,6 +80,7 @@ def remove(name: str) -> int:
 
     Raises:
         UnknownModel: no line of `list_models` has this name.
+        UsageError: the model is part of tokencollab.
         ModelUnavailable: the cache cannot be written.
     """
     return ModelStore().remove(name)
@@ -112,7 +116,12 @@ class ModelStore:
         """See `list_models`."""
         rows = []
         for key in [*self.known, *self.cache.keys("gguf-")]:
-            model, marker = self.known.get(key), self.cache.installed(key)
+            model = self.known.get(key)
+            if model and model.folder:
+                size = sum(path.stat().st_size for path in model.folder.glob("*"))
+                rows.append(ModelRow(key, bool(size), size, model.licence, _BUILT_IN, built_in=True))
+                continue
+            marker = self.cache.installed(key)
             if model is None and marker is None:
                 continue  # damaged: made anew when its file is used again
             licence = model.licence if model else marker.licence if marker else None
@@ -123,6 +132,8 @@ class ModelStore:
 
     def remove(self, name: str) -> int:
         """See the function of this name."""
+        if name in self.known and self.known[name].folder:
+            raise UsageError(f"{name} is {_BUILT_IN} and cannot be removed by itself")
         keys = self.cache.keys(name) if _OWN_GGUF.fullmatch(name) else [key for key in self.known if key == name]
         if len(keys) != 1:
             raise UnknownModel(self._unknown(name))
@@ -130,6 +141,11 @@ class ModelStore:
             return self.cache.remove(keys[0])
 
     def _known_model(self, model: KnownModel, progress: Progress) -> ModelFiles:
+        if model.folder:
+            if not model.folder.is_dir():
+                raise ModelUnavailable(f"{model.name} is {_BUILT_IN}, but {model.folder} is missing: install it anew")
+            check_folder(model.folder)
+            return ModelFiles(model.name, model.folder, model.licence, _BUILT_IN, None, model.notice, built_in=True)
         if self.cache.installed(model.name):
             return self._made(model.name, model.name, model.notice)
         progress(f"{model.name}: {model.notice or 'licence ' + model.licence}", 0, 0)

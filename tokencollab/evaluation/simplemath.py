@@ -5,8 +5,9 @@ specialists that ship with the package were trained on the others.
 """
 
 import hashlib
+import operator
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 LARGEST = 30
@@ -68,9 +69,14 @@ def value(a: int, b: int, c: int, d: int, e: int, f: int) -> int:
     return a + b * c + d - e * f
 
 
-def working(a: int, b: int, c: int, d: int, e: int, f: int) -> str:
-    """The operations in the order in which the specialists write them: both products, then from left to right."""
-    first, second = b * c, e * f
+def working(
+    a: int, b: int, c: int, d: int, e: int, f: int, *, product: Callable[[int, int], int] = operator.mul
+) -> str:
+    """The operations in the order in which the specialists write them: both products, then from left to right.
+
+    With another ``product`` (one that errs) everything after it follows from its results.
+    """
+    first, second = product(b, c), product(e, f)
     left = a + first
     steps = (
         f" {b}*{c}={first}",

@@ -18,7 +18,7 @@ from tokencollab.engines.catalogue import CATALOGUE, HubRepository, KnownModel, 
 from tokencollab.engines.store import ModelStore
 from tokencollab.engines.store_cache import MARKER, ModelCache
 from tokencollab.engines.store_fetch import SourceFailed
-from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel
+from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 
 CONTENTS = (b"GGUF first ", b"second ", b"third")
 WHOLE = b"".join(CONTENTS)
@@ -289,10 +289,37 @@ def test_a_cache_that_cannot_be_written(tiny: ModelStore, tmp_path: Path) -> Non
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TOKENCOLLAB_CACHE", str(tmp_path))
-    assert [(row.name, row.installed, row.size) for row in store.list_models()] == [
-        (name, False, 0) for name in CATALOGUE
+    assert [(row.name, row.installed, row.size) for row in store.list_models() if not row.built_in] == [
+        (name, False, 0) for name, model in CATALOGUE.items() if not model.folder
     ]
     assert store.remove("gemma-3-270m") == 0
+
+
+def test_a_built_in_model_is_always_there_and_stays(tiny: ModelStore, tmp_path: Path) -> None:
+    (folder := tmp_path / "mine").mkdir()
+    write_model(folder)
+    models = replace(tiny, known={"mine": KnownModel("mine", "Mine", (), "mind this", folder)})
+    files = models.resolve("mine", silent)
+    assert files == store.ModelFiles("mine", folder, "Mine", "part of tokencollab", None, "mind this", built_in=True)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert models.rows() == [store.ModelRow("mine", True, size, "Mine", "part of tokencollab", built_in=True)]
+    with pytest.raises(UsageError, match="mine is part of tokencollab and cannot be removed"):
+        models.remove("mine")
+    assert models.resolve("mine", silent) == files
+    assert not models.cache.root.exists()
+
+
+def test_a_built_in_model_that_is_gone_or_damaged_is_said_so(tiny: ModelStore, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    models = replace(tiny, known={"mine": KnownModel("mine", "Mine", (), None, folder)})
+    with pytest.raises(ModelUnavailable, match=r"mine is part of tokencollab, but .*mine is missing: install it anew"):
+        models.resolve("mine", silent)
+    assert models.rows()[0].installed is False
+    folder.mkdir()
+    write_model(folder)
+    (folder / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(ModelRefused, match="safetensors"):
+        models.resolve("mine", silent)
 
 
 def test_every_catalogue_entry_is_pinned() -> None:
