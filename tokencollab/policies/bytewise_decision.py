@@ -17,6 +17,8 @@ disjoint scores, is within s of its listed value.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
+from math import fsum
 from typing import Final
 
 from tokencollab.policies.bytewise_branch import END_SYMBOL
@@ -107,25 +109,16 @@ def _certain_draw(scores: dict[int, float], chosen: int, size: int, point: float
     With A_i the sum of the i best listed scores, the true limit between the i-th and the next is within
     (A_i - slack) / (A_T + slack) and (A_i + slack) / (A_T - slack).
     """
-    ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-    following = [score for _, score in ordered[1 : size + 1]]
-    if len(ordered) <= size:
-        following.append(0.0)
-    for (_, score), after in zip(ordered, following, strict=False):
+    ordered = sorted(scores.items(), key=lambda item: -item[1])
+    listed = [score for _, score in ordered]
+    for score, after in pairwise([*listed, 0.0][: size + 1]):
         if score - after <= slack:
             return False
-    total = 0.0
-    for _, score in ordered[:size]:
-        total += score
-    below = 0.0
-    for symbol, score in ordered[:size]:
-        if symbol == chosen:
-            first = below == 0.0
-            return (first or point * (total - slack) >= below + slack) and (
-                point * (total + slack) < below + score - slack
-            )
-        below += score
-    return False
+    place = [symbol for symbol, _ in ordered].index(chosen)
+    below, total = fsum(listed[:place]), fsum(listed[:size])
+    return (place == 0 or point * (total - slack) >= below + slack) and (
+        point * (total + slack) < below + scores[chosen] - slack
+    )
 
 
 def decisive_in(rows: Sequence[Row], chosen: int) -> list[int]:

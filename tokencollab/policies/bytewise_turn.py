@@ -151,7 +151,7 @@ class Turn:
                 asked.append((self.questions, boundary, pending))
                 self.commands.append(Marginals(voter.name, self.questions, boundary, pending))
                 self.questions += 1
-            voters.append(voter._replace(marginals=tuple(asked)) if asked else voter)
+            voters.append(voter._replace(marginals=tuple(asked)))
         self.voters = tuple(voters)
 
     # ------------------------------------------------------------ exit and end

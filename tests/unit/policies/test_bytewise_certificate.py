@@ -112,6 +112,12 @@ class TestDraws:
         loose = Row(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: 0.1}, 1.0, 0.03)
         assert sure(loose, sampling=self.TWO, position=self.at(low, high)) is known
 
+    def test_the_order_is_that_of_the_scores(self) -> None:
+        """Not that of the bytes; who comes after the best two does not matter, and a draw of nearly 0 is the first."""
+        loose = Row(1.0, 1.0, 1.0, {A: 0.09, B: 0.1, C: 0.3, 100: 0.6}, 1.09, 0.03)
+        for low, high in ((0.0, 0.02), (0.3, 0.6), (0.73, 0.85)):
+            assert sure(loose, sampling=self.TWO, position=self.at(low, high))
+
     def test_who_is_among_the_best_must_be_certain(self) -> None:
         position = self.at(0.0, 0.3)
         for c, known in ((0.26, True), (0.28, False)):

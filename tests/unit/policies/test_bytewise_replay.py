@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from tests.unit.policies.bytewisekit import BYTEWISE, listed, surely
-from tokencollab.policies.bytewise_replay import ReplayedStep, replay_bytewise
+from tokencollab.policies.aggregation import Ballot
+from tokencollab.policies.bytewise_replay import ReplayedStep, replay_bytewise, vote_at
+from tokencollab.policies.decision import Decider, sampling_of
+from tokencollab.policies.selection import uniform
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import TraceError
@@ -68,6 +71,12 @@ def test_what_is_missing_is_named() -> None:
     assert str(caught.value) == "step 2 was written by the base alone, but here it takes part in the vote"
 
 
+def test_a_step_without_anybody_is_named() -> None:
+    with pytest.raises(TraceError) as caught:
+        replayed([both(1, b"x"), replace(both(2, b"x"), lost=("a", "b"))])
+    assert str(caught.value) == "step 2: the recorded answers do not lead to a piece"
+
+
 def test_an_exit_is_obeyed_where_the_trace_obeyed_it() -> None:
     trace = [both(1, b"x"), step(2, b"y", alone=True, b=surely(b"y")), step(3, None, alone=True, b=surely(None))]
     assert [s.exited for s in replayed(trace, FIXED)] == [True]
@@ -109,6 +118,22 @@ def test_models_that_are_lost_and_come_back() -> None:
         (b"z", ["b"]),
         (b"w", ["a", "b"]),
     ]
+
+
+def test_one_vote_over_lists_that_count_as_all_there_is() -> None:
+    """x has .3 / .4 + .3 / .9 = 1.08, y has .1 / .4 + .6 / .9 = .92; with twice the weight b decides."""
+    a, b = listed((b"x", 0.3), (b"y", 0.1)), listed((b"y", 0.6), (b"x", 0.3))
+    for weight, chosen in ((1.0, b"x"), (2.0, b"y")):
+        method = replace(BYTEWISE, weights=(("b", weight),))
+        assert vote_at(method, 0, 7, [ballot(method, "a", a), ballot(method, "b", b)]) == chosen
+    drawn = replace(BYTEWISE, top_t=(2, 2))
+    for seed in range(9):
+        even = ballot(drawn, "a", listed((b"x", 0.5), (b"y", 0.5)))
+        assert vote_at(drawn, seed, 7, [even]) == (b"x" if uniform(seed, 8, 1) < 0.5 else b"y")
+
+
+def ballot(method: Method, model: str, sent: CandidateSet) -> Ballot:
+    return Decider(method, sampling_of(method, 0)).ballot(model, sent)
 
 
 def test_draws_are_those_of_the_seed() -> None:
