@@ -246,3 +246,12 @@ def test_vocabularies_with_few_tokens() -> None:
     assert write(text, b"xx", b"a") == [0]
     assert text.ends == [4]
     assert text.pending == b""
+
+
+def test_restored_within_a_foreign_word_it_is_brought_back_all_the_same() -> None:
+    text, restored = answer_text(), answer_text()
+    write(text, b" the", b" ", b"q", b"ui")
+    restored.restore(text.text, text.spelling())
+    for each in (text, restored):
+        write(each, b"c", b"k", b" brown")
+        assert each.ids == canonical(each, b" the quick brown")
