@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--method", default="modelswitch", metavar="NAME", help="default: modelswitch (see `tokencollab methods`)")
     add_extract(parser, "text")
-    add_engines(parser)
+    add_engines(parser, platform=True)
     add_answer(parser)
     add("--json", action="store_true", help="one JSON object on standard output")
     add("--trace", metavar="FILE", help="write the samples, for `tokencollab replay`")

@@ -11,7 +11,7 @@ from tokencollab.actors.asking import Asking, Heard
 from tokencollab.actors.respondents import Respondent
 from tokencollab.actors.response import Response
 from tokencollab.answers import check_kind
-from tokencollab.commands.responses import chosen_response_method, members_of, renamed, with_names
+from tokencollab.commands.responses import chosen_response_method, members_of, names_of, renamed, with_names
 from tokencollab.commands.shared import (
     check_stops,
     engine_options,
@@ -40,7 +40,7 @@ def ask(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(arguments.trace)) if arguments.trace else None
         progress = stack.enter_context(ProgressView())
-        names = dict(zip(wanted, (model.name for model in fetch_models(arguments, options, progress)), strict=True))
+        names = names_of(wanted, fetch_models(arguments, options, progress))
         respondents = renamed(respondents, names)
         method = with_names(method, names, [*names.values(), *(one.name for one in respondents)])
         response = asyncio.run(_ask(arguments, options, method, respondents, messages, progress, trace))

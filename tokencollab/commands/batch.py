@@ -13,7 +13,7 @@ from tokencollab import __version__
 from tokencollab.batch.prompts import BadLine, PromptLine, Settings, read_prompts
 from tokencollab.batch.record import AnswerFile, CannotWrite
 from tokencollab.batch.run import GivenUp, Progress, answer_all, write_between, write_together
-from tokencollab.commands.responses import either_method, with_names
+from tokencollab.commands.responses import either_method, names_of, with_names
 from tokencollab.commands.shared import (
     check_stays,
     check_stops,
@@ -73,10 +73,10 @@ def _answer(
 
     if todo:
         with ProgressView() as loading, served_metrics(arguments, view.say):
-            found = [model.name for model in fetch_models(arguments, options, loading)]
+            found = fetch_models(arguments, options, loading)
             if isinstance(method, ResponseMethod):
-                wanted = (arguments.base, *arguments.collaborators)
-                method = with_names(method, dict(zip(wanted, found, strict=True)), found)
+                names = names_of((arguments.base, *arguments.collaborators), found)
+                method = with_names(method, names, tuple(names.values()))
             try:
                 stopped = asyncio.run(_run(arguments, options, method, file, todo, progress, loading, view))
             except (CannotWrite, GivenUp):

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokencollab.actors.respondents import Respondent
 from tokencollab.answers import check_kind
-from tokencollab.commands.shared import chosen_method
+from tokencollab.commands.shared import FetchedModel, chosen_method
 from tokencollab.policies.methods import Method
 from tokencollab.protocol.errors import UsageError
 from tokencollab.responses.methods import ResponseMethod, is_response_method, parse_response_method
@@ -59,6 +59,11 @@ def either_method(arguments: argparse.Namespace, models: int) -> Method | Respon
 def members_of(respondents: Sequence[Respondent]) -> list[str]:
     """Every model once, in the order in which they are named."""
     return list(dict.fromkeys(member for one in respondents for member in one.members))
+
+
+def names_of(wanted: Sequence[str], found: Sequence[FetchedModel]) -> dict[str, str]:
+    """What the wanted models are called: as they were found; on a platform, where nothing is fetched, as written."""
+    return dict(zip(wanted, [model.name for model in found] or wanted, strict=True))
 
 
 def renamed(respondents: Sequence[Respondent], names: Mapping[str, str]) -> list[Respondent]:
