@@ -49,7 +49,7 @@ class Patience:
     """
 
     multiple: float = 20.0
-    floor: float = 10.0
+    floor: float = 30.0
     ceiling: float = 300.0
     failures: int = 3
     restarts: int = 5

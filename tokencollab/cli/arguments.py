@@ -100,7 +100,7 @@ def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
         "--deadline",
         type=seconds,
         metavar="S",
-        help="seconds that a model always has for an answer; it has more where it is slow by nature (default 10)",
+        help="seconds that a model always has for an answer; it has more where it is slow by nature (default 30)",
     )
     add("--wait-for-base", action="store_true", help="wait for a base that was lost, instead of going on without it")
 
