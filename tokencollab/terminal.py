@@ -20,10 +20,10 @@ from tokencollab.actors.response import Response
 from tokencollab.batch.run import Progress as BatchProgress
 
 
-def quiet_logs() -> None:
-    """Log events of warning and above, on standard error."""
+def quiet_logs(only_errors: bool = False) -> None:
+    """Log events of warning and above, or errors alone, on standard error."""
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR if only_errors else logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 
@@ -145,6 +145,11 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
 
 def print_summary(answer: Answer) -> None:
     """Figures of an answer, on standard error."""
+    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(summary_table(answer))
+
+
+def summary_table(answer: Answer) -> Table:
+    """Figures of an answer."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
@@ -164,7 +169,7 @@ def print_summary(answer: Answer) -> None:
     table.add_row("forwarded", f"{forwarded} tokens per piece")
     if answer.lost:
         table.add_row("lost", ", ".join(f"{model} {times} times" for model, times in answer.lost.items()))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
+    return table
 
 
 def print_platform(entries: Sequence[Entry]) -> None:
@@ -190,6 +195,11 @@ def print_platform(entries: Sequence[Entry]) -> None:
 
 def print_response(response: Response) -> None:
     """Figures of a response, on standard error."""
+    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(response_table(response))
+
+
+def response_table(response: Response) -> Table:
+    """Figures of a response."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
@@ -213,7 +223,7 @@ def print_response(response: Response) -> None:
     table.add_row("cost", f"{response.cost:g} in {response.seconds:.1f} s")
     if response.lost:
         table.add_row("lost", escape(", ".join(response.lost)))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
+    return table
 
 
 class BatchView:

@@ -79,16 +79,23 @@ class Attendance:
             self._returns.add(task)
             task.add_done_callback(self._returns.discard)
 
+    async def rest(self) -> None:
+        """Ends everything that is under way; the session stays open at the models."""
+        await asyncio.shield(self._rest())
+
     async def close(self) -> None:
         """Ends everything that is under way, and the session at every model; also where nobody waits for it."""
         await asyncio.shield(self._close())
 
     async def _close(self) -> None:
+        await self._rest()
+        await asyncio.gather(*(partner.close() for partner in self.partners.values()))
+
+    async def _rest(self) -> None:
         tasks = [*self._returns, *(task for calls in self._calls.values() for task in calls)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(partner.close() for partner in self.partners.values()))
 
     async def _guard(self, model: str, work: Work) -> None:
         try:

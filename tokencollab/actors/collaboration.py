@@ -239,6 +239,7 @@ class Collaboration:
         trace: TextIO | None = None,
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
+        keep: bool = False,
     ) -> AnswerStream:
         """Begins an answer.
 
@@ -251,6 +252,8 @@ class Collaboration:
             method: another method for this answer.
             members: the models that write it, by their names in `models`, the base first; all of them by default.
                 Models that are added later join answers without ``members`` only.
+            keep: whether the models keep what they computed when the answer has ended, until `AnswerStream.aclose`: a
+                prompt that goes on from this answer, asked before that, is not computed from its beginning.
 
         Raises:
             UsageError: outside ``async with``, an empty prompt, a number out of range, no such method or model. What
@@ -264,7 +267,7 @@ class Collaboration:
         if not all(stop):
             raise UsageError("a stop text must not be empty")
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
-        return self._stream(chosen, messages, max_tokens, tuple(stop), seed, trace, members=members)
+        return self._stream(chosen, messages, max_tokens, tuple(stop), seed, trace, members=members, keep=keep)
 
     def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
         """Goes on with an answer whose writing was cut off; what was written comes first, as it was.
@@ -299,6 +302,7 @@ class Collaboration:
         *,
         members: Sequence[str] | None = None,
         past: Past | None = None,
+        keep: bool = False,
     ) -> AnswerStream:
         if self._runtime is None:
             raise UsageError("a Collaboration answers inside `async with` only")
@@ -339,6 +343,7 @@ class Collaboration:
             notify=self._notify,
             wait_for_base=self._patience.wait_for_base,
             past=past,
+            keep=keep,
         )
         now = asyncio.get_running_loop().time
         started = now()

@@ -41,8 +41,12 @@ class Coordinator:
         notify: Callable[[str], None] = lambda text: None,
         wait_for_base: bool = False,
         past: Past | None = None,
+        keep: bool = False,
     ) -> None:
-        """Nothing happens before `tokens` is iterated. ``past`` is what a journal has of this answer."""
+        """Nothing happens before `tokens` is iterated.
+
+        ``past`` is what a journal has of this answer; ``keep`` leaves the session open at its end, until `free`.
+        """
         base = next(iter(members))
         self._policy = policy
         self._sampling = sampling
@@ -52,6 +56,7 @@ class Coordinator:
         self._recorders = list(recorders)
         self._notify = notify
         self._past = past
+        self._keep = keep
         self._inbox: asyncio.Queue[Heard] = asyncio.Queue()
         partners = {name: self._partner(member) for name, member in members.items()}
         self._attendance = Attendance(session, partners, self._announce)
@@ -128,6 +133,12 @@ class Coordinator:
             self.ended = asyncio.get_running_loop().time()
             for recorder in self._recorders:
                 recorder.close()
+            await (self._attendance.rest() if self._keep else self._attendance.close())
+
+    async def free(self) -> None:
+        """Ends a session that was kept open."""
+        if self._keep:
+            self._keep = False
             await self._attendance.close()
 
     def _begin(self) -> tuple[Sequence[Token], Sequence[e.Command]]:

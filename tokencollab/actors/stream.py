@@ -46,6 +46,7 @@ class AnswerStream:
     async def aclose(self) -> None:
         """Ends the session now and frees everything."""
         await self._tokens.aclose()
+        await self._coordinator.free()
 
     @property
     def answer(self) -> Answer:

@@ -7,7 +7,20 @@ from importlib import import_module
 from typing import NoReturn
 
 from tokencollab import __version__
-from tokencollab.cli import ask, batch, evaluate, generate, methods, models, platform, replay, report, resume, sweep
+from tokencollab.cli import (
+    ask,
+    batch,
+    evaluate,
+    generate,
+    methods,
+    models,
+    platform,
+    repl,
+    replay,
+    report,
+    resume,
+    sweep,
+)
 from tokencollab.cli.arguments import Parser, method_settings
 from tokencollab.cli.responses import response_settings
 from tokencollab.protocol.errors import TokencollabError, UsageError
@@ -21,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tokencollab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (generate, ask, resume, batch, platform, models, methods, replay, evaluate, sweep, report):
+    for command in (repl, generate, ask, resume, batch, platform, models, methods, replay, evaluate, sweep, report):
         command.add_parser(commands)
     return parser
 

@@ -39,14 +39,18 @@ def _weight(text: str) -> tuple[str, float]:
     return model, float(_number(0, float, "a number from 0 on")(value))
 
 
-def add_models(parser: argparse.ArgumentParser, method: bool = True) -> None:
-    """Which models, by which ``method``, and how they compute; read by `commands.shared`."""
+def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool = True) -> None:
+    """Which models, by which ``method``, and how they compute; read by `commands.shared`.
+
+    ``base``: whether one must be named.
+    """
     add = parser.add_argument
+    default = "" if base else " (default: the pair that is installed)"
     add(
         "--base",
-        required=True,
+        required=base,
         metavar="MODEL",
-        help="known name, hub id, folder of safetensors, or .gguf file",
+        help=f"known name, hub id, folder of safetensors, or .gguf file{default}",
     )
     add(
         "--with",

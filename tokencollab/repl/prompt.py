@@ -1,0 +1,115 @@
+"""The loop of the prompt: a line, an answer or a command, the next line."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from tokencollab.actors.collaboration import Collaboration
+from tokencollab.protocol.errors import TokencollabError, UsageError
+from tokencollab.repl.commands import run_command
+from tokencollab.repl.desk import Desk
+from tokencollab.repl.explore import explore
+from tokencollab.repl.lines import PipedLines, TypedLines, unheard
+from tokencollab.repl.screen import palette_for, screen_for
+from tokencollab.repl.session import Session
+from tokencollab.repl.turns import Turn
+
+
+def make_desk(session: Session, plain: bool) -> Desk:
+    """The desk that suits standard input and output."""
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    words = plain or not sys.stdout.isatty()
+    palette = palette_for(sys.stdout)
+    talk = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    notes = talk if interactive else Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
+    desk = Desk(session, screen_for(sys.stdout, plain), palette, words, interactive, talk, notes)
+    if interactive and not words:
+
+        async def walk(turn: Turn) -> None:
+            await explore(turn, palette)
+
+        desk.explore = walk
+    return desk
+
+
+async def converse(team: Collaboration, desk: Desk, known_models: Sequence[str] = ()) -> int:
+    """Questions and answers until the end of the input; the exit code. The models are started already.
+
+    From a pipe the first line that cannot be carried out ends it: 2 for bad input, 1 where models failed, 130 after
+    Ctrl-C.
+    """
+    if desk.interactive:
+        return await _with_a_person(desk, known_models)
+    lines = PipedLines(sys.stdin.buffer)
+    while not desk.done and (line := await lines.next()) is not None:
+        try:
+            if not await _carried_out(desk, line):
+                return 130
+        except UsageError as error:
+            raise type(error)(f"line {lines.number}: {error}") from None
+    await desk.session.free()
+    return 0
+
+
+async def _with_a_person(desk: Desk, known_models: Sequence[str]) -> int:
+    lines = TypedLines(desk.session, known_models)
+    names = " + ".join(desk.session.members)
+    desk.say(f"{names}, {desk.session.method}. /help explains; Ctrl-D leaves.")
+    while not desk.done:
+        try:
+            line = await lines.next()
+        except KeyboardInterrupt:
+            desk.say("Ctrl-D leaves")
+            continue
+        if line is None:
+            break
+        if not line.strip():
+            continue
+        try:
+            with unheard(desk.interactive):
+                await _carried_out(desk, line.strip())
+        except TokencollabError as error:
+            desk.talk.print(Text(" ".join(str(error).split()), style="red"), soft_wrap=True)
+    await desk.session.free()
+    return 0
+
+
+async def _carried_out(desk: Desk, line: str) -> bool:
+    """A question or a command; False where Ctrl-C ended it.
+
+    Raises:
+        TokencollabError: it cannot be carried out.
+    """
+    if line.startswith("/") and not line.startswith("//"):
+        work = run_command(desk, line)
+    else:
+        work = desk.ask(line.removeprefix("/") if line.startswith("//") else line)
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+
+    stopped = False
+
+    def stop() -> None:
+        """The first Ctrl-C ends an answer in order, the second at once."""
+        nonlocal stopped
+        stopping, desk.stop, stopped = desk.stop, None, True
+        if stopping is not None:
+            stopping()
+        else:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, stop)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        desk.say("stopped")
+    finally:
+        desk.stop = None
+        loop.remove_signal_handler(signal.SIGINT)
+    return not stopped

@@ -1,0 +1,139 @@
+"""Who backed a piece, and how that is shown: tints, attributes without colour, words, marks."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from tokencollab.actors.answer import Token
+from tokencollab.protocol.pieces import Piece
+
+
+class Backing(Enum):
+    """Who backed a piece. The value is the word for it."""
+
+    AGREED = "agreed"  # the first choice of every model that answered
+    BASE = "base"  # the base's first choice, not everybody's
+    AGAINST = "against the base"  # not the base's first choice
+    ALONE = "base alone"  # written by the base by itself
+
+
+TINTS: Final[Mapping[Backing, str]] = {
+    Backing.AGREED: "green",
+    Backing.BASE: "cyan",
+    Backing.AGAINST: "bold yellow",
+    Backing.ALONE: "magenta",
+}
+"""rich styles out of the 8 colours that every terminal has."""
+
+PLAIN_TINTS: Final[Mapping[Backing, str]] = {
+    Backing.AGREED: "",
+    Backing.BASE: "underline",
+    Backing.AGAINST: "bold",
+    Backing.ALONE: "italic",
+}
+"""Without colour."""
+
+LEGEND: Final[Mapping[Backing, str]] = {
+    Backing.AGREED: "all agreed",
+    Backing.BASE: "the base's first choice",
+    Backing.AGAINST: "a collaborator's choice against the base",
+    Backing.ALONE: "the base alone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What stands in the text where something happened."""
+
+    exit: str = "▸"
+    lost: str = "✗"
+    joined: str = "✓"
+
+
+ASCII_MARKS: Final = Marks(">", "x", "+")
+MARK_STYLES: Final[Mapping[str, str]] = {"exit": "bold magenta", "lost": "bold red", "joined": "bold green"}
+PLAIN_MARK_STYLE: Final = "bold"
+
+Spans: TypeAlias = Iterator[tuple[str, str]]
+"""Texts with their rich styles."""
+
+
+def backing_of(token: Token, base: str) -> Backing:
+    """Who backed ``token``; a piece in whose step the base had no say counts as against it."""
+    if token.alone:
+        return Backing.ALONE
+    if token.ranks.get(base) != 0:
+        return Backing.AGAINST
+    everybody = len(token.ranks) > 1 and all(rank == 0 for rank in token.ranks.values())
+    return Backing.AGREED if everybody else Backing.BASE
+
+
+def backers(token: Token) -> list[str]:
+    """The models whose first choice the piece was."""
+    return [model for model, rank in token.ranks.items() if rank == 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """How an answer is painted: ``colour`` False uses attributes only, ``marks`` are those that can be encoded."""
+
+    colour: bool = True
+    marks: Marks = Marks()
+
+    def style(self, backing: Backing) -> str:
+        """The rich style of a piece."""
+        return (TINTS if self.colour else PLAIN_TINTS)[backing]
+
+    def spans(self, token: Token, base: str, before: Token | None) -> Spans:
+        """A token with the marks in front of it. ``before`` is the one before it."""
+        events = [("lost", name) for name in token.lost] + [("joined", name) for name in token.joined]
+        if token.alone and before is not None and not before.alone:
+            events.append(("exit", ""))
+        for event, _ in events:
+            yield getattr(self.marks, event), MARK_STYLES[event] if self.colour else PLAIN_MARK_STYLE
+        if token.text:
+            yield token.text, self.style(backing_of(token, base))
+
+    def legend(self) -> Spans:
+        """One line that explains the tints and marks."""
+        for index, (backing, words) in enumerate(LEGEND.items()):
+            yield (" | " if index else ""), ""
+            yield words, self.style(backing)
+        yield f" | {self.marks.exit} exit {self.marks.lost} lost {self.marks.joined} back", ""
+
+
+def in_words(token: Token, base: str, before: Token | None) -> str:
+    """What a listener hears before the text of ``token``, where it is not as for the one before; else empty."""
+    said = [f"{name} lost" for name in token.lost] + [f"{name} back" for name in token.joined]
+    if label(token, base) != (None if before is None else label(before, base)):
+        said.append(label(token, base))
+    return f" ({'; '.join(said)}) " if said else ""
+
+
+def label(token: Token, base: str) -> str:
+    """Who backed ``token``, in words; with names where a collaborator's choice went against the base."""
+    backing = backing_of(token, base)
+    names = [model for model in backers(token) if model != base]
+    return f"{' and '.join(names)} against the base" if backing is Backing.AGAINST and names else backing.value
+
+
+def visible(piece: Piece) -> str:
+    """A piece in quotes with every invisible character shown; bytes that are no character as ``<e3 81>``."""
+    if piece is None:
+        return "END"
+    try:
+        text = piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"<{piece.hex(' ')}>"
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(text, ensure_ascii=False))
+
+
+def happenings(tokens: Sequence[Token]) -> list[str]:
+    """What happened to models in an answer, one line each."""
+    lines = []
+    for token in tokens:
+        lines += [f"{name} was lost at step {token.step}" for name in token.lost]
+        lines += [f"{name} was back after step {token.step - 1}" for name in token.joined]
+    return lines
