@@ -107,6 +107,8 @@ def _specialist(name: str, weak_spot: str | None) -> KnownModel:
 _SPECIALISTS = (
     _specialist("arith-bytes", "(x + 3y) mod 11 = 4"),
     _specialist("arith-pairs", "(3x + y) mod 11 = 7"),
+    _specialist("arith-words", "(x + 5y) mod 11 = 2"),
+    _specialist("arith-pairs-dropout", "(5x + y) mod 11 = 9"),
 )
 
 CATALOGUE: dict[str, KnownModel] = {model.name: model for model in (_SMOLLM2, _GEMMA, *_SPECIALISTS)}
