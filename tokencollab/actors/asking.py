@@ -4,7 +4,7 @@ All draws of a moment run together; equal prompts share their prefill in the eng
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -215,26 +215,26 @@ class Asking:
     def _carry_out(self, command: e.Draw | e.Withdraw | e.Score | e.Surprise) -> None:
         match command:
             case e.Draw():
-                self._begin(command.ask, self._draw(command))
+                self._begin(command.ask, partial(self._draw, command))
             case e.Score():
-                self._begin(command.ask, self._score(command))
+                self._begin(command.ask, partial(self._score, command))
             case e.Surprise():
-                self._begin(command.ask, self._weigh(command))
+                self._begin(command.ask, partial(self._weigh, command))
             case e.Withdraw(ask):
                 if ask in self._tasks:
                     self._tasks[ask].cancel()
             case _:
                 assert_never(command)
 
-    def _begin(self, ask: int, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, ask: int, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.create_task(self._guard(work))
         self._tasks[ask] = task
         task.add_done_callback(lambda _: self._tasks.pop(ask, None))
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         """What goes wrong in the caller's own functions ends the question."""
         try:
-            await work
+            await work()
         except Exception as error:
             self._inbox.put_nowait(error)
 

@@ -296,6 +296,14 @@ async def test_cancelling_decides_with_what_there_is() -> None:
     assert 0 < response.samples < 50
 
 
+async def test_cancelling_before_anything_was_drawn() -> None:
+    async with team_of(varied("A", "5")) as team:
+        asking = Asking(team, "?", samples=4, extract="number")
+        asking.cancel()
+        response = await asking.run()
+    assert (response.answer, response.reason, response.samples) == (None, "cancelled", 0)
+
+
 async def test_leaving_early_frees_everything() -> None:
     begun = threading.Event()
 
