@@ -214,6 +214,9 @@ def response_table(response: Response) -> Table:
     table.add_row("decided", how)
     table.add_row("samples", f"{response.samples} of {response.budget}; {response.begun} begun")
     for model, usage in response.usage.items():
+        if not usage.answers:
+            table.add_row(escape(model), "not asked")
+            continue
         given = ", ".join("-" if answer is None else answer for answer in response.answers.get(model, ()))
         work = f"{usage.tokens} tokens, prefill {usage.prefill_seconds:.1f} s, decode {usage.decode_seconds:.1f} s"
         table.add_row(escape(model), escape(f"{given[:60]}{'...' if len(given) > 60 else ''}  ({work})"))
