@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "faults"
 NAMES = {"base": "a", "collaborator": "b"}
-GRACE = 2.0  # seconds beyond HOLD that a silent registry has
+GRACE = 3.0  # seconds beyond HOLD that a silent registry has
 TOKENS = 150
 
 
@@ -57,6 +57,12 @@ class Course:
     next_token: list[float] = field(default_factory=list)
     longest_wait: list[float] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
+
+    def row(self) -> list[str]:
+        """Counts, and median and maximum of the waits."""
+        counts = (self.faults, self.answers, self.finished, self.identical)
+        waits = (self.next_token, self.longest_wait, self.back)
+        return [self.role, self.signal, *map(str, counts), *map(_spread, waits)]
 
     def end(self, written: str | None) -> None:
         """Counts an answer; None: it was not finished."""
@@ -188,7 +194,8 @@ def hit_coordinator(cluster: Cluster, course: Course, number: signal.Signals, ra
         journal = Path(folder)
         standby = Writer(cluster, deadline, journal, "--resume", "-")
         writer = Writer(cluster, deadline, journal)
-        assert standby.line() == {"ready": True}
+        if standby.line() != {"ready": True}:
+            raise RuntimeError("the program that was to stand by has not started")
         step, last = random.randint(10, 100), 0
         while last < step:
             line = writer.line()
@@ -241,8 +248,7 @@ async def measure(cluster: Cluster, roles: Sequence[str], times: int, sessions: 
                         await asyncio.to_thread(hit_coordinator, cluster, course, number, random, deadline)
                     else:
                         await shared.hit(course, number, random, sessions)
-                    print(f"\r{role} {number.name} {course.faults} of {times}   ", end="", file=sys.stderr)
-                print(file=sys.stderr)
+                print(course.row(), file=sys.stderr, flush=True)
     return courses
 
 
@@ -260,13 +266,13 @@ def main() -> None:
         os.environ.update(cluster.of_drivers)
         roles = arguments.roles.split(",")
         courses = asyncio.run(measure(cluster, roles, arguments.times, arguments.sessions, arguments.deadline))
+        ray = sys.modules["ray"]
+        ray.shutdown()
     table = Table(title=f"deadline {arguments.deadline} s ({machine()})", title_justify="left", box=None)
     for title in ("role", "signal", "faults", "answers", "finished", "same text", "next token", "longest wait", "back"):
         table.add_column(title, justify="left" if title in ("role", "signal") else "right")
     for course in courses:
-        counts = (course.faults, course.answers, course.finished, course.identical)
-        waits = (course.next_token, course.longest_wait, course.back)
-        table.add_row(course.role, course.signal, *map(str, counts), *map(_spread, waits))
+        table.add_row(*course.row())
     Console(stderr=True, width=130).print(table)
     if arguments.json:
         json.dump(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 NAMESPACE = "soak"
 METHODS = ("base", "duetnet", "unite", "dpara-5", "confipara-d", "bytewise")
 EVERY = 20.0  # seconds between two changes of who is there
+_LONGEST_END = 60.0  # seconds that the last answers may take
 STEADY = ("a", "b")  # these stay; c joins, leaves and is killed
 
 
@@ -124,8 +125,17 @@ async def soak(cluster: Cluster, minutes: float, sessions: int, folder: Path) ->
         while time.monotonic() < until:
             for name, process in processes.items():
                 memory[name].append(process.memory_info().rss / 1e6)
+            if len(memory["coordinator"]) % 60 == 1:
+                now = ", ".join(f"{name} {series[-1]:.1f} MB" for name, series in memory.items())
+                print(
+                    f"{len(memory['coordinator']) // 60} min: {now}; {dict(load.counts)}", file=sys.stderr, flush=True
+                )
             await asyncio.sleep(1)
-        await asyncio.gather(*work)
+        _, stuck = await asyncio.wait(work, timeout=_LONGEST_END)
+        load.counts["answers that hang"] = len(stuck)
+        for task in stuck:
+            task.print_stack()
+            task.cancel()
         await asyncio.sleep(3)
         left = {entry.name: entry.figures.sessions for entry in await client.entries()}
         load.counts["sessions left at the models"] = sum(left.values())
@@ -151,6 +161,14 @@ def main() -> None:
     with own_ray_cluster(cpus=4) as cluster, tempfile.TemporaryDirectory() as folder:
         os.environ.update(cluster.of_drivers)
         load, memory = asyncio.run(soak(cluster, arguments.minutes, arguments.sessions, Path(folder)))
+        show(load, memory, arguments)
+        import ray
+
+        ray.shutdown()
+
+
+def show(load: Soak, memory: dict[str, list[float]], arguments: argparse.Namespace) -> None:
+    """What came of it."""
     warm = round(60 * arguments.warm_up)
     table = Table(title=f"{arguments.minutes:g} minutes ({machine()})", title_justify="left", box=None)
     for title in ("process", "after warm-up", "at the end", "highest since", "slope"):

@@ -5,7 +5,6 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 import ray
@@ -28,7 +27,7 @@ _START_ONE = (
     "ray start --head --disable-usage-stats"
 )
 _LOOKS = 4  # at the free CPUs of the cluster
-_ATTEMPTS = 5  # at a registry that does not answer
+_LONGEST_ABSENCE = 60.0  # seconds that a registry may take to come back
 _UNAVAILABLE = 0.3  # seconds until a registry that is being started again is asked again
 
 
@@ -119,9 +118,11 @@ class PlatformClient:
 
     def is_there(self) -> bool:
         """Finds the registry, if there is one in this namespace."""
-        with suppress(ValueError):
+        try:
             self._handle = ray.get_actor(REGISTRY, self.namespace)
-        return self._handle is not None
+        except ValueError:
+            return False
+        return True
 
     async def up(self, specs: Sequence[SharedSpec]) -> list[str]:
         """Begins to start models; the names of those that are not there already."""
@@ -164,7 +165,9 @@ class PlatformClient:
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
         """One answer of the registry. One that hangs is killed; Ray starts it again, and it knows what it knew."""
-        for _ in range(_ATTEMPTS):
+        now = asyncio.get_running_loop().time
+        until = now() + _LONGEST_ABSENCE
+        while now() < until:
             try:
                 async with asyncio.timeout(HOLD + self._grace):
                     return await getattr(self._handle, method).remote(*arguments)
@@ -173,7 +176,8 @@ class PlatformClient:
             except ActorUnavailableError:
                 await asyncio.sleep(_UNAVAILABLE)
             except RayActorError:
-                raise ModelFailed(f"the platform {self.namespace!r} was taken down") from None
+                if not self.is_there():
+                    raise ModelFailed(f"the platform {self.namespace!r} was taken down") from None
         raise ModelFailed(f"the registry of the platform {self.namespace!r} does not answer")
 
 
@@ -189,13 +193,13 @@ class PlatformRuntime:
         self._connected = False
 
     async def names(self) -> tuple[str, ...]:
-        """Which models are there, in the order of joining.
+        """Which models are up, in the order of joining. The others are news when they are.
 
         Raises:
             UsageError: there is no cluster, or no platform in it.
         """
         await self._connect()
-        return tuple(entry.name for entry in await self._client.entries() if entry.health != "out")
+        return tuple(entry.name for entry in await self._client.entries() if entry.health == "up")
 
     async def watch(self) -> AsyncIterator[tuple[str, bool]]:
         """Names of models, and whether they are there: all that are, and then whatever changes."""

@@ -129,9 +129,13 @@ class SharedLink(RayLink):
 class DetachedModels:
     """The runtime of a `Platform`: starts and ends detached actors, and keeps the store."""
 
-    def __init__(self, namespace: str) -> None:
-        """Reads what another registry of the namespace has left in the store."""
+    def __init__(self, namespace: str, longest_silence: float) -> None:
+        """Reads what another registry of the namespace has left in the store.
+
+        ``longest_silence``: seconds after which a model that does not say a word is taken for dead.
+        """
         self._namespace = namespace
+        self._longest_silence = longest_silence
         self._links: dict[str, SharedLink] = {}
         self.stored: dict[str, tuple[SharedSpec, int]] = {}
         for key in internal_kv._internal_kv_list(self._key(""), namespace=_STORE):
@@ -151,7 +155,7 @@ class DetachedModels:
     async def find(self, spec: ModelSpec) -> ModelLink:
         """The link to a model that another registry has started, which is restarted if it does not answer."""
         try:
-            async with asyncio.timeout(HOLD):
+            async with asyncio.timeout(self._longest_silence):
                 return await self._link(spec)
         except Exception:
             return await self.restart(spec)
@@ -216,7 +220,7 @@ class RegistryActor:
 
     def __init__(self, namespace: str, patience: Patience) -> None:
         """Takes over what another registry of the namespace has left."""
-        models = DetachedModels(namespace)
+        models = DetachedModels(namespace, patience.floor)
         self._platform = Platform(models, patience, version=int(time() * 1000))
         self._platform.up([spec for spec, _ in models.stored.values()], models.find)
 

@@ -80,7 +80,7 @@ class OpenRuntime(Runtime, Protocol):
     """A runtime whose models come and go by themselves."""
 
     async def names(self) -> tuple[str, ...]:
-        """Which models are there."""
+        """Which models can be started at once."""
         ...
 
     def watch(self) -> AsyncIterator[tuple[str, bool]]:
