@@ -130,7 +130,7 @@ def own_ray_cluster(cpus: int) -> Iterator[Cluster]:
     finally:
         family += root.children(recursive=True) if root.is_running() else []
         process.terminate()
-        _, left = psutil.wait_procs(family, timeout=20)
+        _, left = psutil.wait_procs(family, timeout=5)
         for other in left:
             other.kill()
         psutil.wait_procs(left, timeout=10)

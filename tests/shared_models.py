@@ -1,7 +1,7 @@
 """Scripted models on a platform, and a program that has them write: for tests and benchmarks of shared models.
 
 ``python -m tests.shared_models up NAMESPACE NAME ...``; ``... answer NAMESPACE BASE``, which prints a JSON line per
-token.
+token; ``... watch NAMESPACE``, which prints the platform's entries again and again.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from hashlib import blake2b
 from typing import Any
@@ -101,12 +101,24 @@ async def answer(arguments: argparse.Namespace) -> None:
         print(json.dumps({"answer": stream.answer.text, "lost": stream.answer.lost}), flush=True)
 
 
+async def watch(namespace: str) -> None:
+    """Prints who is there, until it is killed."""
+    from tokencollab.actors.ray_client import PlatformClient, connect
+
+    connect()
+    client = PlatformClient(namespace)
+    client.find()
+    while True:
+        print(json.dumps({entry.name: asdict(entry) for entry in await client.entries()}), flush=True)
+        await asyncio.sleep(0.2)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=["up", "answer"])
+    parser.add_argument("action", choices=["up", "answer", "watch"])
     parser.add_argument("namespace")
-    parser.add_argument("base", nargs="+")
+    parser.add_argument("base", nargs="*")
     parser.add_argument("--seconds", type=float, default=0.01)
     parser.add_argument("--sessions", type=int, default=256)
     parser.add_argument("--deadline", type=float, default=10.0)
@@ -118,6 +130,8 @@ def main() -> None:
     if arguments.action == "up":
         up = bring_up(arguments.namespace, arguments.base, seconds=arguments.seconds, sessions=arguments.sessions)
         asyncio.run(up)
+    elif arguments.action == "watch":
+        asyncio.run(watch(arguments.namespace))
     else:
         (arguments.base,) = arguments.base
         asyncio.run(answer(arguments))

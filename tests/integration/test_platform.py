@@ -15,6 +15,7 @@ import pytest
 
 from tests.ray_cluster import Cluster
 from tests.shared_models import text
+from tokencollab import Collaboration
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -40,44 +41,33 @@ class Shell:
         return result
 
     @contextmanager
-    def answering(self, *arguments: str) -> Iterator["Answering"]:
-        command = [sys.executable, "-m", "tests.shared_models", "answer", *arguments]
+    def program(self, *arguments: str) -> Iterator["Program"]:
+        command = [sys.executable, "-m", "tests.shared_models", *arguments]
         process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         try:
-            yield Answering(process)
+            yield Program(process)
         finally:
             process.kill()
             process.wait()
             assert process.stdout is not None
             process.stdout.close()
 
-    def status(self, namespace: str) -> dict[str, dict[str, Any]]:
-        said = self.run("tokencollab", "platform", "status", "--namespace", namespace, "--json").stdout
-        return {entry["name"]: entry for entry in map(json.loads, said.splitlines())}
 
-    def until(self, namespace: str, condition: Callable[[dict[str, dict[str, Any]]], object]) -> None:
-        for _ in range(60):
-            if condition(entries := self.status(namespace)):
-                return
-        pytest.fail(f"{entries}")
-
-
-class Answering:
-    """A program in the middle of an answer."""
+class Program:
+    """A program that says one JSON object after the other."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
-        self.tokens: list[dict[str, Any]] = []
 
     def read(self, until: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Reads on, up to the token that is waited for."""
+        """Reads on, up to what is waited for, or the end of an answer."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            token: dict[str, Any] = json.loads(line)
-            if "answer" in token or until(token):
-                return token
-            self.tokens.append(token)
-        pytest.fail("the program has ended")
+        line: dict[str, Any] = {}
+        for said in self.process.stdout:
+            line = json.loads(said)
+            if "answer" in line or until(line):
+                return line
+        pytest.fail(f"the program has ended; the last it said: {line}")
 
     def rest(self) -> dict[str, Any]:
         return self.read(lambda token: False)
@@ -88,17 +78,21 @@ def shell(ray_cluster: Cluster) -> Shell:
     return Shell(ray_cluster)
 
 
+def sessions(entries: dict[str, Any]) -> dict[str, int]:
+    return {name: entry["figures"]["sessions"] for name, entry in entries.items()}
+
+
 def test_two_programs_share_models_that_join_and_are_killed_while_both_write(shell: Shell) -> None:
     shell.run("tests.shared_models", "up", "share", "a", "b")
-    with shell.answering("share", "a") as one, shell.answering("share", "a") as two:
+    share = ["answer", "share", "a"]
+    with shell.program("watch", "share") as watch, shell.program(*share) as one, shell.program(*share) as two:
         both = (one, two)
         for each in both:
             assert each.read(lambda token: token["step"] == 20)["by"] == ["a", "b"]
         shell.run("tests.shared_models", "up", "share", "c")
         for each in both:
             assert each.read(lambda token: token["by"] == ["a", "b", "c"])["step"] > 20
-        entries = shell.status("share")
-        assert {name: entry["figures"]["sessions"] for name, entry in entries.items()} == {"a": 2, "b": 2, "c": 2}
+        entries = watch.read(lambda entries: sessions(entries) == {"a": 2, "b": 2, "c": 2})
         os.kill(entries["b"]["figures"]["pid"], signal.SIGKILL)
         for each in both:
             assert "b" not in each.read(lambda token: "b" not in token["by"])["by"]
@@ -106,12 +100,9 @@ def test_two_programs_share_models_that_join_and_are_killed_while_both_write(she
             end = each.rest()
             assert end["answer"].encode() == text(400)
             assert end["lost"] == {"b": 1}
-    shell.until("share", lambda entries: entries["b"]["health"] == "up")
-    entries = shell.status("share")
-    assert {name: (entry["restarts"], entry["health"]) for name, entry in entries.items()} == {
-        **{"a": (0, "up"), "b": (1, "up"), "c": (0, "up")}
-    }
-    shell.until("share", lambda entries: not any(entry["figures"]["sessions"] for entry in entries.values()))
+        entries = watch.read(lambda entries: entries["b"]["restarts"] == 1 and entries["b"]["health"] == "up")
+        assert {name: entry["restarts"] for name, entry in entries.items()} == {"a": 0, "b": 1, "c": 0}
+        watch.read(lambda entries: sessions(entries) == {"a": 0, "b": 0, "c": 0})
     assert shell.run("tokencollab", "platform", "down", "--namespace", "share").stdout == "taken down: a, b, c\n"
     gone = shell.run("tokencollab", "platform", "status", "--namespace", "share", code=2)
     assert gone.stderr.startswith("tokencollab: no platform in namespace 'share'")
@@ -120,16 +111,17 @@ def test_two_programs_share_models_that_join_and_are_killed_while_both_write(she
 def test_a_full_platform_says_so_at_once_and_a_killed_program_leaves_its_place(shell: Shell) -> None:
     shell.run("tests.shared_models", "up", "full", "a", "--sessions", "1", "--seconds", "0.1")
     generate = ["generate", "?", "--platform", "full", "--base", "a", "--max-tokens", "3", "--json"]
-    with shell.answering("full", "a") as answering:
+    with shell.program("watch", "full") as watch, shell.program("answer", "full", "a") as answering:
         answering.read(lambda token: token["step"] == 2)
         refused = shell.run("tokencollab", *generate, code=1)
         assert refused.stderr.splitlines()[-1].startswith("tokencollab: a has as many sessions open as it may have")
+        watch.read(lambda entries: sessions(entries) == {"a": 1})
         answering.process.kill()
-    shell.until("full", lambda entries: entries["a"]["figures"]["sessions"] == 0)
+        watch.read(lambda entries: sessions(entries) == {"a": 0})
     assert json.loads(shell.run("tokencollab", *generate).stdout)["text"].encode() == text(3)
 
 
-def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable[..., Path]) -> None:
+async def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable[..., Path]) -> None:
     one, two = str(tiny_model("bytes", seed=1)), str(tiny_model("llama", seed=2))
     names = [os.path.basename(folder) for folder in (one, two)]
     platform = ["platform", "up", "--namespace", "real", "--cpus-per-model", "0.5"]
@@ -139,16 +131,18 @@ def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable[..., 
     assert "there already" in again.stderr
     generate = ["generate", "?", "--max-tokens", "12", "--json", "--method", "unite"]
     there = shell.run("tokencollab", *generate, "--platform", "real", "--base", names[0]).stdout
-    here = shell.run("tokencollab", *generate, "--base", one, "--with", two).stdout
-    assert json.loads(there)["text"] == json.loads(here)["text"]
-    assert json.loads(there)["models"] == json.loads(here)["models"] == names
+    async with Collaboration(one, [two], "unite") as team:
+        here = await team.generate("?", max_tokens=12)
+    assert json.loads(there)["text"] == here.text
+    assert json.loads(there)["models"] == list(here.models) == names
     unknown = shell.run("tokencollab", *generate, "--platform", "real", "--base", "nobody", code=2)
     assert f"no model 'nobody'; there are {', '.join(names)}" in unknown.stderr
     greedy = shell.run("tokencollab", "platform", "up", "--model", one, "--cpus-per-model", "99", code=2)
     assert "free CPUs, and 99 would be reserved" in greedy.stderr
     down = ["platform", "down", "--namespace", "real"]
     assert shell.run("tokencollab", *down, "--model", names[1]).stdout == f"taken down: {names[1]}\n"
-    assert list(shell.status("real")) == names[:1]
+    status = shell.run("tokencollab", "platform", "status", "--namespace", "real", "--json").stdout
+    assert [json.loads(line)["name"] for line in status.splitlines()] == names[:1]
     assert shell.run("tokencollab", *down).stdout == f"taken down: {names[0]}\n"
 
 
