@@ -31,6 +31,8 @@ def make_askers(names: Sequence[str], models: Sequence[str], grid: Mapping[str, 
     Raises:
         UsageError: no such method, a setting that it does not use, or one that no method uses.
     """
+    if not names:
+        raise UsageError("no method is named; give some with --methods, e.g. base,each,unite")
     askers: list[Asker] = []
     varied: set[str] = set()
     for key in grid:

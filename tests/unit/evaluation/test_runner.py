@@ -184,6 +184,7 @@ def test_the_seed_of_an_item_is_its_own_and_the_same_for_every_method() -> None:
 @pytest.mark.parametrize(
     ("names", "grid", "reason"),
     [
+        ([], {}, "no method is named"),
         (["telepathy"], {}, "unknown method 'telepathy'; there are .*each, alone:MODEL"),
         (["alone:three"], {}, "no model 'three' takes part; there are one, two"),
         (["unite", "unite"], {}, "unite is given twice"),
