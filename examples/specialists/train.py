@@ -1,7 +1,7 @@
 """Trains the specialists: one command, one seed, one core.
 
     python -m examples.specialists.train arith-bytes --out DIR
-    python -m examples.specialists.train all --out tokencollab/models        (what ships was made by this)
+    python -m examples.specialists.train all --out DIR
 
 The number of steps is fixed and the data follow from the seed, so the result does not depend on how fast or how busy
 the machine is. Recipe, learning curves and figures are in docs/specialists.md.
