@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from statistics import linear_regression
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import psutil
 import structlog
@@ -41,6 +41,10 @@ METHODS = ("base", "duetnet", "unite", "dpara-5", "confipara-d", "bytewise")
 EVERY = 20.0  # seconds between two changes of who is there
 _LONGEST_END = 60.0  # seconds that the last answers may take
 STEADY = ("a", "b")  # these stay; c joins, leaves and is killed
+
+
+Memory: TypeAlias = dict[str, list[tuple[float, float]]]
+"""Per process: minutes since the beginning, and megabytes."""
 
 
 class Soak:
@@ -93,7 +97,7 @@ class Soak:
                 self.counts[what] += 1
 
 
-async def soak(cluster: Cluster, minutes: float, sessions: int, folder: Path) -> tuple[Soak, dict[str, list[float]]]:
+async def soak(cluster: Cluster, minutes: float, sessions: int, folder: Path) -> tuple[Soak, Memory]:
     """The load for so many minutes; megabytes every second of every process that stays."""
     from tokencollab.actors.ray_client import PlatformClient, PlatformRuntime, connect  # after the cluster is known
     from tokencollab.actors.ray_platform import SharedSpec
@@ -121,15 +125,15 @@ async def soak(cluster: Cluster, minutes: float, sessions: int, folder: Path) ->
         until = time.monotonic() + 60 * minutes
         work = [asyncio.create_task(load.load(number, until)) for number in range(sessions)]
         work.append(asyncio.create_task(load.change(until)))
-        memory: dict[str, list[float]] = {name: [] for name in processes}
-        while time.monotonic() < until:
+        memory: Memory = {name: [] for name in processes}
+        said, began = 0, time.monotonic()
+        while (now := time.monotonic()) < until:
             for name, process in processes.items():
-                memory[name].append(process.memory_info().rss / 1e6)
-            if len(memory["coordinator"]) % 60 == 1:
-                now = ", ".join(f"{name} {series[-1]:.1f} MB" for name, series in memory.items())
-                print(
-                    f"{len(memory['coordinator']) // 60} min: {now}; {dict(load.counts)}", file=sys.stderr, flush=True
-                )
+                memory[name].append(((now - began) / 60, process.memory_info().rss / 1e6))
+            if now - began >= 60 * said:
+                sizes = ", ".join(f"{name} {series[-1][1]:.1f} MB" for name, series in memory.items())
+                print(f"{said} min: {sizes}; {dict(load.counts)}", file=sys.stderr, flush=True)
+                said += 1
             await asyncio.sleep(1)
         _, stuck = await asyncio.wait(work, timeout=_LONGEST_END)
         load.counts["answers that hang"] = len(stuck)
@@ -167,16 +171,15 @@ def main() -> None:
         ray.shutdown()
 
 
-def show(load: Soak, memory: dict[str, list[float]], arguments: argparse.Namespace) -> None:
+def show(load: Soak, memory: Memory, arguments: argparse.Namespace) -> None:
     """What came of it."""
-    warm = round(60 * arguments.warm_up)
     table = Table(title=f"{arguments.minutes:g} minutes ({machine()})", title_justify="left", box=None)
     for title in ("process", "after warm-up", "at the end", "highest since", "slope"):
         table.add_column(title, justify="left" if title == "process" else "right")
     figures = {}
     for name, series in memory.items():
-        rest = series[warm:]
-        slope = linear_regression(range(len(rest)), rest).slope * 60
+        times, rest = zip(*((at, size) for at, size in series if at >= arguments.warm_up), strict=True)
+        slope = linear_regression(times, rest).slope
         figures[name] = {"warm": rest[0], "end": rest[-1], "highest": max(rest), "mb_per_minute": slope}
         table.add_row(name, *(f"{mb:.1f} MB" for mb in (rest[0], rest[-1], max(rest))), f"{slope:+.2f} MB/minute")
     Console(stderr=True, width=120).print(table)

@@ -27,7 +27,8 @@ _START_ONE = (
     "ray start --head --disable-usage-stats"
 )
 _LOOKS = 4  # at the free CPUs of the cluster
-_LONGEST_ABSENCE = 60.0  # seconds that a registry may take to come back
+_GRACE = 30.0  # seconds that a registry may be late before it is taken for dead
+_LONGEST_ABSENCE = 120.0  # seconds that one may take to come back
 _UNAVAILABLE = 0.3  # seconds until a registry that is being started again is asked again
 
 
@@ -82,7 +83,7 @@ def check_room(specs: Sequence[SharedSpec]) -> None:
 class PlatformClient:
     """What a program says to the registry of a namespace."""
 
-    def __init__(self, namespace: str, *, grace: float = 15.0) -> None:
+    def __init__(self, namespace: str, *, grace: float = _GRACE) -> None:
         """``grace``: seconds beyond `HOLD` after which a silent registry is killed, for Ray to start it again."""
         self.namespace = namespace
         self._grace = grace
@@ -184,7 +185,7 @@ class PlatformClient:
 class PlatformRuntime:
     """The models of a platform, shared with other programs: nothing is started, nothing is ended."""
 
-    def __init__(self, namespace: str = NAMESPACE, *, grace: float = 15.0) -> None:
+    def __init__(self, namespace: str = NAMESPACE, *, grace: float = _GRACE) -> None:
         """Nothing is connected yet; ``grace`` as of `PlatformClient`."""
         self._client = PlatformClient(namespace, grace=grace)
         self._links: dict[str, RayLink] = {}
