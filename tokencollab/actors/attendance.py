@@ -50,9 +50,10 @@ class Attendance:
         Raises:
             PromptTooLong, ModelRefused, PlatformFull: a model cannot take this conversation.
         """
-        opening = (partner.open() for partner in self.partners.values())
+        partners = dict(self.partners)  # others may join in the meantime
+        opening = (partner.open() for partner in partners.values())
         outcomes = await asyncio.gather(*opening, return_exceptions=True)
-        for model, outcome in zip(tuple(self.partners), outcomes, strict=True):
+        for model, outcome in zip(partners, outcomes, strict=True):
             if isinstance(outcome, errors.UsageError | errors.PlatformFull):
                 raise outcome
             if outcome is not None:

@@ -74,6 +74,18 @@ def test_who_joins_takes_part_and_who_leaves_does_not(everybody: bool) -> None:
     on(Open("a", "b"), run)
 
 
+def test_a_model_may_join_while_an_answer_is_being_opened() -> None:
+    async def run(runtime: Open) -> None:
+        async with Collaboration("a", None, "unite", runtime=runtime) as team:
+            await asyncio.sleep(10)
+            runtime.news.put_nowait(("c", True))
+            answer = await team.generate("?")
+            assert answer.text.encode() == TEXT
+            assert answer.lost == {}
+
+    on(Open("a", "b"), run)
+
+
 def test_a_platform_that_gives_no_news_or_bad_news_does_not_end_answers() -> None:
     async def run(runtime: Open) -> None:
         async with Collaboration("a", None, "unite", runtime=runtime) as team:
