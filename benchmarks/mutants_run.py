@@ -18,13 +18,13 @@ from difflib import unified_diff
 from fnmatch import fnmatch
 from pathlib import Path
 from random import Random
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
 
 CHILDREN = os.cpu_count() or 1
-PATIENCE, LEAST = 15, 5  # a mutant is endless after so many times the processor time of its tests, and seconds at least
+PATIENCE, LEAST = 5, 5  # a mutant is endless after so many times the processor time of its tests, and seconds at least
 
 
 @dataclass
@@ -72,9 +72,9 @@ class Trials:
         trampoline.record_trampoline_hit = self.hit
         os.environ["MUTANT_UNDER_TEST"] = "stats"
         for item in session.items:
-            self.current, began = item.nodeid, perf_counter()
+            self.current, began = item.nodeid, process_time()
             run(item, None)
-            self.durations[item.nodeid] = perf_counter() - began
+            self.durations[item.nodeid] = process_time() - began
         if session.testsfailed:
             raise session.Failed("the tests fail without any mutant")
         gc.freeze()
