@@ -13,21 +13,24 @@ from tokencollab.repl.session import Limits, Session
 from tokencollab.responses.methods import is_response_method
 from tokencollab.terminal import ProgressView, quiet_logs
 
-_PAIRS = (("smollm2-135m-instruct", "gemma-3-270m"),)
+_PAIR = ("smollm2-135m-instruct", "gemma-3-270m")
+_ALWAYS_HERE = ("arith-bytes", "arith-pairs")
 
 
 def repl(arguments: argparse.Namespace) -> int:
     """`tokencollab repl`."""
     quiet_logs(only_errors=sys.stdin.isatty())  # what happens to models is shown in the answer
     check_stops(arguments)
-    if arguments.base is None:
-        if arguments.collaborators:
-            raise UsageError("--with needs --base")
-        arguments.base, *arguments.collaborators = installed_models()
-    name = arguments.method or ("confipara-d" if arguments.collaborators else "base")
-    method = parse_method("base") if is_response_method(name) else parse_method(name, **arguments.settings)
-    options = engine_options(arguments)
+    if arguments.base is None and arguments.collaborators:
+        raise UsageError("--with needs --base")
     with ProgressView() as progress:
+        default = "confipara-d" if arguments.collaborators else "base"
+        if arguments.base is None:
+            models, default = installed_models(progress)
+            arguments.base, *arguments.collaborators = models
+        name = arguments.method or default
+        method = parse_method("base") if is_response_method(name) else parse_method(name, **arguments.settings)
+        options = engine_options(arguments)
         fetch_models(arguments, options, progress)
         notices: list[str] = []
         team = make_team(arguments, options, method, progress, notices.append)
@@ -50,17 +53,11 @@ async def _run(session: Session, plain: bool, progress: ProgressView) -> int:
         return await converse(team, make_desk(session, plain), [row.name for row in store.list_models()])
 
 
-def installed_models() -> tuple[str, ...]:
-    """The pair that is installed, the base first; one model, where it is the only one.
-
-    Raises:
-        UsageError: none is.
-    """
-    here = [row.name for row in store.list_models() if row.installed]
-    for pair in _PAIRS:
-        if set(pair) <= set(here):
-            return pair
-    if not here:
-        fetch = " and ".join(f"`tokencollab models pull {name}`" for name in _PAIRS[0])
-        raise UsageError(f"no model is installed: name one with --base, or fetch the known pair with {fetch}")
-    return tuple(here[:2])
+def installed_models(progress: ProgressView) -> tuple[tuple[str, str], str]:
+    """The known pair if it is installed, else specialists that come with tokencollab; and a method that suits them."""
+    here = {row.name for row in store.list_models() if row.installed}
+    if here.issuperset(_PAIR):
+        return _PAIR, "confipara-d"
+    fetch = " and ".join(f"`tokencollab models pull {name}`" for name in _PAIR)
+    progress.say(f"{' and '.join(_ALWAYS_HERE)} know arithmetic only, e.g. 20+24*2+0-25*13; for talk: {fetch}")
+    return _ALWAYS_HERE, "confipara-b"
