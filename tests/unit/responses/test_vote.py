@@ -95,6 +95,14 @@ def test_the_last_sample_of_a_decided_vote_is_not_drawn() -> None:
     assert isinstance(decide(rule, given(A=["5", "5", "5"])), Verdict)
 
 
+def test_an_earlier_answer_that_may_still_draw_level_is_waited_for() -> None:
+    rule = Rule(("A",), 4, threshold=None)
+    assert decide(rule, given(A=["5", "6", "6"])) == Need("A", 3)  # another 5 would win the tie
+    verdict = decide(rule, given(A=["6", "6", "5"]))
+    assert isinstance(verdict, Verdict)  # another 5 would lose it
+    assert verdict.answer == "6"
+
+
 def test_a_lost_model_counts_with_what_it_gave() -> None:
     rule = Rule(("A", "B"), 3)
     some: dict[str, dict[int, str | None]] = {"A": {0: "5", 2: "5"}, "B": {0: "6", 1: "7"}}
