@@ -95,6 +95,16 @@ def test_the_last_sample_of_a_decided_vote_is_not_drawn() -> None:
     assert isinstance(decide(rule, given(A=["5", "5", "5"])), Verdict)
 
 
+def test_a_vote_is_not_settled_while_the_last_model_may_turn_it() -> None:
+    rule = Rule(("A", "B"), 3, priors=(("A", 1.9),))
+    assert decide(rule, given(A=["5", "5", "6"], B=["7", "6"])) == Need("B", 2)
+    verdict = decide(rule, given(A=["5", "5", "6"], B=["7", "6", "6"]))
+    assert isinstance(verdict, Verdict)
+    assert verdict.answer == "6"
+    rule = Rule(("A", "B"), 3, priors=(("A", 9),))
+    assert isinstance(decide(rule, given(A=["5", "5", "6"], B=["7", "6"])), Verdict)
+
+
 def test_an_earlier_answer_that_may_still_draw_level_is_waited_for() -> None:
     rule = Rule(("A",), 4, threshold=None)
     assert decide(rule, given(A=["5", "6", "6"])) == Need("A", 3)  # another 5 would win the tie
