@@ -60,6 +60,10 @@ def test_an_unreadable_answer_is_no_agreement() -> None:
     assert decide(Rule(("A", "B"), 2), given(A=["5", None], B=[])) == Need("B", 0)
 
 
+def test_without_defer_a_model_gives_all_its_samples_before_the_next_is_asked() -> None:
+    assert decide(Rule(("A", "B"), 4), given(A=["5", "5", "6"], B=[])) == Need("A", 3)
+
+
 def test_a_rest_that_is_deferred_is_drawn_for_the_vote_only() -> None:
     rule = Rule(("A", "B"), 4, defer=True)
     assert decide(rule, given(A=["5", "6"], B=[])) == Need("B", 0)
