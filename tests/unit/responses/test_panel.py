@@ -82,6 +82,13 @@ def test_mad_goes_on_when_the_judge_says_so_and_ends_with_the_last_round() -> No
     assert "CONTINUE" not in prompts[1].rpartition("said:")[2].split("\n\n", 1)[1]  # the last judge must decide
 
 
+def test_a_judge_that_wants_to_continue_after_the_last_round_is_taken_at_its_answer() -> None:
+    speakers = {"a": says("4"), "b": says("4"), "j": lambda prompt: "CONTINUE, or answer: 5"}
+    outcome, drawn = play(PANELS["mad"][0](3, 2), speakers)
+    assert len(drawn) == 6
+    assert (outcome.answer, outcome.decided_by) == ("5", "j")
+
+
 def test_two_models_can_debate() -> None:
     outcome, drawn = play(PANELS["mad"][0](2, 1), {"a": says("4"), "b": says("5")})
     assert [model for model, _ in drawn] == ["a", "b", "a"]
