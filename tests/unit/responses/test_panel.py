@@ -125,8 +125,8 @@ def test_agentverse_recruits_decides_evaluates_and_tries_again() -> None:
     def first(prompt: str) -> str:
         if "Name one a line" in prompt:
             return "1. **Ada**: knows numbers\n2. Bob: checks\n3. Carl: too many"
-        if "ACCEPT" in prompt:
-            return "ACCEPT" if "answer: 5" in prompt else "Not good: count again."
+        if "say ACCEPT" in prompt:
+            return "ACCEPT" if "answer: 5" in prompt else "I do not ACCEPT this: count again."
         return "answer: 5" if "count again" in prompt else "answer: 6"
 
     def second(prompt: str) -> str:
