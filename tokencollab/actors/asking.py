@@ -10,10 +10,9 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, TextIO, TypeAlias, assert_never
 
-import structlog
-
 from tokencollab.actors.answer import Answer
 from tokencollab.actors.collaboration import Collaboration
+from tokencollab.actors.log import log
 from tokencollab.actors.prompt import Prompt, read_prompt
 from tokencollab.actors.respondents import Respondent, resolve_respondents
 from tokencollab.actors.response import Response, Usage
@@ -32,8 +31,6 @@ from tokencollab.responses.methods import (
 )
 from tokencollab.responses.prompts import form_of
 from tokencollab.responses.recorded import record
-
-log = structlog.get_logger("tokencollab")
 
 _PAUSE = 0.1  # seconds until full models are asked again
 

@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
-import structlog
-
+from tokencollab.actors.log import log
 from tokencollab.actors.partner import Partner
 from tokencollab.actors.runtime import ModelGone
 from tokencollab.actors.supervision import MemberDown
 from tokencollab.policies import events as e
 from tokencollab.protocol import errors
-
-log = structlog.get_logger("tokencollab")
 
 _LOSSES = 5  # of one model without as many good answers in between, while its process lives: it is left out
 

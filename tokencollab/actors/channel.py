@@ -14,12 +14,9 @@ from contextlib import suppress
 from itertools import count
 from typing import TypeAlias
 
-import structlog
-
+from tokencollab.actors.log import log
 from tokencollab.protocol.errors import ProtocolError
 from tokencollab.protocol.wire import MAX_FRAME_BYTES
-
-log = structlog.get_logger("tokencollab")
 
 _HEAD = struct.Struct("!II")  # length of the frame, number of the call
 

@@ -3,12 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-import structlog
-
+from tokencollab.actors.log import log
 from tokencollab.actors.runtime import OpenRuntime
 from tokencollab.actors.supervision import Member
-
-log = structlog.get_logger("tokencollab")
 
 _NO_NEWS = 5.0  # seconds until a platform that gave none is asked again
 

@@ -9,14 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeAlias, cast
 
-import structlog
-
+from tokencollab.actors.log import log
 from tokencollab.actors.registry import Address, Entry, Figures, Registry
 from tokencollab.actors.runtime import ModelFailed, ModelLink, ModelSpec, Runtime
 from tokencollab.actors.supervision import Member, MemberDown, Patience
 from tokencollab.protocol.errors import TokencollabError, UnknownModel
-
-log = structlog.get_logger("tokencollab")
 
 Begin: TypeAlias = Callable[[ModelSpec], Awaitable[ModelLink]]
 

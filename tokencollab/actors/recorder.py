@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TextIO
 
-import structlog
-
+from tokencollab.actors.log import log
 from tokencollab.actors.partner import Heard
 from tokencollab.policies import events as e
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceMarginals, header_line, step_line
-
-log = structlog.get_logger("tokencollab")
 
 EVENT_NAMES: Mapping[type[e.Event], str] = {
     e.CandidatesArrived: "candidates",

@@ -6,18 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable
 from typing import TypeAlias
 
-import structlog
-
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.likelihood import TextLogprobs, text_logprobs
+from tokencollab.actors.log import log
 from tokencollab.actors.respondents import Respondent
 from tokencollab.actors.runtime import ModelFailed
 from tokencollab.protocol.errors import UnknownModel, UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.responses import events as e
 from tokencollab.responses.settings import ResponseMethod
-
-log = structlog.get_logger("tokencollab")
 
 Scorer: TypeAlias = Callable[[Sequence[ChatMessage], Sequence[str]], Sequence[float] | Awaitable[Sequence[float]]]
 """From a conversation and answers to it to a score for each: finite numbers, more is better."""

@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal, TypeAlias, TypeVar
 
-import structlog
-
+from tokencollab.actors.log import log
 from tokencollab.actors.metrics import FAULTS, MODEL_SECONDS, RESTARTS, record
 from tokencollab.actors.runtime import ModelFailed, ModelGone, ModelLink
 from tokencollab.protocol.errors import ProtocolError, UsageError
 from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Refused, Reply, Request
-
-log = structlog.get_logger("tokencollab")
 
 Health: TypeAlias = Literal["up", "down", "out"]
 T = TypeVar("T")
