@@ -140,7 +140,7 @@ class DetachedModels:
         self.stored: dict[str, tuple[SharedSpec, int]] = {}
         for key in internal_kv._internal_kv_list(self._key(""), namespace=_STORE):
             entry = json.loads(internal_kv._internal_kv_get(key, namespace=_STORE))
-            spec = SharedSpec(**entry["spec"] | {"options": EngineOptions(**entry["spec"]["options"])})
+            spec = SharedSpec(**entry["spec"] | {"options": EngineOptions.from_json(entry["spec"]["options"])})
             self.stored[spec.name] = spec, entry["life"]
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
@@ -156,7 +156,10 @@ class DetachedModels:
         """The link to a model that another registry has started, which is restarted if it does not answer."""
         try:
             async with asyncio.timeout(self._longest_silence):
-                return await self._link(spec)
+                await self._handle(spec.name).alive.remote()
+            return await self._link(spec)  # it may still be loading
+        except ModelRefused:
+            raise
         except Exception:
             return await self.restart(spec)
 
@@ -185,27 +188,31 @@ class DetachedModels:
             max_task_retries=0,
             enable_task_events=False,
         ).remote(spec)
-        async with asyncio.timeout(_LONGEST_START):
-            return await self._link(spec)
+        return await self._link(spec)
 
     async def _link(self, spec: ModelSpec) -> SharedLink:
-        life = self.stored[spec.name][1]
-        actor = _actor_name(spec.name, life)
-        handle = ray.get_actor(actor, self._namespace)
+        life, handle = self.stored[spec.name][1], self._handle(spec.name)
         with said_as_gone():
-            info, reason, node, path = await handle.ready.remote()
+            async with asyncio.timeout(_LONGEST_START):
+                info, reason, node, path = await handle.ready.remote()
         if info is None:
             raise ModelRefused(reason)
-        self._links[spec.name] = link = SharedLink(handle, info, life, Address(actor, node, path))
+        self._links[spec.name] = link = SharedLink(
+            handle, info, life, Address(_actor_name(spec.name, life), node, path)
+        )
         return link
 
     def _kill(self, name: str) -> None:
         if name in self.stored:
             with suppress(ValueError):  # it is gone
-                ray.kill(ray.get_actor(_actor_name(name, self.stored[name][1]), self._namespace))
+                ray.kill(self._handle(name))
         link = self._links.pop(name, None)
         if link is not None and link.address.node == ray.get_runtime_context().get_node_id():
             shutil.rmtree(os.path.dirname(link.address.socket), ignore_errors=True)
+
+    def _handle(self, name: str) -> Any:
+        """The actor of a model in its present life. ValueError: it has ended."""
+        return ray.get_actor(_actor_name(name, self.stored[name][1]), self._namespace)
 
     def _key(self, name: str) -> bytes:
         return f"{self._namespace}\n{name}".encode()
