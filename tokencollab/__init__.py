@@ -10,6 +10,7 @@ from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.stream import AnswerStream
 from tokencollab.actors.supervision import Patience
 from tokencollab.engines.options import EngineOptions
+from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
 from tokencollab.policies.methods import Method, list_methods, parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.errors import (
@@ -42,6 +43,8 @@ __all__ = [
     "ChatMessage",
     "Collaboration",
     "EngineOptions",
+    "Evidence",
+    "ExitPolicy",
     "FinishReason",
     "Heard",
     "MalformedAnswer",
@@ -69,6 +72,7 @@ __all__ = [
     "UnknownModel",
     "Usage",
     "UsageError",
+    "Verdict",
     "__version__",
     "ask",
     "list_methods",

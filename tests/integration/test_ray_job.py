@@ -106,3 +106,11 @@ def test_a_place_that_is_removed_with_the_job_is_refused(ray_cluster: Cluster, f
     program = ["python", "-m", "tests.batch_program", "batch", "prompts.jsonl", "--base", "one", "--out", "here.jsonl"]
     job = ["job", "submit", "--address", ray_cluster.address, "--working-dir", ".", "--", *program]
     assert "give a whole path" in ray_cluster.run(*job, folder=folder, code=1)
+
+
+def test_the_example_of_a_program_of_ones_own(cluster: Cluster, folder: Path) -> None:
+    out = folder / "answers.jsonl"
+    job = ["job", "submit", "--address", cluster.address, "--working-dir", "."]
+    said = cluster.run(*job, "--", "python", "-m", "examples.batch_job", str(out), folder=folder)
+    assert f"of 3 right, in {out}" in said
+    assert len(out.read_text().splitlines()) == 3

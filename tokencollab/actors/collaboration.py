@@ -23,6 +23,7 @@ from tokencollab.actors.runtime import ModelLink, ModelSpec, OpenRuntime, Runtim
 from tokencollab.actors.stream import AnswerStream, finished_answer
 from tokencollab.actors.supervision import Member, Patience
 from tokencollab.engines.options import EngineOptions
+from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.errors import UsageError
 from tokencollab.protocol.messages import ChatMessage, ModelInfo
@@ -54,6 +55,7 @@ class Collaboration:
         patience: Patience | None = None,
         journal: str | os.PathLike[str] | None = None,
         keep_journal: bool = False,
+        exit_policy: ExitPolicy[Any] | None = None,
         **settings: Any,
     ) -> None:
         """Nothing is loaded before ``async with``.
@@ -70,6 +72,7 @@ class Collaboration:
             patience: deadlines and restarts of models that fail.
             journal: a folder; each answer has a file there while it is being written, from which `resume` goes on.
             keep_journal: whether the file stays when the answer has come to its end.
+            exit_policy: one of your own, in place of the exit that the method names; a replay does not know it.
             settings: parameters of the method, as of `parse_method`.
 
         Raises:
@@ -92,6 +95,7 @@ class Collaboration:
         self._patience = patience or Patience()
         self._journal = None if journal is None else Path(journal)
         self._keep_journal = keep_journal
+        self._exit_policy = exit_policy
         self._members: dict[str, Member] = {}
         self._sources: dict[str, str] = {}  # what each was asked for as
         self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], bool]] = {}  # whether new models join it
@@ -289,6 +293,9 @@ class Collaboration:
                 chosen = Method.from_json(dict(method))
             case _:
                 raise UsageError(f"the header of {past.path} is not that of a journal")
+        own = type(self._exit_policy).__name__ if self._exit_policy is not None else None
+        if past.trace.settings.get("exit_policy") != own:
+            raise UsageError(f"{past.path} was written with the exit policy {past.trace.settings.get('exit_policy')}")
         return self._stream(chosen, past.messages, limit, tuple(map(str, stop)), seed, trace, past=past)
 
     def _stream(
@@ -323,6 +330,8 @@ class Collaboration:
             "max_tokens": max_tokens,
             "stop": list(stop),
         }
+        if self._exit_policy is not None:
+            settings["exit_policy"] = type(self._exit_policy).__name__
         recorders: list[Recorder] = []
         if trace is not None:
             recorders.append(Recorder(trace, names, settings))
@@ -335,7 +344,9 @@ class Collaboration:
         coordinator = Coordinator(
             session,
             {name: here[name] for name in wanted},
-            make_policy(method, max_tokens=max_tokens, seed=seed, report=bool(recorders)),
+            make_policy(
+                method, max_tokens=max_tokens, seed=seed, report=bool(recorders), exit_policy=self._exit_policy
+            ),
             sampling_of(method, seed),
             messages,
             stops=stop,

@@ -42,6 +42,8 @@ STAY: Final = Verdict()
 class ExitPolicy(Protocol[StateT]):
     """Decides who still takes part, after every step in which the base voted. Pure: states are frozen values.
 
+    One of your own goes to ``Collaboration(exit_policy=...)`` (`examples/own_exit.py`).
+
     ``needs_decisive`` says whether it reads `Evidence.decisive`, which costs one aggregation per model.
     ``watch`` is None where exit is final; otherwise the steps of the base alone are observed too, the base
     runs alone for ``watch`` pieces at a time, and a verdict at their end that is not ``alone`` brings the

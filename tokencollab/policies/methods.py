@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from tokencollab.policies.collaboration import CollaborationPolicy
 from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import Command, Event
+from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.presets import list_methods, parse_method, uses
 from tokencollab.policies.settings import Method
@@ -29,11 +30,14 @@ class Policy(Protocol):
         ...
 
 
-def make_policy(method: Method, *, max_tokens: int, seed: int, report: bool) -> Policy:
+def make_policy(
+    method: Method, *, max_tokens: int, seed: int, report: bool, exit_policy: ExitPolicy[Any] | None = None
+) -> Policy:
     """The state machine that carries out ``method`` for one answer of up to ``max_tokens`` pieces, END
     included.
 
-    ``report``: the caller wants the candidates of steps that the base makes alone.
+    ``report``: the caller wants the candidates of steps that the base makes alone. ``exit_policy`` is in place of the
+    method's own exit.
 
     Raises:
         UnknownMethod: ``max_tokens`` is below 1.
@@ -43,5 +47,6 @@ def make_policy(method: Method, *, max_tokens: int, seed: int, report: bool) -> 
     if method.aggregation == "bytewise":
         from tokencollab.policies.bytewise import BytewisePolicy  # noqa: PLC0415 - loaded where it is used
 
-        return BytewisePolicy(method, max_tokens=max_tokens, seed=seed, report=report)
-    return CollaborationPolicy(method, build_exit(method), max_tokens=max_tokens, seed=seed, report=report)
+        return BytewisePolicy(method, max_tokens=max_tokens, seed=seed, report=report, exit_policy=exit_policy)
+    leaving = build_exit(method) if exit_policy is None else exit_policy
+    return CollaborationPolicy(method, leaving, max_tokens=max_tokens, seed=seed, report=report)
