@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 QUIET := --quiet --progress-bar off --root-user-action ignore
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast test-real check format bench results fuzz torture mutants clean
+.PHONY: help setup demo picture test test-fast test-real check format bench results fuzz torture mutants clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,6 +57,10 @@ demo: setup  ## two real models answer a question together (fetched the first ti
 	@$(BIN)/tokencollab models pull $(COLLABORATOR)
 	$(BIN)/tokencollab generate "$(QUESTION)" --base $(BASE) --with $(COLLABORATOR) \
 	  --method duetnet --max-tokens 64 --stop "Question:" --stop "User:"
+
+picture: setup  ## an answer as the README shows it (docs/repl.svg), from a real run
+	@printf '%s\n/export docs/repl.svg\n' "$(QUESTION)" | $(BIN)/tokencollab repl --base $(BASE) --with $(COLLABORATOR) \
+	  --method confipara-d --omega 16 --theta 0.4 --max-tokens 64
 
 test: setup  ## all tests (fetches the real models the first time)
 	@$(PYTEST) $(PYTEST_ARGS)

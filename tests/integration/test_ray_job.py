@@ -108,9 +108,10 @@ def test_a_place_that_is_removed_with_the_job_is_refused(ray_cluster: Cluster, f
     assert "give a whole path" in ray_cluster.run(*job, folder=folder, code=1)
 
 
-def test_the_example_of_a_program_of_ones_own(cluster: Cluster, folder: Path) -> None:
+def test_the_example_of_a_program_of_ones_own(ray_cluster: Cluster, folder: Path) -> None:
     out = folder / "answers.jsonl"
-    job = ["job", "submit", "--address", cluster.address, "--working-dir", "."]
-    said = cluster.run(*job, "--", "python", "-m", "examples.batch_job", str(out), folder=folder)
+    job = ["job", "submit", "--address", ray_cluster.address, "--working-dir", "."]
+    said = ray_cluster.run(*job, "--", "python", "-m", "examples.batch_job", str(out), folder=folder)
     assert f"of 3 right, in {out}" in said
-    assert len(out.read_text().splitlines()) == 3
+    first, *others = map(json.loads, out.read_text().splitlines())
+    assert (first["problem"], first["right"], len(others)) == ("20+24*2+0-25*13", True, 2)

@@ -1,9 +1,7 @@
 """Files that a user names: read whole, and written whole or not at all."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from tokencollab.protocol.errors import UsageError
 
@@ -29,16 +27,16 @@ def write_whole(name: str, text: str) -> None:
         UsageError: it cannot be written.
     """
     path = Path(name).expanduser()
+    made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            try:
+        try:
+            with made.open("x", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(file.name)
-                raise
+            made.replace(path)
+        except BaseException:
+            made.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise UsageError(f"{name} cannot be written: {error.strerror}") from None

@@ -1,5 +1,6 @@
 """An answer as a picture: SVG or HTML, in the tints of the prompt."""
 
+import re
 from io import StringIO
 from typing import Final
 
@@ -64,18 +65,19 @@ def picture(turn: Turn, name: str) -> str:
     for part, style in palette.legend():
         legend.append(part, style=style)
     console.print(legend)
-    console.print(Text(caption(turn), style="dim"))
+    console.print(Text(caption(turn, times=False), style="dim"))
     if kind == "html":
         return console.export_html(theme=_THEME, inline_styles=True)
     title = f"tokencollab: {answer.method}, {' + '.join(answer.models)}"
-    return console.export_svg(title=title, theme=_THEME)
+    svg = console.export_svg(title=title, theme=_THEME, unique_id="answer")
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # whoever looks at it fetches nothing
 
 
-def caption(turn: Turn) -> str:
-    """One line of figures."""
+def caption(turn: Turn, times: bool = True) -> str:
+    """One line of figures; without ``times`` the same answer has the same picture."""
     answer = turn.answer
     said = [f"{answer.tokens} tokens", f"cost {answer.cost} (full {answer.tokens * len(answer.models)})"]
-    if answer.ms_per_token is not None:
+    if times and answer.ms_per_token is not None:
         said.append(f"{answer.ms_per_token:.0f} ms per token")
     if answer.exit_step is not None:
         said.append(f"base alone after step {answer.exit_step}")

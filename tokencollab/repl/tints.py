@@ -36,10 +36,10 @@ PLAIN_TINTS: Final[Mapping[Backing, str]] = {
 """Without colour."""
 
 LEGEND: Final[Mapping[Backing, str]] = {
-    Backing.AGREED: "all agreed",
-    Backing.BASE: "the base's first choice",
-    Backing.AGAINST: "a collaborator's choice against the base",
-    Backing.ALONE: "the base alone",
+    Backing.AGREED: "agreed",
+    Backing.BASE: "base first",
+    Backing.AGAINST: "against the base",
+    Backing.ALONE: "base alone",
 }
 
 

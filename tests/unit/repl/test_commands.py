@@ -178,6 +178,7 @@ async def test_pictures_have_the_answer_in_its_tints(tmp_path: Path) -> None:
     assert "silence." in svg.replace("&#160;", " ")
     for page in (svg, html):
         assert "<b>" not in page
+        assert "url(http" not in page.replace('"', "")
         assert "never" in page
         assert "▸" in page
     assert html == picture(turn, "a.HTML")
