@@ -14,7 +14,7 @@ from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.response import Response
 from tokencollab.actors.stream import AnswerStream
 from tokencollab.policies.methods import Method, parse_method
-from tokencollab.protocol.errors import TokencollabError, UsageError
+from tokencollab.protocol.errors import TokencollabError, UnknownMethod, UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.repl.turns import CONVERSATION, VERSION, Turn, turn_of_trace
 from tokencollab.responses.methods import is_response_method, parse_response_method
@@ -84,10 +84,14 @@ class Session:
 
     def check(self, method: str, settings: Mapping[str, Any]) -> None:
         """Raises UnknownMethod where there is no such method, or a setting does not go with it."""
-        if is_response_method(method):
-            parse_response_method(method, models=len(self.members), **settings)
-        else:
-            parse_method(method, **settings)
+        try:
+            if is_response_method(method):
+                parse_response_method(method, models=len(self.members), **settings)
+            else:
+                parse_method(method, **settings)
+        except TypeError:  # a setting of the other kind of method, or a value of another type
+            given = ", ".join(f"{name} {value}" for name, value in settings.items())
+            raise UnknownMethod(f"{method} does not take these settings: {given}") from None
 
     def use_method(self, name: str) -> list[str]:
         """Changes the method; the settings that were dropped because they do not go with it.
@@ -98,7 +102,7 @@ class Session:
         self.check(name, {})
         kept: dict[str, Any] = {}
         for key, value in self.settings.items():
-            with suppress(UsageError, TypeError):
+            with suppress(UsageError):
                 self.check(name, kept | {key: value})
                 kept[key] = value
         dropped = [key for key in self.settings if key not in kept]
@@ -283,10 +287,7 @@ class Session:
         if not isinstance(settings, dict):
             raise UsageError("it is no conversation: its settings are not an object")
         read = [Turn.from_json(turn) for turn in turns]
-        try:
-            self.check(method, settings)
-        except TypeError:
-            raise UsageError("it has settings that this version does not know") from None
+        self.check(method, settings)
         self.turns, self.system, self.shown = read, system, None
         self.method, self.settings = method, settings
         return f"a conversation of {len(read)} questions"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tokencollab.answers import check_kind
 from tokencollab.policies.methods import parse_method, uses
 from tokencollab.policies.settings import AGGREGATIONS, EXITS
-from tokencollab.protocol.errors import UnknownMethod, UsageError
+from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.session import ANSWER_SETTINGS, Session
 from tokencollab.responses.methods import is_response_method, parse_response_method
 
@@ -49,10 +49,7 @@ def change(session: Session, name: str, words: list[str]) -> str:
     settings = {key: value for key, value in session.settings.items() if key != name}
     if words:
         settings[name] = _value(name, words)
-    try:
-        session.check(session.method, settings)
-    except TypeError:
-        raise UnknownMethod(f"{name} cannot be {' '.join(words)!r}") from None
+    session.check(session.method, settings)
     session.settings = settings
     return f"{name} {' '.join(words) or 'as the method has it'}"
 
