@@ -61,7 +61,9 @@ class Terminal:
         self.stream.feed(got)
 
     def type(self, text: str) -> None:
-        """Types a line."""
+        """Types a line, when the prompt is there."""
+        while not self.screen.display[self.screen.cursor.y].startswith((">", ".")):
+            self._read("the prompt")
         self.process.send(text + "\r")
 
     def key(self, codes: str) -> None:
