@@ -177,6 +177,8 @@ class Session:
         finally:
             if before is not None:
                 await before.aclose()
+            if stream.answer.finish_reason == "cancelled":  # a base that writes alone must not go on unheard
+                await stream.aclose()
             if tokens or stream.answer.finish_reason != "cancelled":
                 self.shown = None
                 lines = tuple(trace.getvalue().splitlines())
