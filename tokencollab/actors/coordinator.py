@@ -214,7 +214,7 @@ class Coordinator:
         """Hears again what a journal has; the tokens, and what was open at its end.
 
         Raises:
-            TraceError: the policy does not commit what the journal says that it did.
+            TraceError: the answer had ended, or the policy does not commit what the journal says that it did.
         """
         tokens: list[Token] = []
         running: e.RunAlone | None = None
@@ -224,6 +224,7 @@ class Coordinator:
                 commands = self._step(heard)
                 if isinstance(heard.event, e.AloneStep) and running is not None:
                     running = after_piece(running, heard.event.piece)
+            past.check_open(commands)
             for command in commands:
                 match command:
                     case e.Commit():

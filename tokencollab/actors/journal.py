@@ -62,6 +62,15 @@ class Past:
                 here.add(heard.event.model)
         return [model for model in models if model not in here]
 
+    def check_open(self, commands: Iterable[e.Command]) -> None:
+        """Whether these commands leave something to be done.
+
+        Raises:
+            TraceError: they end the answer.
+        """
+        if any(isinstance(command, e.Stop) for command in commands):
+            raise TraceError(f"{self.path}: this answer had come to its end; nothing is left to do")
+
     def check(self, pieces: Sequence[Piece]) -> None:
         """Whether these are the pieces of the journal; a single event may have led to a few more.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeAlias
 
+from tokencollab.actors.log import log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, record
 from tokencollab.actors.runtime import ModelGone
 from tokencollab.engines.base import Answered, Ask, Engine
@@ -74,6 +75,8 @@ class ModelActor:
         """
         self._max_sessions, self._max_batch = max_sessions, max_batch
         self._sessions: dict[str, float] = {}  # open ones, and when each last asked
+        self._ending = False
+        self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._load = load
@@ -172,17 +175,32 @@ class ModelActor:
             return
         self._call(self._settle_loaded, engine.info)
         jobs: list[_Job] = []
+        reason = "the model was stopped"
+        try:
+            self._work(engine, jobs)
+        except Exception as error:  # whoever waits must hear of it
+            reason = f"the model's thread has ended: {type(error).__name__}: {error}"
+            log.error("model ended", model=engine.info.name, reason=reason)
+        while not self._inbox.empty():
+            if (job := self._inbox.get()) is not None:
+                jobs.append(job)
+        for job in (*self._arrived, *jobs):
+            self._call(job.deliver, ModelGone(reason))
+
+    def _work(self, engine: Engine, jobs: list[_Job]) -> None:
+        """Serves until it is told to end; ``jobs`` are those that have no answer yet."""
         company, window = 0, 0.0  # how many sessions the last pass served, and how long it is worth waiting for them
         while True:
             arrived = self._take(company - len(jobs), window, block=not jobs)
-            self._expire(engine, jobs)
-            if arrived is None:
-                for job in jobs:
-                    self._call(job.deliver, ModelGone("the model was stopped"))
+            if self._ending:
+                jobs += arrived
                 return
+            self._expire(engine, jobs)
+            self._arrived = arrived
             for job in arrived:
                 self._admit(engine, job, jobs)
-            jobs = [job for job in jobs if not job.cancelled]
+            self._arrived = []
+            jobs[:] = [job for job in jobs if not job.cancelled]
             if jobs:
                 company, began = len({job.request.session for job in jobs}), monotonic()
                 self._answer(engine, jobs)
@@ -195,8 +213,8 @@ class ModelActor:
         record(QUEUE, len(jobs) + self._inbox.qsize(), name)
         record(KV_BYTES, engine.kv_bytes, name)
 
-    def _take(self, expected: int, window: float, block: bool) -> list[_Job] | None:
-        """Everything that waits; None when it is time to end.
+    def _take(self, expected: int, window: float, block: bool) -> list[_Job]:
+        """Everything that waits.
 
         Sessions that were answered together ask again within a moment: up to ``expected`` of them are waited for, no
         longer than ``window`` seconds, so that they go on sharing their forward passes.
@@ -214,7 +232,8 @@ class ModelActor:
             except queue.Empty:
                 return arrived
             if job is None:
-                return None
+                self._ending = True
+                return arrived
             arrived.append(job)
 
     def _expire(self, engine: Engine, jobs: list[_Job]) -> None:

@@ -117,7 +117,11 @@ def test_an_answer_that_ended_leaves_a_journal_only_where_it_is_to_be_kept(tmp_p
         return await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
 
     assert asyncio.run(write(keep=False)) == []
-    assert len(asyncio.run(write(keep=True))) == 2
+    kept = asyncio.run(write(keep=True))
+    assert len(kept) == 2
+    ended = max(kept, key=lambda path: len(path.read_text().splitlines()))
+    with pytest.raises(UsageError, match="had come to its end"):
+        run_on_fake_clock(resumed("duetnet", 2, ended))
 
 
 def test_a_full_disk_ends_the_journal_and_not_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

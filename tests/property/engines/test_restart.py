@@ -165,6 +165,7 @@ class Forgetful:
     def __init__(self, engine: TransformersEngine) -> None:
         self.engine = engine
         self.info = engine.info
+        self.kv_bytes = 0
         self.calls = 0
         self.ids: list[list[int]] = []
 

@@ -8,6 +8,7 @@ import pytest
 from tokencollab import ChatMessage, Piece
 from tokencollab.actors import model as module
 from tokencollab.actors.model import ModelActor
+from tokencollab.actors.runtime import ModelGone
 from tokencollab.engines.base import Answered, Ask
 from tokencollab.protocol.messages import (
     AskAlone,
@@ -145,3 +146,18 @@ async def test_a_request_that_breaks_the_engine_harms_no_other_session() -> None
     engine.broken.clear()
     assert await asyncio.gather(*map(ask, names)) == ["answered"] * 3
     await actor.stop()
+
+
+async def test_a_thread_that_ends_leaves_nobody_waiting() -> None:
+    class Broken(Held):
+        def close(self, session: str) -> None:
+            raise ZeroDivisionError("broken beyond repair")
+
+    actor = ModelActor(Broken)
+    await opened(actor, "one")
+    asking = [asyncio.create_task(actor.ask(request)) for request in (Close("one"), AskCandidates("one", 0, b"", 1))]
+    outcomes = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 10)
+    assert any(isinstance(outcome, ModelGone) for outcome in outcomes)
+    await actor.stop()
+    with pytest.raises(ModelGone):
+        await actor.ask(Close("one"))
