@@ -62,9 +62,13 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Types a line, when the prompt is there."""
+        self.prompted()
+        self.process.send(text + "\r")
+
+    def prompted(self) -> None:
+        """Waits for the prompt."""
         while not self.screen.display[self.screen.cursor.y].startswith((">", ".")):
             self._read("the prompt")
-        self.process.send(text + "\r")
 
     def key(self, codes: str) -> None:
         """Presses a key."""
@@ -147,7 +151,6 @@ def test_an_evening_at_the_prompt(open_terminal: Callable[..., Terminal], tmp_pa
     assert terminal.leave() == 0
 
 
-@pytest.mark.skip(reason="hangs about once in seven runs, not understood yet: does Ctrl-C or this test get lost?")
 def test_ctrl_c_stops_the_answer_and_not_the_program(open_terminal: Callable[..., Terminal]) -> None:
     terminal = open_terminal("--method", "dpara-3", "--max-tokens", "1000000")
     terminal.type("go on forever")
@@ -156,6 +159,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(open_terminal: Callable[...
     terminal.until("; stopped]")
     terminal.type("and now?")
     terminal.until("silence. [19 tokens")
+    terminal.prompted()
     terminal.key("half a line\x03")
     terminal.until("Ctrl-D leaves", times=2)
     assert terminal.leave() == 0

@@ -57,6 +57,8 @@ async def converse(team: Collaboration, desk: Desk, known_models: Sequence[str] 
 
 async def _with_a_person(desk: Desk, known_models: Sequence[str]) -> int:
     lines = TypedLines(desk.session, known_models)
+    # Between an answer and the next prompt nobody listens for Ctrl-C; it must not end the program there.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     names = " + ".join(desk.session.members)
     desk.say(f"{names}, {desk.session.method}. /help explains; Ctrl-D leaves.")
     while not desk.done:
@@ -89,9 +91,7 @@ async def _carried_out(desk: Desk, line: str) -> bool:
     else:
         work = desk.ask(line.removeprefix("/") if line.startswith("//") else line)
     task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-
-    stopped = False
+    loop, before, stopped = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT), False
 
     def stop() -> None:
         """The first Ctrl-C ends an answer in order, the second at once."""
@@ -112,4 +112,5 @@ async def _carried_out(desk: Desk, line: str) -> bool:
     finally:
         desk.stop = None
         loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
     return not stopped
