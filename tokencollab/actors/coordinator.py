@@ -164,6 +164,8 @@ class Coordinator:
         while True:
             if self._inbox.empty() and self._attendance.quiet:
                 raise ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
+            if not self._inbox.empty():
+                await asyncio.sleep(0)  # a base that is far ahead of its reader must not keep others from their turn
             heard = await self._inbox.get()
             match heard.event:
                 case e.ModelLost(model) if self._is_needed(model):
