@@ -186,7 +186,7 @@ async def test_turns_survive_their_json_form() -> None:
 async def test_a_second_question_computes_only_what_is_new(
     kinds: tuple[str, str], tiny_engine: Callable[..., Any]
 ) -> None:
-    engines = [tiny_engine(kind, copy=10 + number) for number, kind in enumerate(kinds)]  # nobody else has sessions there
+    engines = [tiny_engine(kind, copy=10 + number) for number, kind in enumerate(kinds)]  # with no others' sessions
     by_name = {engine.info.name: engine for engine in engines}
     names = list(by_name)
     async with Collaboration(names[0], names[1:], runtime=LocalRuntime(load=lambda spec: by_name[spec.name])) as team:
