@@ -197,6 +197,7 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
         text = b"".join(piece or b"" for piece in pieces)
         after = voters[len(pieces) + 1][1] if len(pieces) + 1 < len(voters) else frozenset()
         happened: list[e.Event] = []
+        goes_on = isinstance(command, e.RunAlone) and len(voters) > len(pieces) + 1 and voters[len(pieces) + 1][0]
         match command:
             case e.Ask(model, question, _, k) if model in now:
                 happened = [e.CandidatesArrived(model, question, candidates(model, text, k + EXTRA_CANDIDATES))]
@@ -208,12 +209,10 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
             case e.RunAlone(model, question):
                 listed = candidates(model, text, sampling.top_k + EXTRA_CANDIDATES)
                 piece = choose_alone(listed, sampling, len(pieces) + 1)
-                if len(voters) > len(pieces) + 1 and voters[len(pieces) + 1][0]:
-                    queue.insert(0, command)  # it writes the next one too
                 happened = [e.AloneStep(model, question, piece, listed)]
             case e.Commit(piece, _):
                 pieces.append(piece)
-        for model in after - set(policy.taking_part(state)) if happened and not queue else ():
+        for model in after - set(policy.taking_part(state)) if happened and not queue and not goes_on else ():
             state, more = policy.step(state, e.ModelJoined(model))
             queue.extend(more)
         for event in happened:
@@ -223,6 +222,8 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
                 *queue,
                 *(c for c in more if not isinstance(c, e.Commit)),
             ]
+        if goes_on and not any(isinstance(waiting, e.RunAlone) for waiting in queue):
+            queue.append(command)  # it writes the next one too, unless a new run has begun
     return pieces
 
 
