@@ -1,10 +1,9 @@
 """The journal of an answer: a trace on disk from which the answer is resumed after a crash.
 
-A journal is a trace (`protocol.trace`) whose header also has the conversation, and whose lines also
-say how the models held the text. Each line is in the hands of the operating system before its
-piece is shown to anyone, so a process that is killed at any moment loses nothing that was seen; a loss of power may
-take the last lines. What comes after the last whole line is asked again, and since the models answer the same, the text
-goes on byte for byte.
+A journal is a trace (`protocol.trace`) whose header also has the conversation, and whose lines also say how the models
+held the text. Each line is in the hands of the operating system before its piece is shown to anyone, so a process that
+is killed at any moment loses nothing that was seen; a loss of power may take the last lines. What comes after the last
+whole line is asked again, and since the models answer the same, the text goes on byte for byte.
 """
 
 import fcntl
@@ -23,7 +22,7 @@ from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
-from tokencollab.protocol.trace import Trace, TraceStep, parse_trace
+from tokencollab.protocol.trace import Trace, TraceStep, lines_of, parse_trace
 
 SUFFIX = ".journal.jsonl"
 
@@ -154,7 +153,7 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
         raise UsageError(f"the journal {file} cannot be read: {error.strerror}") from None
     size = data.rfind(b"\n") + 1
     try:
-        lines = data[:size].decode().splitlines()
+        lines = lines_of(data[:size].decode())
     except UnicodeDecodeError:
         raise UsageError(f"{file} is no journal: it is not UTF-8 text") from None
     trace = parse_trace(lines)

@@ -7,6 +7,7 @@ engine, and a session that its model writes alone takes part in every such call 
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from tokencollab.actors.log import log
-from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, record
+from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
 from tokencollab.actors.runtime import ModelGone
 from tokencollab.engines.base import Answered, Ask, Engine
 from tokencollab.policies.selection import choose_alone
@@ -79,6 +80,8 @@ class ModelActor:
         self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._outbox: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._woken = False  # the loop has been told of what is in the outbox
         self._load = load
         self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
@@ -152,12 +155,26 @@ class ModelActor:
         self.check()
         self._inbox.put(job)
 
+    def _empty_outbox(self) -> None:
+        """Delivers what the thread has sent; what comes meanwhile has the next turn."""
+        self._woken = False
+        for _ in range(len(self._outbox)):
+            function, argument = self._outbox.popleft()
+            function(argument)
+
     # ------------------------------------------------------------ in the thread
 
     def _call(self, function: Callable[[Any], None], argument: Any) -> None:
-        """Calls ``function`` in the event loop."""
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            self._loop.call_soon_threadsafe(function, argument)
+        """Calls ``function`` in the event loop.
+
+        The loop is woken once for all that waits: that goes through a socket, in which a signal (Ctrl-C) finds no room
+        when a busy loop has thousands of wake-ups before it.
+        """
+        self._outbox.append((function, argument))
+        if not self._woken:
+            self._woken = True
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._empty_outbox)
 
     def _settle_loaded(self, outcome: ModelInfo | Exception) -> None:
         if self._loaded.done():
@@ -208,6 +225,8 @@ class ModelActor:
             self._measure(engine, jobs)
 
     def _measure(self, engine: Engine, jobs: list[_Job]) -> None:
+        if not listening():
+            return
         name = engine.info.name
         record(SESSIONS, len(self._sessions), name)
         record(QUEUE, len(jobs) + self._inbox.qsize(), name)

@@ -125,6 +125,11 @@ def step_line(
     return _dump(line)
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of JSON Lines, without their ends. Only a line feed ends one: JSON has U+2028 and such in text."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def parse_trace(lines: Iterable[str]) -> Trace:
     """Reads a trace, all of it, before anything is done with it.
 

@@ -16,6 +16,7 @@ from tokencollab.actors.stream import AnswerStream
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.errors import TokencollabError, UnknownMethod, UsageError
 from tokencollab.protocol.messages import ChatMessage
+from tokencollab.protocol.trace import lines_of
 from tokencollab.repl.turns import CONVERSATION, VERSION, Turn, turn_of_trace
 from tokencollab.responses.methods import is_response_method, parse_response_method
 
@@ -181,7 +182,7 @@ class Session:
                 await stream.aclose()
             if tokens or stream.answer.finish_reason != "cancelled":
                 self.shown = None
-                lines = tuple(trace.getvalue().splitlines())
+                lines = tuple(lines_of(trace.getvalue()))
                 self.turns.append(Turn(question, stream.answer, tuple(tokens), lines))
         if not tokens:
             raise UsageError("stopped before the answer began")
@@ -277,7 +278,7 @@ class Session:
         Raises:
             UsageError, TraceError: it is neither, or damaged; nothing has changed then.
         """
-        lines = text.splitlines()
+        lines = lines_of(text)
         if lines and '"tokencollab_trace"' in lines[0]:
             self.shown = turn_of_trace(lines)
             return f"a trace of {len(self.shown.parsed.steps)} steps"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tokencollab.protocol.errors import TraceError, UsageError
+from tokencollab.protocol.trace import lines_of
 from tokencollab.responses.events import Outcome, Samples
 from tokencollab.responses.methods import make_rule
 from tokencollab.responses.settings import ResponseMethod
@@ -77,7 +78,7 @@ def parse_recorded(text: str) -> list[Recorded]:
     Raises:
         TraceError: the first damage found, with its line number.
     """
-    lines = text.removesuffix("\n").split("\n") if text else []  # not splitlines: U+2028 may stand in an answer
+    lines = lines_of(text)
     try:
         json.loads(lines[0] if lines else "")
     except (ValueError, RecursionError):

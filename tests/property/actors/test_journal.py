@@ -17,7 +17,8 @@ from tests.property.actors.torture import METHODS, NAMES, engine, method_named
 from tokencollab import Answer, Collaboration, UsageError
 from tokencollab.actors.journal import SUFFIX, read_journal
 from tokencollab.policies.replay import replay
-from tokencollab.testing import Faults, FaultyRuntime, run_on_fake_clock
+from tokencollab.protocol.trace import lines_of, parse_trace
+from tokencollab.testing import Faults, FaultyRuntime, ScriptedEngine, run_on_fake_clock, scripted_runtime
 
 Damage: TypeAlias = Callable[[list[str]], list[str]]
 
@@ -136,7 +137,31 @@ def test_a_full_disk_ends_the_journal_and_not_the_answer(tmp_path: Path, monkeyp
     assert run_on_fake_clock(write()).pieces == expected.pieces
 
 
-def lines_of(journal: Path) -> list[str]:
+def test_an_answer_with_other_line_ends_of_unicode_in_it_is_resumed(tmp_path: Path) -> None:
+    ends = ["\u2028", "\u2029", "\x85", "\x0b", "\x1e", "\r", "\n"]
+    one = ScriptedEngine("one", lambda text: {ends[len(text.decode()) % len(ends)].encode(): 2.0, b"a": 1.0, None: 0.0})
+
+    async def write(resume: Path | None) -> tuple[str, str]:
+        async with Collaboration("one", (), "base", runtime=scripted_runtime(one), journal=tmp_path) as writer:
+            if resume is None:
+                trace = io.StringIO()
+                stream = writer.stream("?", max_tokens=40, trace=trace)
+                for _ in range(30):
+                    await anext(stream)
+                await stream.aclose()
+                assert len(parse_trace(lines_of(trace.getvalue())).steps) == 30
+                return "", stream.answer.text
+            whole = await writer.generate("?", max_tokens=40)
+            return whole.text, "".join([token.text async for token in writer.resume(resume)])
+
+    asyncio.run(write(None))
+    (journal,) = tmp_path.glob(f"*{SUFFIX}")
+    expected, got = asyncio.run(write(journal))
+    assert got == expected
+    assert not set(ends).difference(got)
+
+
+def journal_lines(journal: Path) -> list[str]:
     return journal.read_text().splitlines(keepends=True)
 
 
@@ -155,7 +180,7 @@ def lines_of(journal: Path) -> list[str]:
 )
 def test_a_damaged_journal_is_refused_with_the_reason(damage: Damage, reason: str, tmp_path: Path) -> None:
     journal = cut_off("duetnet", 2, 20, 3, tmp_path, 4)
-    journal.write_text("".join(damage(lines_of(journal))))
+    journal.write_text("".join(damage(journal_lines(journal))))
     with pytest.raises(UsageError, match=reason):
         run_on_fake_clock(resumed("duetnet", 2, journal))
     assert journal.exists()

@@ -1,6 +1,9 @@
 """A model actor and its many sessions: bounded, fair, and none harmed by another."""
 
 import asyncio
+import os
+import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
@@ -161,3 +164,28 @@ async def test_a_thread_that_ends_leaves_nobody_waiting() -> None:
     await actor.stop()
     with pytest.raises(ModelGone):
         await actor.ask(Close("one"))
+
+
+async def test_ctrl_c_is_heard_however_much_a_model_has_sent_to_a_loop_that_is_busy() -> None:
+    enough = threading.Event()
+
+    def script(text: bytes) -> Mapping[Piece, float]:
+        if len(text) == 5_000:
+            enough.set()
+        return forever(text)
+
+    actor = ModelActor(lambda: ScriptedEngine("m", script))
+    await opened(actor, "s")
+    heard = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
+    try:
+        stream = actor.write(AskAlone("s", 0, b"", 1, 10_000, False, GREEDY))
+        await anext(stream)
+        assert enough.wait(60)  # the loop stands still meanwhile
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.wait_for(heard.wait(), 60)
+        written = 1 + len([reply async for reply in stream])
+        assert written == 10_000
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+        await actor.stop()
