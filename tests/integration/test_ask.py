@@ -192,6 +192,26 @@ def test_methods_lists_both_kinds_with_their_papers(run: Run) -> None:
     assert rows["duetnet"]["command"] == "generate"
 
 
+@pytest.mark.real
+def test_the_real_pair_agrees_or_votes(run: Run, tmp_path: Path) -> None:
+    pair = ["--model", "smollm2-135m-instruct", "--model", "gemma-3-270m"]
+    trace = tmp_path / "trace.jsonl"
+    question = "Is the sky blue? Answer yes or no."
+    short = ["--extract", "boolean", "--samples", 2, "--max-tokens", 12, "--json"]
+    code, out, err = run("ask", question, *pair, *short, "--trace", trace)
+    assert code == 0, err
+    response = json.loads(out)
+    assert response["answer"] in ("yes", "no", None)
+    again = json.loads(run("replay", trace, "--json")[1])
+    assert {key: again[key] for key in ("answer", "samples", "decided_by")} == {
+        key: response[key] for key in ("answer", "samples", "decided_by")
+    }
+    code, out, err = run("ask", question, *pair, *short, "--method", "best-of-n")
+    assert code == 0, err
+    response = json.loads(out)
+    assert all(0 < score < 1 for score in response["scores"].values())
+
+
 # ---------------------------------------------------------------- replay of samples
 
 
