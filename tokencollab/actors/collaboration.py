@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO, TypeAlias
@@ -14,11 +13,13 @@ from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.actors.coordinator import Coordinator
+from tokencollab.actors.finding import Progress, find_model, lasting_source, unique_names
 from tokencollab.actors.following import follow
 from tokencollab.actors.journal import Journal, Past, read_journal
 from tokencollab.actors.measuring import measured
 from tokencollab.actors.prompt import Prompt, read_prompt
 from tokencollab.actors.recorder import Recorder
+from tokencollab.actors.request import AnswerRequest
 from tokencollab.actors.runtime import ModelLink, ModelSpec, OpenRuntime, Runtime
 from tokencollab.actors.stream import AnswerStream, finished_answer
 from tokencollab.actors.supervision import Member, Patience
@@ -26,10 +27,7 @@ from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.errors import UsageError
-from tokencollab.protocol.messages import ChatMessage, ModelInfo
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is going on, how much is done, and of how much (0: not known)."""
+from tokencollab.protocol.messages import ModelInfo
 
 RuntimeName: TypeAlias = Literal["local", "ray"]
 
@@ -129,7 +127,7 @@ class Collaboration:
     async def _specifications(self, wanted: Sequence[str]) -> list[ModelSpec]:
         """What is to be started, with names that nobody here has yet."""
         if isinstance(self._runtime_choice, str):
-            files = [await asyncio.to_thread(self._find, spec) for spec in wanted]
+            files = [await asyncio.to_thread(find_model, spec, self._options, self._progress) for spec in wanted]
         else:  # a runtime of the caller's own gets what the caller wrote
             files = [(spec, spec) for spec in wanted]
         names = unique_names([name for name, _ in files], taken=self._members)
@@ -138,7 +136,7 @@ class Collaboration:
             # One model per core: two models with all threads each are ten times slower (facts.md).
             models = len(names) + len(self._members)
             options = replace(options, threads=max(1, (os.cpu_count() or 1) // models))
-        self._sources |= {name: _lasting(source) for name, source in zip(names, wanted, strict=True)}
+        self._sources |= {name: lasting_source(source) for name, source in zip(names, wanted, strict=True)}
         return [ModelSpec(name, folder, options) for name, (_, folder) in zip(names, files, strict=True)]
 
     async def __aexit__(
@@ -203,15 +201,6 @@ class Collaboration:
             if open_to_all:
                 coordinator.join(member)
 
-    def _find(self, spec: str) -> tuple[str, str]:
-        """Name and folder (or GGUF file) of a model, fetched if need be."""
-        if file := self._options.as_it_is(spec):
-            return os.path.basename(file).removesuffix(".gguf"), file
-        from tokencollab.engines.store import resolve  # noqa: PLC0415
-
-        files = resolve(spec, self._progress)
-        return files.name, os.path.abspath(files.folder)
-
     def _make_runtime(self) -> Runtime:
         if self._runtime_choice == "local":
             from tokencollab.actors.local import LocalRuntime  # noqa: PLC0415
@@ -263,15 +252,9 @@ class Collaboration:
             UsageError: outside ``async with``, an empty prompt, a number out of range, no such method or model. What
                 the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
-        messages = read_prompt(prompt)
-        if max_tokens < 1:
-            raise UsageError(f"max_tokens must be at least 1, not {max_tokens}")
-        if not 0 <= seed < 1 << 53:
-            raise UsageError(f"seed must be from 0 to 2**53 - 1, not {seed}")
-        if not all(stop):
-            raise UsageError("a stop text must not be empty")
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
-        return self._stream(chosen, messages, max_tokens, tuple(stop), seed, trace, members=members, keep=keep)
+        request = AnswerRequest(chosen, read_prompt(prompt), max_tokens, tuple(stop), seed)
+        return self._stream(request, trace, members=members, keep=keep)
 
     def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
         """Goes on with an answer whose writing was cut off; what was written comes first, as it was.
@@ -288,23 +271,15 @@ class Collaboration:
         past = read_journal(journal)
         if past.trace.models[0] not in self._members:
             raise UsageError(f"the journal's base is {past.trace.models[0]!r}, which does not take part here")
-        match past.trace.settings:
-            case {"method": Mapping() as method, "max_tokens": int(limit), "stop": list(stop), "seed": int(seed)}:
-                chosen = Method.from_json(dict(method))
-            case _:
-                raise UsageError(f"the header of {past.path} is not that of a journal")
+        request = AnswerRequest.of_journal(past)
         own = type(self._exit_policy).__name__ if self._exit_policy is not None else None
         if past.trace.settings.get("exit_policy") != own:
             raise UsageError(f"{past.path} was written with the exit policy {past.trace.settings.get('exit_policy')}")
-        return self._stream(chosen, past.messages, limit, tuple(map(str, stop)), seed, trace, past=past)
+        return self._stream(request, trace, past=past)
 
     def _stream(
         self,
-        method: Method,
-        messages: tuple[ChatMessage, ...],
-        max_tokens: int,
-        stop: tuple[str, ...],
-        seed: int,
+        request: AnswerRequest,
         trace: TextIO | None,
         *,
         members: Sequence[str] | None = None,
@@ -324,12 +299,7 @@ class Collaboration:
             names = past.trace.models
             wanted = tuple(dict.fromkeys((*(name for name in names if name in here), *here)))
         session = uuid4().hex
-        settings: dict[str, object] = {
-            "method": method.to_json(),
-            "seed": seed,
-            "max_tokens": max_tokens,
-            "stop": list(stop),
-        }
+        settings = request.settings()
         if self._exit_policy is not None:
             settings["exit_policy"] = type(self._exit_policy).__name__
         recorders: list[Recorder] = []
@@ -339,17 +309,21 @@ class Collaboration:
         folder = self._journal if past is None else past.path.parent
         if folder is not None:
             settings |= {"sources": self._sources, "options": self._options.to_json()}
-            journal = Journal(folder, session, names, settings, messages, keep=self._keep_journal, past=past)
+            journal = Journal(folder, session, names, settings, request.messages, keep=self._keep_journal, past=past)
             recorders.append(journal)
         coordinator = Coordinator(
             session,
             {name: here[name] for name in wanted},
             make_policy(
-                method, max_tokens=max_tokens, seed=seed, report=bool(recorders), exit_policy=self._exit_policy
+                request.method,
+                max_tokens=request.max_tokens,
+                seed=request.seed,
+                report=bool(recorders),
+                exit_policy=self._exit_policy,
             ),
-            sampling_of(method, seed),
-            messages,
-            stops=stop,
+            sampling_of(request.method, request.seed),
+            request.messages,
+            stops=request.stop,
             recorders=recorders,
             notify=self._notify,
             wait_for_base=self._patience.wait_for_base,
@@ -361,9 +335,9 @@ class Collaboration:
 
         def finish(text: str) -> Answer:
             ended = coordinator.ended or now()
-            return finished_answer(text, coordinator, names, method.name, seed, started, ended)
+            return finished_answer(text, coordinator, names, request.method.name, request.seed, started, ended)
 
-        tokens = measured(self._track(coordinator, members is None), coordinator, method.name)
+        tokens = measured(self._track(coordinator, members is None), coordinator, request.method.name)
         return AnswerStream(coordinator, tokens, finish, None if journal is None else journal.path)
 
     async def generate(
@@ -394,17 +368,3 @@ class Collaboration:
         finally:
             del self._streams[coordinator]
             await tokens.aclose()
-
-
-def unique_names(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
-    """Names that occur twice (a model with its own copy) get a number."""
-    unique: list[str] = []
-    for name in names:
-        candidates = (name if number == 1 else f"{name}#{number}" for number in count(1))
-        unique.append(next(name for name in candidates if name not in unique and name not in taken))
-    return unique
-
-
-def _lasting(source: str) -> str:
-    """What a model was asked for as, in a form that holds in another working directory."""
-    return os.path.abspath(source) if os.path.exists(source) else source

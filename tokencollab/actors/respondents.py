@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokencollab.actors.collaboration import Collaboration, unique_names
+from tokencollab.actors.collaboration import Collaboration
+from tokencollab.actors.finding import unique_names
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.errors import UsageError
 from tokencollab.responses.settings import ResponseMethod

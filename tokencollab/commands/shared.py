@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from tokencollab.actors.collaboration import Collaboration, RuntimeName, unique_names
+from tokencollab.actors.collaboration import Collaboration, RuntimeName
+from tokencollab.actors.finding import unique_names
 from tokencollab.actors.prompt import read_prompt
 from tokencollab.actors.runtime import Runtime
 from tokencollab.actors.supervision import Patience
