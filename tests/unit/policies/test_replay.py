@@ -1,56 +1,22 @@
 """Replay: a trace with its own settings gives every decision again, and what the exits would have done."""
 
 import json
-from collections.abc import Sequence
-from math import exp
 from typing import Any
 
 import pytest
 
 from tests.unit.policies.policykit import Driver, by_logit, by_probability, toy
+from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, replayed, trace_of
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
-from tokencollab.policies.replay import ReplayStep, replay
-from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.policies.methods import make_policy, parse_method, sampling_of
+from tokencollab.policies.replay import replay
 from tokencollab.protocol.errors import TraceError, UnknownMethod, UsageError
-from tokencollab.protocol.pieces import Piece
-from tokencollab.protocol.trace import header_line, parse_trace, step_line
+from tokencollab.protocol.trace import header_line, parse_trace
 
-KEYS = ["step", "chosen", "recorded", "ranks", "s", "f", "st", "s_w", "f_w", "rt", "t0", "exited"]
-AGGREGATIONS = ("gac", "unite", "duetnet", "dp", "dk")
-EXITS: list[tuple[str, dict[str, Any]]] = [
-    ("never", {}),
-    ("fixed-9", {}),
-    ("self-efficacy", {"omega": 4, "theta": 0.35}),
-    ("confidence", {"omega": 4, "theta": 0.2, "ties": "failure"}),
-    ("reliability", {"omega": 3, "theta": 0.55, "eps": 0.2}),
-    ("credible", {"omega": 4, "theta": 0.1}),
-    ("rejoin", {"omega": 3, "theta": 0.3, "rejoin_below": 0.4, "rejoin_window": 3}),
-    ("per-collaborator", {"patience": 3}),
-]
 SELECTIONS: list[dict[str, Any]] = [
     {},
     {"top_t": "1-2", "weights": {"a": 0.7}, "owner_finishes": True},
 ]
-
-
-def record(method: Method, seed: int = 5, *, lose: bool = False) -> Driver:
-    """One answer of three toy models; with ``lose`` the first collaborator goes away twice and comes back once."""
-    book = {name: toy(name) for name in ("base", "a", "c")}
-    policy = make_policy(method, max_tokens=40, seed=seed, report=True)
-    driver = Driver(policy, book, sampling=sampling_of(method, seed))
-    driver.trace.insert(0, header_line(list(book), {"method": method.to_json(), "seed": seed}))
-    for _ in range(500):
-        if driver.stop:
-            return driver
-        count = len(driver.commits)
-        driver.answer(driver.pending.pop(0))
-        if lose and len(driver.commits) > count and count in (2, 20):
-            driver.pending = [p for p in driver.pending if getattr(p, "model", "") != "a"]
-            driver.hear(e.ModelLost("a"))
-        if lose and len(driver.commits) > count and count == 7:
-            driver.hear(e.ModelJoined("a"))
-    raise AssertionError("the policy did not stop")
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=["greedy", "sampled"])
@@ -102,26 +68,6 @@ def test_base_alone_replays_too() -> None:
     assert not any(step.exited for step in steps)
     assert {step.efficacy for step in steps} == {None}
     assert steps[0].ranks == driver.commits[0].record.ranks
-
-
-def trace_of(*steps: dict[str, CandidateSet], chosen: Sequence[Piece] | None = None, **settings: object) -> list[str]:
-    """A trace with a line per step; without ``chosen`` a trace of candidates alone."""
-    lines = [header_line(["b", "a"], settings)]
-    for number, candidates in enumerate(steps, start=1):
-        line = json.loads(step_line(number, candidates, None if chosen is None else chosen[number - 1]))
-        if chosen is None:
-            del line["chosen"]
-        lines.append(json.dumps(line))
-    return lines
-
-
-AGREED = {"b": by_probability((b"x", 0.8), (b"y", 0.1)), "a": by_probability((b"x", 0.7), (b"z", 0.2))}
-APART = {"b": by_probability((b"x", 0.8), (b"y", 0.1)), "a": by_probability((b"y", 0.95), (b"z", 0.01))}
-
-
-def replayed(lines: list[str], name: str | None, *, past_exit: bool = True, **settings: Any) -> list[ReplayStep]:
-    method = None if name is None else parse_method(name, **settings)
-    return list(replay(parse_trace(lines), method, past_exit))
 
 
 def test_the_json_has_exactly_the_keys_of_the_issue() -> None:
@@ -273,140 +219,3 @@ def test_a_collaborator_that_left_has_no_vote_afterwards() -> None:
     orphan = trace_of(AGREED, AGREED, {"a": APART["a"]})
     orphan[3] = json.dumps({**json.loads(orphan[3]), "lost": ["b"]})
     assert replayed(orphan, "dp", exit="per-collaborator", patience=2)[2].chosen == b"y"
-
-
-@pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
-@pytest.mark.parametrize("top_t", [1, 2])
-def test_bytewise_gives_its_own_decisions_again(leave: str, settings: dict[str, Any], top_t: int) -> None:
-    method = parse_method("bytewise", exit=leave, top_k=4, top_t=top_t, **settings)
-    driver = record(method, lose=top_t == 1)
-    trace = parse_trace(driver.trace)
-    steps = list(replay(trace, None, past_exit=True))
-    assert [step.step for step in steps] == list(range(1, len(driver.pieces) + 1))
-    assert [step.chosen for step in steps] == driver.pieces
-    assert [step.recorded for step in steps] == driver.pieces
-    assert all(step.decided for step in steps)
-    assert [step.ranks for step in steps] == [commit.record.ranks for commit in driver.commits]
-    figures = [commit.record.efficacy for commit in driver.commits]
-    assert all(wanted in (None, step.efficacy) for wanted, step in zip(figures, steps, strict=True))
-    assert any(figures) == any(step.efficacy for step in steps)
-    assert {type(step.exited) for step in steps} == {bool}
-    assert [list(step.to_json()) for step in steps] == [KEYS] * len(steps)
-    exits = [command.step for command in driver.others if isinstance(command, e.Exited)]
-    stopping = list(replay(trace, None, past_exit=False))
-    assert stopping == (steps[: exits[0]] if exits else steps)
-
-
-def test_a_bytewise_trace_under_other_settings_ends_where_they_leave_it() -> None:
-    votes = {"b": by_probability((b"x", 0.9), (b"y", 0.1)), "a": by_probability((b"y", 0.95), (b"z", 0.05))}
-    lines = trace_of(votes, votes, chosen=[b"x", b"x"], method="bytewise")
-    recomputed = replay(parse_trace(lines), parse_method("bytewise"), past_exit=True)
-    step = next(recomputed)
-    assert (step.chosen, step.recorded) == (b"y", b"x")
-    with pytest.raises(TraceError, match=r"line 2: .* bytewise voting writes b'y' where the trace has b'x'"):
-        next(recomputed)
-
-
-def first_commit(lists: dict[str, CandidateSet], commit: float = 0.5) -> tuple[Piece, dict[str, int]]:
-    """Section 9 of methods.md from a common boundary, over what is listed: the bytes until a model moves, misses."""
-    pieces, weights = {}, dict.fromkeys(lists, 1.0)
-    for model, sent in lists.items():
-        whole = sum(exp(c.logprob) for c in sent.candidates)
-        pieces[model] = {c.piece: exp(c.logprob) / whole for c in sent.candidates}
-    text, missed = b"", dict.fromkeys(lists, 0)
-    while True:
-        votes: dict[str, dict[int, float]] = {model: {} for model in lists}
-        score: dict[int, float] = {}
-        for model, own in pieces.items():
-            here = {p: mass for p, mass in own.items() if (not text if p is None else p != text and p.startswith(text))}
-            for p, mass in here.items():
-                symbol = -1 if p is None else p[len(text)]
-                votes[model][symbol] = votes[model].get(symbol, 0.0) + mass / sum(here.values())
-            for symbol, share in votes[model].items():
-                score[symbol] = score.get(symbol, 0.0) + weights[model] * share
-        best = min(score, key=lambda symbol: (-score[symbol], symbol))
-        for model, own_votes in votes.items():
-            missed[model] += min(own_votes, key=lambda symbol: (-own_votes[symbol], symbol), default=None) != best
-            weights[model] *= own_votes.get(best, 0.0)
-        if best == -1:
-            return None, missed
-        text += bytes([best])
-        for own in pieces.values():
-            exact = own.get(text, 0.0)
-            longer = sum(mass for p, mass in own.items() if p and p != text and p.startswith(text))
-            if not longer or exact / (exact + longer) > commit:
-                return text, missed
-
-
-@pytest.mark.parametrize(("leave", "settings"), [EXITS[0], EXITS[2], EXITS[6], EXITS[7]])
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_bytewise_over_the_trace_of_another_method(aggregation: str, leave: str, settings: dict[str, Any]) -> None:
-    method = parse_method("gac", aggregation=aggregation, exit=leave, top_k=4, **settings)
-    for lose in (False, True):
-        trace = parse_trace(record(method, lose=lose).trace)
-        steps = list(replay(trace, parse_method("bytewise"), past_exit=True))
-        assert [(step.step, step.recorded) for step in steps] == [(step.step, step.chosen) for step in trace.steps]
-        for step, recorded in zip(steps, trace.steps, strict=True):
-            lists = {model: sent for model, sent in recorded.candidates if model not in recorded.lost}
-            if recorded.alone:
-                assert step.chosen == lists["base"].best.piece
-                continue
-            chosen, missed = first_commit(lists)
-            assert step.chosen == chosen
-            if step.chosen == step.recorded:
-                assert dict(step.ranks) == missed
-
-
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_bytewise_over_candidates_alone_is_fed_its_own_pieces(aggregation: str) -> None:
-    lines = record(parse_method("gac", aggregation=aggregation, top_k=4)).trace
-    bare = [lines[0], *(json.dumps({k: v for k, v in json.loads(line).items() if k != "chosen"}) for line in lines[1:])]
-    method = parse_method("confipara-b", omega=3, theta=1.0)
-    trace = parse_trace(bare)
-    steps = list(replay(trace, method, past_exit=True))
-    wins = 0
-    for step, recorded in zip(steps, trace.steps, strict=True):
-        chosen, missed = first_commit(dict(recorded.candidates))
-        assert (step.chosen, step.decided, dict(step.ranks)) == (chosen, False, missed)
-        wins += sum(missed["base"] <= missed[model] for model in "ac")
-        assert step.efficacy is not None
-        assert step.efficacy.s == 1 + wins
-
-
-def test_bytewise_ranks_of_the_recorded_piece_are_counted_as_far_as_the_list_goes() -> None:
-    long = by_probability((b"abc", 0.6), (b"a", 0.1), (b"x", 0.3))  # goes on past its "a"
-    short = by_probability((b"x", 0.4), (b"a", 0.35), (b"abz", 0.25))  # its "a" ends a piece of its own
-    steps = replayed(trace_of({"b": long, "a": short}, {"b": long, "a": short}, chosen=[b"abd", None]), "bytewise")
-    assert [step.ranks for step in steps] == [(("a", 0), ("b", 1)), (("a", 1), ("b", 1))]
-    assert [step.chosen for step in steps] == [b"a", b"a"]
-
-
-def test_a_vote_of_bytewise_uses_weights_draws_and_exits() -> None:
-    lines = trace_of(*[APART] * 12, chosen=[b"x"] * 12)
-    assert replayed(lines, "bytewise")[0].chosen == b"y"
-    assert replayed(lines, "bytewise", weights={"b": 3.0})[0].chosen == b"x"
-    drawn = [step.chosen for step in replayed(lines, "bytewise", top_t=2)]
-    assert set(drawn) == {b"x", b"y"}
-    longer = trace_of(*[APART] * 12, chosen=[b"xx"] * 12)
-    assert [step.chosen for step in replayed(longer, "bytewise", top_t=2)] != drawn  # draws belong to bytes
-    alone = replayed(trace_of(*[AGREED] * 3, chosen=[b"x"] * 3), "bytewise", exit="per-collaborator", patience=2)
-    assert [step.exited for step in alone] == [False, True, True]
-    needed = replayed(trace_of(*[APART] * 3, chosen=[b"y"] * 3), "bytewise", exit="per-collaborator", patience=2)
-    assert [step.exited for step in needed] == [False, False, False]
-
-
-def test_a_collaborator_whose_piece_only_is_longer_is_not_decisive() -> None:
-    votes = {"b": by_probability((b"xy", 0.9), (b"z", 0.1)), "a": by_probability((b"x", 0.9), (b"z", 0.1))}
-    steps = replayed(trace_of(*[votes] * 2, chosen=[b"x"] * 2), "bytewise", exit="per-collaborator", patience=2)
-    assert [step.chosen for step in steps] == [b"x", b"x"]  # without a it would be "xy"
-    assert [step.exited for step in steps] == [False, True]
-
-
-def test_a_step_in_which_nothing_is_probable_is_named() -> None:
-    lines = trace_of(AGREED, AGREED)
-    nothing = json.loads(lines[2])
-    for candidates in nothing["candidates"].values():
-        for candidate in candidates:
-            candidate["logprob"] = -1e4
-    with pytest.raises(TraceError, match="line 3: no candidate has a probability above zero"):
-        replayed([*lines[:2], json.dumps(nothing)], "bytewise")

@@ -1,0 +1,65 @@
+"""Traces to be replayed: answers of toy models recorded, and steps written by hand."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tests.unit.policies.policykit import Driver, by_probability, toy
+from tokencollab.policies import events as e
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.replay import ReplayStep, replay
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.trace import header_line, parse_trace, step_line
+
+KEYS = ["step", "chosen", "recorded", "ranks", "s", "f", "st", "s_w", "f_w", "rt", "t0", "exited"]
+AGGREGATIONS = ("gac", "unite", "duetnet", "dp", "dk")
+EXITS: list[tuple[str, dict[str, Any]]] = [
+    ("never", {}),
+    ("fixed-9", {}),
+    ("self-efficacy", {"omega": 4, "theta": 0.35}),
+    ("confidence", {"omega": 4, "theta": 0.2, "ties": "failure"}),
+    ("reliability", {"omega": 3, "theta": 0.55, "eps": 0.2}),
+    ("credible", {"omega": 4, "theta": 0.1}),
+    ("rejoin", {"omega": 3, "theta": 0.3, "rejoin_below": 0.4, "rejoin_window": 3}),
+    ("per-collaborator", {"patience": 3}),
+]
+
+
+def record(method: Method, seed: int = 5, *, lose: bool = False) -> Driver:
+    """One answer of three toy models; with ``lose`` the first collaborator goes away twice and comes back once."""
+    book = {name: toy(name) for name in ("base", "a", "c")}
+    policy = make_policy(method, max_tokens=40, seed=seed, report=True)
+    driver = Driver(policy, book, sampling=sampling_of(method, seed))
+    driver.trace.insert(0, header_line(list(book), {"method": method.to_json(), "seed": seed}))
+    for _ in range(500):
+        if driver.stop:
+            return driver
+        count = len(driver.commits)
+        driver.answer(driver.pending.pop(0))
+        if lose and len(driver.commits) > count and count in (2, 20):
+            driver.pending = [p for p in driver.pending if getattr(p, "model", "") != "a"]
+            driver.hear(e.ModelLost("a"))
+        if lose and len(driver.commits) > count and count == 7:
+            driver.hear(e.ModelJoined("a"))
+    raise AssertionError("the policy did not stop")
+
+
+def trace_of(*steps: dict[str, CandidateSet], chosen: Sequence[Piece] | None = None, **settings: object) -> list[str]:
+    """A trace with a line per step; without ``chosen`` a trace of candidates alone."""
+    lines = [header_line(["b", "a"], settings)]
+    for number, candidates in enumerate(steps, start=1):
+        line = json.loads(step_line(number, candidates, None if chosen is None else chosen[number - 1]))
+        if chosen is None:
+            del line["chosen"]
+        lines.append(json.dumps(line))
+    return lines
+
+
+AGREED = {"b": by_probability((b"x", 0.8), (b"y", 0.1)), "a": by_probability((b"x", 0.7), (b"z", 0.2))}
+APART = {"b": by_probability((b"x", 0.8), (b"y", 0.1)), "a": by_probability((b"y", 0.95), (b"z", 0.01))}
+
+
+def replayed(lines: list[str], name: str | None, *, past_exit: bool = True, **settings: Any) -> list[ReplayStep]:
+    method = None if name is None else parse_method(name, **settings)
+    return list(replay(parse_trace(lines), method, past_exit))
