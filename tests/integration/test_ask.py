@@ -192,6 +192,25 @@ def test_methods_lists_both_kinds_with_their_papers(run: Run) -> None:
     assert rows["duetnet"]["command"] == "generate"
 
 
+@pytest.mark.parametrize("method", ["modelswitch", "best-of-n"])
+def test_trained_models_solve_a_problem_and_the_trace_replays(run: Run, tmp_path: Path, method: str) -> None:
+    trace = tmp_path / "trace.jsonl"
+    pair = ["--model", "arith-bytes", "--model", "arith-pairs"]
+    settings = ["--method", method, "--samples", 3, "--extract", "number", "--max-tokens", 96, "--json"]
+    code, out, err = run("ask", "8+3*14+10-5*13", *pair, *settings, "--trace", trace)
+    assert code == 0, err
+    response = json.loads(out)
+    assert response["answer"] == "-5"
+    assert (response["decided_by"], response["samples"]) == {
+        "modelswitch": ("arith-bytes", 3),
+        "best-of-n": (None, 6),
+    }[method]
+    code, out, err = run("replay", trace, "--json")
+    assert code == 0, err
+    again = json.loads(out)
+    assert all(again[key] == response[key] for key in ("answer", "samples", "decided_by", "reason", "scores"))
+
+
 @pytest.mark.real
 def test_the_real_pair_agrees_or_votes(run: Run, tmp_path: Path) -> None:
     pair = ["--model", "smollm2-135m-instruct", "--model", "gemma-3-270m"]

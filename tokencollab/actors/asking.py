@@ -155,6 +155,7 @@ class Asking:
         self._drawn: dict[str, dict[int, tuple[str, str | None]]] = {name: {} for name in self._respondents}
         self._usage = {name: Usage() for name in self._respondents}
         self._lost: dict[str, Exception] = {}
+        self._scores: e.SampleScores = ()
         self._writing = 0  # draws that models have taken on
 
     def cancel(self) -> None:
@@ -197,7 +198,9 @@ class Asking:
             answers.append((name, tuple(drawn[number][1] for number in numbers)))
             texts[name] = [drawn[number][0] for number in numbers]
         prompt = [{"role": turn.role, "content": turn.content} for turn in self._question.turns]
-        return record(tuple(answers), self._lost, self._method, self._question.seed, prompt=prompt, texts=texts)
+        return record(
+            tuple(answers), self._lost, self._method, self._question.seed, self._scores, prompt=prompt, texts=texts
+        )
 
     # ------------------------------------------------------------ commands
 
@@ -307,6 +310,7 @@ class Asking:
                 raise error
             raise ModelFailed(f"no model gave an answer: {error}") from error
         usage = self._usage
+        self._scores = outcome.sample_scores
         return Response(
             answer=outcome.answer,
             text=outcome.text,
@@ -326,6 +330,7 @@ class Asking:
             usage=dict(usage),
             lost=tuple(self._lost),
             texts={name: [drawn[number][0] for number in sorted(drawn)] for name, drawn in self._drawn.items()},
+            sample_scores=dict(outcome.sample_scores),
         )
 
 

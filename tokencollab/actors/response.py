@@ -70,6 +70,7 @@ class Response:
         usage: per model.
         lost: models that gave less than they were asked for.
         texts: per model, the texts of its answers.
+        sample_scores: where a scorer decided, per model the score of each of its answers; None: unreadable.
     """
 
     answer: str | None
@@ -90,12 +91,14 @@ class Response:
     usage: Mapping[str, Usage]
     lost: tuple[str, ...] = ()
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    sample_scores: Mapping[str, Sequence[float | None]] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready data."""
         data: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         data["answers"] = {model: list(answers) for model, answers in self.answers.items()}
-        data["texts"] = {model: list(texts) for model, texts in self.texts.items()}
+        for name in ("texts", "sample_scores"):
+            data[name] = {model: list(values) for model, values in data[name].items()}
         data["usage"] = {
             model: {name: getattr(usage, name) for name in usage.__dataclass_fields__}
             for model, usage in self.usage.items()

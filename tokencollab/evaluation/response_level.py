@@ -59,5 +59,6 @@ class ResponseLevel:
                 "samples": response.samples,
                 "budget": response.budget,
                 "answers": {model: list(answers) for model, answers in response.answers.items()},
+                **({"scores": scores} if (scores := response.to_json()["sample_scores"]) else {}),
             },
         )

@@ -14,6 +14,9 @@ Turns: TypeAlias = tuple[ChatMessage, ...]
 Samples: TypeAlias = tuple[tuple[str, tuple[str | None, ...]], ...]
 """Per model, in order, its answers in canonical form; None: unreadable."""
 
+SampleScores: TypeAlias = tuple[tuple[str, tuple[float | None, ...]], ...]
+"""Per model, in order, the scores of its answers; None: unreadable, so not scored."""
+
 Reason: TypeAlias = Literal["consistent", "vote", "score", "agreed", "judged", "written", "unreadable", "cancelled"]
 
 # ---------------------------------------------------------------- events
@@ -128,6 +131,7 @@ class Outcome:
         answers: per model, its answers in order.
         scores: per answer its score, the best first.
         text: a text that gives the answer; empty if there is none.
+        sample_scores: where answers were scored, the score of each.
     """
 
     answer: str | None
@@ -138,3 +142,4 @@ class Outcome:
     answers: Samples
     scores: tuple[tuple[str, float], ...] = ()
     text: str = ""
+    sample_scores: SampleScores = ()

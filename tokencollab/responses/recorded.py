@@ -2,21 +2,23 @@
 
 A line is one question: ``{"samples": {model: [answer or null, ...]}}``, models in order, null for unreadable. Further
 keys where there is something to say: ``lost`` (models that gave less than they were asked for), ``method`` (the
-settings with which the samples were drawn), ``seed``. Other keys are ignored.
+settings with which the samples were drawn), ``seed``, ``scores`` (of each sample, ``{model: [number or null, ...]}``,
+for best-of-N). Other keys are ignored.
 """
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, NoReturn
 
 from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.protocol.trace import lines_of
-from tokencollab.responses.events import Outcome, Samples
+from tokencollab.responses.events import Outcome, Samples, SampleScores
 from tokencollab.responses.methods import make_rule
 from tokencollab.responses.settings import ResponseMethod
 from tokencollab.responses.switching import Need, decide
-from tokencollab.responses.vote import vote
+from tokencollab.responses.vote import by_scores, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Recorded:
     lost: frozenset[str]
     method: ResponseMethod | None
     seed: int
+    scores: SampleScores = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -50,12 +53,18 @@ class Recorded:
             if model not in by_model or list(models).count(model) > 1:
                 raise UsageError(f"line {self.line} has samples of {', '.join(by_model)}, not of {model!r} (once each)")
         chosen = tuple((model, by_model[model]) for model in models)
-        return Recorded(self.line, chosen, self.lost & set(models), self.method, self.seed)
+        scored = dict(self.scores)
+        scores = tuple((model, scored[model]) for model in models) if scored else ()
+        return replace(self, samples=chosen, lost=self.lost & set(models), scores=scores)
 
 
-def record(samples: Samples, lost: Iterable[str], method: ResponseMethod, seed: int, **more: Any) -> str:
+def record(
+    samples: Samples, lost: Iterable[str], method: ResponseMethod, seed: int, scores: SampleScores = (), **more: Any
+) -> str:
     """The line of one question (without the line break)."""
     line: dict[str, Any] = {"samples": {model: list(answers) for model, answers in samples}}
+    if scores:
+        line["scores"] = {model: list(values) for model, values in scores}
     if lost := sorted(lost):
         line["lost"] = lost
     return json.dumps(line | {"method": method.to_json(), "seed": seed} | more, ensure_ascii=False, allow_nan=False)
@@ -102,8 +111,10 @@ def replay_recorded(recorded: Recorded, method: ResponseMethod, chances: Sequenc
         UsageError: the method is not one whose decision follows from samples.
         TraceError: the method needs a sample that was not recorded.
     """
-    if method.family != "sampling" or method.scorer is not None:
+    if method.family != "sampling":
         raise UsageError(f"{method.name} cannot be recomputed from samples alone; modelswitch and its like can")
+    if method.scorer is not None and not recorded.scores:
+        raise UsageError(f"{method.name} with a scorer needs the samples' scores, and line {recorded.line} has none")
     rule = make_rule(method, recorded.models, chances)
     given = {model: dict(enumerate(answers[: method.samples])) for model, answers in recorded.samples}
     decision = decide(rule, given, recorded.lost)
@@ -116,16 +127,12 @@ def replay_recorded(recorded: Recorded, method: ResponseMethod, chances: Sequenc
         )
     seen = dict(decision.seen)
     asked = tuple((model, answers[: method.samples] if seen[model] else ()) for model, answers in recorded.samples)
-    outcome = decision.outcome(rule)
-    return Outcome(
-        outcome.answer,
-        outcome.decided_by,
-        outcome.reason,
-        outcome.samples,
-        outcome.budget,
-        outcome.answers,
-        vote(asked, dict(rule.priors)),
-    )
+    outcome = replace(decision.outcome(rule), scores=vote(asked, dict(rule.priors)))
+    if method.scorer is None or decision.model is not None or decision.answer is None:
+        return outcome
+    scores = tuple((model, values[: len(seen[model])]) for model, values in recorded.scores)
+    best = by_scores(decision.seen, scores, method.pick)
+    return replace(outcome, answer=best[0][0], reason="score", scores=best, sample_scores=scores)
 
 
 def canonical_samples(recorded: Recorded, read: Callable[[str], str | None]) -> Recorded:
@@ -134,7 +141,7 @@ def canonical_samples(recorded: Recorded, read: Callable[[str], str | None]) -> 
         (model, tuple(None if answer is None else read(answer) for answer in answers))
         for model, answers in recorded.samples
     )
-    return Recorded(recorded.line, samples, recorded.lost, recorded.method, recorded.seed)
+    return replace(recorded, samples=samples)
 
 
 def _question(number: int, text: str) -> Recorded:
@@ -167,7 +174,26 @@ def _question(number: int, text: str) -> Recorded:
     except UsageError as error:
         raise TraceError(f"line {number}: {error}") from error
     listed = tuple((model, tuple(answers)) for model, answers in samples.items())
-    return Recorded(number, listed, frozenset(lost), settings, seed)
+    return Recorded(number, listed, frozenset(lost), settings, seed, _scores(number, line.get("scores"), listed))
+
+
+def _scores(number: int, scores: object, samples: Samples) -> SampleScores:
+    if scores is None:
+        return ()
+    if not isinstance(scores, Mapping) or set(scores) != {model for model, _ in samples}:
+        _fail(number, f"scores must give a list of numbers for each model of the samples, not {_short(scores)}")
+    for model, answers in samples:
+        values = scores[model]
+        if not isinstance(values, list) or len(values) != len(answers):
+            _fail(
+                number, f"the scores of {model} must be a list of {len(answers)} numbers, one for each of its samples"
+            )
+        for index, (answer, value) in enumerate(zip(answers, values, strict=True), start=1):
+            if value is None and answer is None:
+                continue
+            if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+                _fail(number, f"score {index} of {model} must be a number, not {_short(value)}")
+    return tuple((model, tuple(scores[model])) for model, _ in samples)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.responses.panels import Panel
-from tokencollab.responses.switch import Pick
 from tokencollab.responses.transfer import Plan, Selector
+from tokencollab.responses.vote import Pick
 
 Family: TypeAlias = Literal["sampling", "panel", "transfer"]
 MAX_SAMPLES: Final = 10_000

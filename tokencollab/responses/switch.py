@@ -5,8 +5,7 @@ prompt, and takes back what it does not need any more.
 """
 
 from dataclasses import dataclass, replace
-from math import fsum, isfinite
-from typing import Literal, TypeAlias
+from math import isfinite
 
 from tokencollab.responses.events import (
     Answered,
@@ -23,10 +22,7 @@ from tokencollab.responses.events import (
     Withdraw,
 )
 from tokencollab.responses.switching import Need, Rule, Verdict, decide
-from tokencollab.responses.vote import Scores, ranked, vote
-
-Pick: TypeAlias = Literal["best", "sum"]
-"""Of scored samples: the best one, or the answer with the best sum over its samples."""
+from tokencollab.responses.vote import Pick, Scores, by_scores, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +145,18 @@ class SwitchPolicy:
         assert verdict is not None
         if len(scores) != len(samples) or not all(map(isfinite, scores)):
             return self._decide(state, verdict)  # a scorer that fails leaves the vote
-        by_answer: dict[str, list[float]] = {}
-        for sample, score in zip(samples, scores, strict=True):
-            assert sample.answer is not None
-            by_answer.setdefault(sample.answer, []).append(score)
-        best = ranked(
-            {answer: fsum(parts) if self.pick == "sum" else max(parts) for answer, parts in by_answer.items()}
-        )
+        numbers = {model: sorted(s.number for s in state.samples if s.model == model) for model in self.rule.models}
+        by_place = {(sample.model, sample.number): score for sample, score in zip(samples, scores, strict=True)}
+        of_samples = tuple((name, tuple(by_place.get((name, n)) for n in numbers[name])) for name in numbers)
+        best = by_scores(verdict.seen, of_samples, self.pick or "best")
         answer = best[0][0]
         chosen = max(
             ((score, -index) for index, score in enumerate(scores) if samples[index].answer == answer),
         )
         text = samples[-chosen[1]].text
         outcome = verdict.outcome(self.rule)
-        return self._end(state, replace(outcome, answer=answer, reason="score", scores=best, text=text))
+        outcome = replace(outcome, answer=answer, reason="score", scores=best, text=text, sample_scores=of_samples)
+        return self._end(state, outcome)
 
     def _give_up(self, state: SwitchState) -> tuple[SwitchState, tuple[Command, ...]]:
         seen = tuple(

@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import fsum, log2
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from tokencollab.responses.events import Samples
+from tokencollab.responses.events import Samples, SampleScores
 
 TIE: Final = 1e-9
 """Scores that differ by less than this share of the best are equal: what is left of them is rounding."""
 
 Scores: TypeAlias = tuple[tuple[str, float], ...]
+
+Pick: TypeAlias = Literal["best", "sum"]
+"""Of scored samples: the best one, or the answer with the best sum over its samples."""
 
 
 def entropy(counts: Sequence[int]) -> float:
@@ -54,6 +57,16 @@ def vote(samples: Samples, priors: Mapping[str, float]) -> Scores:
         for answer, count in counts.items():
             shares.setdefault(answer, []).append(weight * count)
     return ranked({answer: fsum(parts) for answer, parts in shares.items()})
+
+
+def by_scores(samples: Samples, scores: SampleScores, pick: Pick) -> Scores:
+    """Readable answers by the scores of their samples, the best first (best-of-N). Ties go as in `vote`."""
+    found: dict[str, list[float]] = {}
+    for (_, answers), (_, values) in zip(samples, scores, strict=True):
+        for answer, value in zip(answers, values, strict=True):
+            if answer is not None and value is not None:
+                found.setdefault(answer, []).append(value)
+    return ranked({answer: fsum(values) if pick == "sum" else max(values) for answer, values in found.items()})
 
 
 def ranked(scores: Mapping[str, float]) -> Scores:

@@ -7,7 +7,7 @@ import pytest
 
 from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.responses.methods import parse_response_method
-from tokencollab.responses.recorded import are_samples, parse_recorded, record, replay_recorded
+from tokencollab.responses.recorded import are_samples, canonical_samples, parse_recorded, record, replay_recorded
 
 
 def line(**more: Any) -> str:
@@ -51,6 +51,26 @@ def test_a_recorded_line_comes_back() -> None:
     assert (recorded.method, recorded.seed, recorded.most) == (method, 7, 2)
 
 
+def test_the_best_of_n_follows_from_recorded_scores() -> None:
+    text = line(scores={"B": [0.5, 0.25, 0.5], "A": [0.9, 0.1, None]})
+    (recorded,) = parse_recorded(text)
+    best = replay_recorded(recorded, parse_response_method("best-of-n", models=2, samples=3))
+    assert (best.answer, best.reason, best.scores) == ("5", "score", (("5", 0.9), ("7", 0.5), ("6", 0.1)))
+    assert (best.samples, best.sample_scores) == (6, recorded.scores)
+    total = replay_recorded(recorded, parse_response_method("best-of-n", models=2, samples=3, pick="sum"))
+    assert (total.answer, total.scores[0]) == ("7", ("7", 1.25))
+    one = replay_recorded(recorded.only(["B", "A"]), parse_response_method("best-of-n", models=2, samples=1))
+    assert (one.answer, one.sample_scores) == ("5", (("B", (0.5,)), ("A", (0.9,))))
+    # A switch looks at the scores only where no model agrees with itself.
+    switch = replay_recorded(recorded, parse_response_method("modelswitch", samples=2, scorer="likelihood"))
+    assert (switch.answer, switch.decided_by, switch.reason) == ("7", "B", "consistent")
+    again = record(recorded.samples, (), parse_response_method("best-of-n", models=2), 0, recorded.scores)
+    assert parse_recorded(again)[0].scores == recorded.scores
+    # Read another way an answer may be unreadable: its score does not count then.
+    dates = canonical_samples(recorded, lambda answer: None if answer == "5" else answer)
+    assert replay_recorded(dates, parse_response_method("best-of-n", models=2, samples=3)).answer == "7"
+
+
 def test_a_line_separator_in_an_answer_ends_no_line() -> None:
     text = json.dumps({"samples": {"A": ["a\u2028b"]}}, ensure_ascii=False)
     assert parse_recorded(f"{text}\n{text}")[1].samples == (("A", ("a\u2028b",)),)
@@ -89,6 +109,12 @@ def test_several_questions_and_one_over_several_lines() -> None:
         ('{"samples": {"A": ["5"]}, "lost": ["B"]}', "line 1: lost must name"),
         ('{"samples": {"A": ["5"]}, "seed": -1}', "line 1: seed"),
         ('{"samples": {"A": ["5"]}, "method": {"name": "x"}}', "line 1: "),
+        ('{"samples": {"A": ["5"]}, "scores": [1]}', "line 1: scores must give"),
+        ('{"samples": {"A": ["5"]}, "scores": {"B": [1]}}', "line 1: scores must give"),
+        ('{"samples": {"A": ["5"]}, "scores": {"A": [1, 2]}}', "line 1: the scores of A must be a list of 1 numbers"),
+        ('{"samples": {"A": ["5", null]}, "scores": {"A": [null, null]}}', "line 1: score 1 of A"),
+        ('{"samples": {"A": ["5"]}, "scores": {"A": [true]}}', "line 1: score 1 of A"),
+        ('{"samples": {"A": ["5"]}, "scores": {"A": [1e999]}}', "line 1: score 1 of A"),
     ],
 )
 def test_damage_is_refused_with_line_and_reason(text: str, reason: str) -> None:
@@ -98,9 +124,11 @@ def test_damage_is_refused_with_line_and_reason(text: str, reason: str) -> None:
 
 def test_other_methods_cannot_be_recomputed() -> None:
     (recorded,) = parse_recorded(line())
-    for name in ("mad", "transfer", "best-of-n"):
+    for name in ("mad", "transfer"):
         with pytest.raises(UsageError, match="cannot be recomputed"):
             replay_recorded(recorded, parse_response_method(name, models=2))
+    with pytest.raises(UsageError, match="best-of-n with a scorer needs the samples' scores, and line 1 has none"):
+        replay_recorded(recorded, parse_response_method("best-of-n", models=2, samples=3))
     with pytest.raises(UsageError, match="not of 'C'"):
         recorded.only(["C"])
     with pytest.raises(UsageError, match="once"):
