@@ -93,11 +93,6 @@ class Coordinator:
         if self.ended is None and name in self._attendance.partners:
             self._announce(e.ModelLost(name))
 
-    @property
-    def text(self) -> bytes:
-        """The shared text so far."""
-        return self._text.data
-
     async def tokens(self) -> AsyncGenerator[Token, None]:
         """Writes the answer, token by token. Leaving early frees everything.
 

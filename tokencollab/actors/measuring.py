@@ -1,14 +1,16 @@
 """The figures of one answer, told while it is written."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 
 from tokencollab.actors.answer import Token
 from tokencollab.actors.coordinator import Coordinator
 from tokencollab.actors.metrics import ANSWERS, COST, EXITS, TOKEN_SECONDS, TOKENS, record
 
 
-async def measured(tokens: AsyncIterator[Token], coordinator: Coordinator, method: str) -> AsyncGenerator[Token, None]:
+async def measured(
+    tokens: AsyncGenerator[Token, None], coordinator: Coordinator, method: str
+) -> AsyncGenerator[Token, None]:
     """The tokens as they are, and the figures of the answer."""
     before: float | None = None
     finish = "failed"
@@ -25,7 +27,7 @@ async def measured(tokens: AsyncIterator[Token], coordinator: Coordinator, metho
         finish = "cancelled"
         raise
     finally:
-        await tokens.aclose()  # type: ignore[attr-defined]
+        await tokens.aclose()
         record(COST, coordinator.tally.cost, method)
         record(ANSWERS, 1, method, finish)
         if coordinator.tally.exit_step is not None:

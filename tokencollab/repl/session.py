@@ -1,6 +1,5 @@
 """The state of a prompt: models, method, settings and the conversation; questions asked, and answers remembered."""
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -174,7 +173,6 @@ class Session:
                     await before.aclose()  # every model has taken over what they have in common
                     before = None
                 hear(token, stream)
-                await asyncio.sleep(0)  # Ctrl-C is heard, however far the model is ahead of its reader
         finally:
             if before is not None:
                 await before.aclose()

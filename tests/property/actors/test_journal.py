@@ -173,6 +173,7 @@ def journal_lines(journal: Path) -> list[str]:
         (lambda lines: [lines[0], lines[1].replace('"event":"candidates"', '"event":"telepathy"')], "telepathy"),
         (lambda lines: [lines[0].replace('"messages"', '"letters"'), *lines[1:]], "conversation"),
         (lambda lines: [lines[0].replace('"max_tokens"', '"most"'), *lines[1:]], "header"),
+        (lambda lines: [lines[0].replace('"method":{', '"method":{"humour":1,'), *lines[1:]], "humour"),
         (lambda lines: [line.replace('"a"', '"z"') for line in lines], "'z'"),
         (lambda lines: [*lines[:-1], lines[-1].replace('"chosen":', '"chosen":"?","was":')], "do not lead"),
         (lambda lines: [lines[0][:-1]], "empty"),
