@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
@@ -41,6 +42,7 @@ _WAITING = 4  # requests of one session that may wait at the same time, on avera
 _WORTH_WAITING = 0.15  # of a pass: what sharing the next one gains is several times that
 _LONGEST_WAIT = 0.02  # seconds
 
+_T = TypeVar("_T")
 Deliver: TypeAlias = Callable[[Reply | Exception], None]
 
 
@@ -61,6 +63,18 @@ def write_step(request: AskAlone, step: int, answered: Answered, reply: Candidat
     piece = answered.greedy if greedy else choose_alone(reply.candidates, request.sampling, step)
     listed = reply.candidates if request.report else None
     return Written(reply.session, reply.offset, piece, listed, reply.forwarded, reply.spelling)
+
+
+def _settle(future: asyncio.Future[_T], outcome: _T | Exception) -> None:
+    """Gives ``future`` its outcome, if anybody still waits for it."""
+    if future.done():
+        return
+    if isinstance(outcome, StopIteration):  # which no future takes
+        future.set_exception(RuntimeError(f"the model raised {outcome!r}"))
+    elif isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 class ModelActor:
@@ -104,16 +118,7 @@ class ModelActor:
             Exception: the engine failed.
         """
         future: asyncio.Future[Reply] = self._loop.create_future()
-
-        def settle(outcome: Reply | Exception) -> None:
-            if future.done():
-                return
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
-
-        self._put(_Job(request, settle))
+        self._put(_Job(request, partial(_settle, future)))
         return await future
 
     async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
@@ -176,21 +181,14 @@ class ModelActor:
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 self._loop.call_soon_threadsafe(self._empty_outbox)
 
-    def _settle_loaded(self, outcome: ModelInfo | Exception) -> None:
-        if self._loaded.done():
-            return
-        if isinstance(outcome, Exception):
-            self._loaded.set_exception(outcome)
-        else:
-            self._loaded.set_result(outcome)
-
     def _serve(self) -> None:
+        loaded = partial(_settle, self._loaded)
         try:
             engine = self._load()
         except Exception as error:
-            self._call(self._settle_loaded, error)
+            self._call(loaded, error)
             return
-        self._call(self._settle_loaded, engine.info)
+        self._call(loaded, engine.info)
         jobs: list[_Job] = []
         reason = "the model was stopped"
         try:

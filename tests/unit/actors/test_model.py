@@ -12,7 +12,7 @@ from tokencollab import ChatMessage, Piece
 from tokencollab.actors import model as module
 from tokencollab.actors.model import ModelActor
 from tokencollab.actors.runtime import ModelGone
-from tokencollab.engines.base import Answered, Ask
+from tokencollab.engines.base import Answered, Ask, Engine
 from tokencollab.protocol.messages import (
     AskAlone,
     AskCandidates,
@@ -164,6 +164,19 @@ async def test_a_thread_that_ends_leaves_nobody_waiting() -> None:
     await actor.stop()
     with pytest.raises(ModelGone):
         await actor.ask(Close("one"))
+
+
+async def test_a_model_whose_code_lets_an_iterator_run_out_leaves_nobody_waiting() -> None:
+    def load() -> Engine:
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(ModelActor(load).ready(), 10)
+    actor = ModelActor(lambda: Held(lambda text: next(iter(()))))
+    await opened(actor, "s")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(actor.ask(AskCandidates("s", 0, b"", 1)), 10)
+    await actor.stop()
 
 
 async def test_ctrl_c_is_heard_however_much_a_model_has_sent_to_a_loop_that_is_busy() -> None:
