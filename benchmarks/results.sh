@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # The evaluations behind docs/results.md. Each may be stopped and started again: what is there is not asked anew.
 #   N     items of simplemath (1000)      DATA  folder of .jsonl files for the real sets; without it they are left out
-#   OUT   where results go (results)      ONLY  some of: pairs exits logits sweeps real latency
+#   OUT   where results go (results)      ONLY  some of: pairs exits logits sweeps alignment real fluency latency
 set -euo pipefail
-n=${N:-1000} out=${OUT:-results} data=${DATA:-} only=${ONLY:-pairs exits logits sweeps real latency}
+n=${N:-1000} out=${OUT:-results} data=${DATA:-} only=${ONLY:-pairs exits logits sweeps alignment real fluency latency}
+
+mkdir -p "$out"
 
 run() { tokencollab "$1" --resume --out "$out/$2" "${@:3}"; }
 math() { run "$1" "$2" --dataset simplemath --n "$n" "${@:3}"; }
@@ -55,12 +57,23 @@ for part in $only; do
       math sweep top-p $words --methods each,duetnet,dp --over top_p=0.25,0.5,0.75,0.9,1.0
       math sweep top-k $words --methods each,unite,duetnet,dk --over top_k=1,2,5,10,20,50
       ;;
+    alignment)  # how members hold each other's pieces
+      for name in bytes-pairs bytes-dropout pairs-words; do
+        python -m benchmarks.alignment --resume --out "$out/alignment-$name" --n "$n" ${pairs[$name]} |
+          tee "$out/alignment-$name.md"
+      done
+      ;;
     real)
       [[ $data ]] || { echo "results: without DATA=folder the real sets are left out" >&2; continue; }
       for set in boolq mmlu truthfulqa gsm8k; do
         run eval "real-$set" --dataset "$set" --data "$data" --n 50 --base smollm2-135m-instruct --with gemma-3-270m \
           --methods each,unite,duetnet,duetnet:reference=floor,dp,bytewise,confipara-u,confipara-d
       done
+      ;;
+    fluency)  # how probable the answers of the real sets are to the larger model
+      [[ $data ]] || { echo "results: without DATA=folder the real sets are left out" >&2; continue; }
+      python -m benchmarks.fluency "$out"/real-*/ --by gemma-3-270m --data "$data" --scores "$out/fluency.jsonl" |
+        tee "$out/fluency.md"
       ;;
     latency)  # one answer at a time, over 1 to 4 models
       members=()

@@ -4,17 +4,13 @@ One model reads a text that comes in the pieces of another model's tokenizer. Be
 far in one of these ways:
 
     canonical   the whole text as the model's own tokenizer cuts it (no pieces of others: the best there is)
-    as came     each piece in the model's tokens for that piece alone, left so
-    words       what `AnswerText` does: the same, but a word with a piece that is none of the model's tokens is cut
-                as its own once it is finished, and characters written in parts once they are whole
-    all words   every word is cut as its own once it is finished
-    every step  the text so far cut anew before every piece
+    as-came, words, all-words, every-step   see `benchmarks.spellings`; "words" is what `AnswerText` does
 
 Two things are measured, in bits, with 95 % bootstrap intervals over the lines of the text. *Loss* is the negative
 log-probability of the pieces, in the model's tokens for each piece alone, per byte, and how much that is more than
 `canonical`. It also charges for cuts that the model does not expect. *Surprise* does not: the negative log of the
 probability of the next character, in whatever tokens it may be written, per piece, and how much that is more than
-`as came`; where the model itself would cut the text, and elsewhere (within one of its own tokens).
+`as-came`; where the model itself would cut the text, and elsewhere (within one of its own tokens).
 ``tokens`` is how many tokens went through the model per piece.
 
     python -m benchmarks.retokenisation FOLDER FOLDER [--texts NAME ...] [--json]
@@ -36,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import machine
-from tokencollab.engines.alignment import AnswerText
+from benchmarks.spellings import SPELLINGS
 from tokencollab.engines.kv import Segment, SessionCache, packed
 from tokencollab.engines.loading import LoadedModel, load
 from tokencollab.engines.options import EngineOptions
@@ -108,7 +104,7 @@ The trebuchet, the arquebus and the halberd hung beside the astrolabe of Abd al-
 }
 """Written for this benchmark, so no model has them by heart."""
 
-WAYS = ("canonical", "as came", "words", "all words", "every step")
+WAYS = ("canonical", "as-came", "words", "all-words", "every-step")
 
 Step: TypeAlias = tuple[list[int], list[int], int]
 """The tokens so far, those of the next piece, and the byte at which the piece ends."""
@@ -122,28 +118,16 @@ def spell(tokenizer: TextTokenizer, model: LoadedModel, piece: bytes) -> list[in
 
 def steps(way: str, model: LoadedModel, tokenizer: TextTokenizer, pieces: Sequence[bytes]) -> Iterator[Step]:
     """What the model has read before each piece, and reads of it."""
-    held = AnswerText(model.vocabulary, tokenizer)
-    context: list[int] = []
     if way == "canonical":
+        context: list[int] = []
         for token, end in tokenizer.encode(b"".join(pieces)):
             yield context, [token], end
             context = [*context, token]
         return
-    done = b""
+    held = SPELLINGS[way](model.vocabulary, tokenizer)
     for piece in pieces:
-        new = spell(tokenizer, model, piece)
-        yield context, new, len(done) + len(piece)
-        done += piece
-        match way:
-            case "as came":
-                context = [*context, *new]
-            case "words" | "all words":
-                if way == "all words":
-                    held._mark_foreign(held._word_start(len(held.ids)))
-                held.bring_in_line(len(held.text), piece)
-                context = list(held.ids)
-            case _:
-                context = [token for token, _ in tokenizer.encode(done)]
+        yield list(held.ids), spell(tokenizer, model, piece), len(held.text) + len(piece)
+        held.bring_in_line(len(held.text), piece)
 
 
 LN2 = math.log(2)

@@ -41,7 +41,13 @@ _Question: TypeAlias = AskCandidates | AskScores | AskMarginals
 
 
 class LogitsEngine(ABC):
-    """One model behind the `Engine` protocol; how it computes is left to `_compute`."""
+    """One model behind the `Engine` protocol; how it computes is left to `_compute`.
+
+    Attributes:
+        text_type: how sessions hold the shared text; benchmarks compare others.
+    """
+
+    text_type: type[AnswerText] = AnswerText
 
     def __init__(
         self,
@@ -117,7 +123,7 @@ class LogitsEngine(ABC):
                 f"the prompt's {len(prompt.ids)} tokens need {need:,.1f} MB of KV cache in {name}, whose budget is "
                 f"{have:,.1f} MB: raise it (kv_megabytes, --kv-megabytes) or shorten the prompt",
             )
-        text = AnswerText(self._vocabulary, self._text_tokenizer, prompt.lead)
+        text = self.text_type(self._vocabulary, self._text_tokenizer, prompt.lead)
         text.restore(request.text, request.spelling)
         for piece in request.pieces:
             text.bring_in_line(len(text.text), piece or b"")

@@ -24,12 +24,11 @@ def make_plan(
     grid: Mapping[str, Sequence[Any]],
 ) -> dict[str, Any]:
     """The plan. ``models`` are name, files' hash and licence, the base first."""
-    texts = json.dumps([[item.question, item.answer, item.choices, item.context] for item in items])
     return {
         "dataset": dataset,
         "seed": seed,
         "items": [item.id for item in items],
-        "items_sha256": hashlib.sha256(texts.encode()).hexdigest(),
+        "items_sha256": hash_items(items),
         "models": [dict(model) for model in models],
         "dtype": dtype,
         "prompt": prompt,
@@ -40,6 +39,12 @@ def make_plan(
         ],
         "sweep": {key: list(values) for key, values in grid.items()},
     }
+
+
+def hash_items(items: Sequence[Item]) -> str:
+    """SHA-256 of everything that the items say."""
+    texts = json.dumps([[item.question, item.answer, item.choices, item.context] for item in items])
+    return hashlib.sha256(texts.encode()).hexdigest()
 
 
 def against(asker: Asker, askers: Sequence[Asker]) -> str | None:

@@ -71,12 +71,12 @@ class Scene:
                 return found
             if (pair["a"], pair["b"]) == (b, a):
                 bounds = pair["difference_ci"]
-                turned = None if bounds is None else (-bounds[1], -bounds[0])
+                turned = None if bounds is None else (0.0 - bounds[1], 0.0 - bounds[0])  # no -0.0
                 return {
                     **pair,
                     "a": a,
                     "b": b,
-                    "difference": -pair["difference"],
+                    "difference": 0.0 - pair["difference"],
                     "difference_ci": turned,
                     "only_a": pair["only_b"],
                     "only_b": pair["only_a"],
