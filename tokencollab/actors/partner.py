@@ -38,7 +38,7 @@ class Heard(NamedTuple):
 def after_piece(running: e.RunAlone, piece: Piece) -> e.RunAlone:
     """What is left of a run of the base alone after it wrote ``piece``."""
     offset = running.offset + len(piece or b"")
-    return replace(running, offset=offset, first_step=running.first_step + 1, max_steps=running.max_steps - 1)
+    return running._replace(offset=offset, first_step=running.first_step + 1, max_steps=running.max_steps - 1)
 
 
 class SharedText:

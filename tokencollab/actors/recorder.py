@@ -1,7 +1,6 @@
 """Writes the trace of an answer while it is being written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TextIO
 
 from tokencollab.actors.log import log
@@ -84,7 +83,7 @@ class Recorder:
                 alone=record.alone,
                 scores=self._scores,
                 offsets=dict(record.offsets),
-                efficacy=asdict(record.efficacy) if record.efficacy else None,
+                efficacy=record.efficacy._asdict() if record.efficacy else None,
                 lost=record.lost,
                 joined=joined,
                 marginals=self._marginals,

@@ -5,6 +5,7 @@ not associative, and order of arrival would decide exact ties.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from math import exp, fsum
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -124,11 +125,11 @@ def _union_softmax(ballots: Sequence[Ballot]) -> list[Scored]:
     weights = 0.0
     for ballot in ballots:
         lowest, known = ballot.received[-1].logit, ballot.logits
-        logits = [known.get(piece, lowest) for piece in union]
+        logits = list(map(known.get, union, repeat(lowest)))
         highest = max(logits)
         exponentials = [exp(logit - highest) for logit in logits]
         share = ballot.weight / fsum(exponentials)
-        totals = [total + share * value for total, value in zip(totals, exponentials, strict=True)]
+        totals = [total + share * value for total, value in zip(totals, exponentials)]  # noqa: B905 - for speed
         weights += ballot.weight
     scores = [total / weights for total in totals]
     ties = dict.fromkeys(union, 0.0)

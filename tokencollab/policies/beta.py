@@ -1,5 +1,6 @@
 """Quantiles of the Beta distribution, by the standard library alone: what the exit ``credible`` needs."""
 
+from functools import cache
 from math import exp, expm1, lgamma, log, log1p, sqrt
 from statistics import NormalDist
 from typing import Final
@@ -9,6 +10,7 @@ _SETTLED: Final = 3e-4
 """A step as small as this part of the standard deviation leaves an error of about its fourth power."""
 
 _ROUNDS: Final = 200
+_COUNTS: Final = tuple(map(float, range(1, _ROUNDS)))
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
@@ -53,9 +55,12 @@ def beta_quantile(q: float, a: float, b: float) -> float:
     return x
 
 
+_normal_quantile = cache(NormalDist().inv_cdf)
+
+
 def _start(q: float, a: float, b: float) -> float:
     """The quantile by Abramowitz & Stegun 26.5.22, for a and b above 1."""
-    y = -NormalDist().inv_cdf(q)
+    y = -_normal_quantile(q)
     of_a, of_b = 1 / (2 * a - 1), 1 / (2 * b - 1)
     h, shift = 2 / (of_a + of_b), (y * y - 3) / 6
     w = y * sqrt(max(h + shift, 0.0)) / h - (of_b - of_a) * (shift + 5 / 6 - 2 / (3 * h))
@@ -78,16 +83,18 @@ def _fraction(x: float, a: float, b: float) -> float:
 
     For a and b from 1 on and x < (a + 1) / (a + b + 2) no denominator comes near zero.
     """
-    excess = a - (a + b) * x + 1
+    both, twice = a + b, 2 - x
+    excess = a - both * x + 1
     c = value = a * excess / (a + 1)
     d = 0.0
-    for m in range(1, _ROUNDS):
-        even = a + 2 * m - 1
-        numerator = (a + m - 1) * (a + b + m - 1) * m * (b - m) * x * x / (even * even)
-        denominator = m + m * (b - m) * x / even + (a + m) * (excess + m * (2 - x)) / (even + 2)
+    for m in _COUNTS:
+        even, after, left = a + 2 * m - 1, a + m, b - m
+        numerator = (after - 1) * (both + m - 1) * m * left * x * x / (even * even)
+        denominator = m + m * left * x / even + after * (excess + m * twice) / (even + 2)
         d = 1 / (denominator + numerator * d)
         c = denominator + numerator / c
-        value *= c * d
-        if abs(c * d - 1) < _PRECISION:
+        factor = c * d
+        value *= factor
+        if -_PRECISION < factor - 1 < _PRECISION:
             break
     return value

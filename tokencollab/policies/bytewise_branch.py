@@ -11,6 +11,7 @@ A model lists its best pieces only, so of each mass a part is *listed* and the r
 *unlisted* mass.
 """
 
+from itertools import compress
 from math import exp
 from typing import Final, NamedTuple
 
@@ -90,8 +91,8 @@ def follow(branch: Branch, depth: int, byte: int) -> Branch:
     exact = listed = 0.0
     sure = False
     for item in branch.pieces:
-        piece, mass = item
-        if piece[depth] == byte:
+        if item[0][depth] == byte:
+            piece, mass = item
             if len(piece) == depth + 1:
                 exact = mass
                 sure = True
@@ -119,7 +120,7 @@ def follow(branch: Branch, depth: int, byte: int) -> Branch:
 
 def informed(branch: Branch, exact: float, end: float, following: tuple[float, ...], depth: int) -> Branch:
     """The branch with the exact masses that the model was asked for (`events.MarginalsArrived`)."""
-    votes = [(byte, mass) for byte, mass in enumerate(following) if mass > 0.0]
+    votes = [(byte, mass) for byte in compress(range(256), following) if (mass := following[byte]) > 0.0]
     if depth == 0 and end > 0.0:
         votes.insert(0, (END_SYMBOL, end))
     whole = 0.0

@@ -10,7 +10,7 @@ own, from a common boundary there (`vote_at`, `misses_of`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tokencollab.policies.aggregation import Ballot
@@ -81,7 +81,7 @@ class _Watched:
     def observe(self, state: tuple[Any, bool], evidence: Evidence) -> tuple[tuple[Any, bool], Verdict]:
         inner, verdict = self.inner.observe(state[0], evidence)
         exited = state[1] or verdict.alone
-        return (inner, exited), verdict if self.leaves else replace(verdict, alone=False)
+        return (inner, exited), verdict if self.leaves else verdict._replace(alone=False)
 
 
 def replay_bytewise(

@@ -146,8 +146,12 @@ class Turn:
         """Ask for the masses behind every next byte at these places."""
         voters = []
         for voter in self.voters:
+            places = doubtful.get(voter.name)
+            if not places:
+                voters.append(voter)
+                continue
             asked = []
-            for boundary, pending in doubtful.get(voter.name, ()):
+            for boundary, pending in places:
                 asked.append((self.questions, boundary, pending))
                 self.commands.append(Marginals(voter.name, self.questions, boundary, pending))
                 self.questions += 1

@@ -143,7 +143,7 @@ def with_marginals(
     if not asked:
         return None
     _, boundary, pending = asked[0]
-    longer = sum(following)
+    longer = sum(following) if voter.debts else 0.0
     debts = []
     for debt in voter.debts:
         if (debt.boundary, debt.pending) == (boundary, pending) and debt.low < debt.high:
@@ -165,7 +165,7 @@ def with_marginals(
     voter = voter._replace(
         branches=branches, marginals=tuple([item for item in voter.marginals if item[0] != question])
     )
-    return weighed(voter, voter.start, tuple(debts))
+    return weighed(voter, voter.start, tuple(debts)) if debts else voter
 
 
 def after_byte(voter: Voter, length: int, symbol: int, missed: bool) -> Voter:
@@ -223,36 +223,45 @@ def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | 
 def _settle_exact(voter: Voter, length: int, method: Method) -> Settled | Doubt:
     """Both hypotheses at an exact match. Where the weight may go back to the prior the model's whole mass
     must be known, so that its shares add up to one there."""
+    name, prior, start, _, _, _, _, branches, _, _, misses, rank = voter
     known = bound = longer = longest = 0.0
-    for branch in voter.branches:
-        known += branch.share * branch.exact
-        bound += branch.share * branch.exact_bound
-        longer += branch.share * branch.listed
-        longest += branch.share * (branch.listed + branch.unlisted)
-    least = PRUNE * (known + longer)
-    doubtful = tuple(
-        branch.boundary for branch in voter.branches if not branch.sure and branch.share * branch.exact_bound > least
-    )
-    if doubtful:
-        return Doubt(doubtful)
+    unsure = []
+    for branch in branches:
+        boundary, share, _, _, listed, unlisted, _, exact, sure, _ = branch
+        known += share * exact
+        longer += share * listed
+        longest += share * (listed + unlisted)
+        if sure:
+            bound += share * exact
+        else:
+            most = share * branch.exact_bound
+            bound += most
+            unsure.append((boundary, most))
+    if unsure:
+        least = PRUNE * (known + longer)
+        doubtful = tuple([boundary for boundary, most in unsure if most > least])
+        if doubtful:
+            return Doubt(doubtful)
     advanced = moves(known, bound, longer, longest, method.commit)
-    if advanced is None or (advanced and method.carry and longest - longer > least):
-        return Doubt(tuple(branch.boundary for branch in voter.branches if branch.unlisted > 0.0))
     whole = known + longer
-    least = PRUNE * (known + longest)
+    if advanced is None or (advanced and method.carry and longest - longer > PRUNE * whole):
+        return Doubt(tuple([branch.boundary for branch in branches if branch.unlisted > 0.0]))
     if whole <= 0.0:
         nothing = voter._replace(branches=(Branch(length, 1.0),))
         return Settled(weighed(nothing, 0.0, ()), True, True)
-    branches = [
-        branch._replace(share=branch.share / whole)
-        for branch in voter.branches
-        if branch.share * (branch.listed + branch.unlisted) >= least
-    ]
+    least = PRUNE * (known + longest)
+    kept = []
+    for branch in branches:
+        boundary, share, pieces, end, listed, unlisted, largest, exact, sure, following = branch
+        if share * (listed + unlisted) >= least:
+            share /= whole
+            kept.append(Branch(boundary, share, pieces, end, listed, unlisted, largest, exact, sure, following))
     opened = advanced or known >= least
     if opened:
-        branches.append(Branch(length, known / whole))
-    voter = voter._replace(branches=tuple(branches))
-    return Settled(weighed(voter, voter.start * whole, ()), opened, advanced)
+        kept.append(Branch(length, known / whole))
+    weight = start * whole
+    settled = Voter(name, prior, weight, (), weight, weight, weight, tuple(kept), None, (), misses, rank)
+    return Settled(settled, opened, advanced)
 
 
 def at_prior(voter: Voter) -> Voter:

@@ -51,7 +51,7 @@ class Decider:
         the word, it is finished, and everybody votes among the pieces that do not go on with it. Inside a
         character the owners' choice stands.
         """
-        owners = [ballot for ballot in ballots if ballot.model in word.owners]
+        owners = [ballot for ballot in ballots if ballot.model in word.owners] if word.owners else []
         if not owners:
             return select(self._scores(ballots), self.sampling, step)
         piece = select(self._scores(owners), self.sampling, step)
@@ -87,7 +87,13 @@ def gather_evidence(
 ) -> Evidence:
     """What an exit policy sees of ``step``, in which ``piece`` was chosen."""
     logprob = None
+    ranks = []
     for ballot in ballots:
+        rank = ballot.rank(piece)
+        ranks.append((ballot.model, rank))
         if ballot.model == base:
-            logprob = next((c.logprob for c in ballot.received if c.piece == piece), None)
-    return Evidence(step, base, tuple([(b.model, b.rank(piece)) for b in ballots]), decisive, logprob)
+            if rank is not None:
+                logprob = ballot.kept[rank].logprob
+            else:
+                logprob = next((c.logprob for c in ballot.received[len(ballot.kept) :] if c.piece == piece), None)
+    return Evidence(step, base, tuple(ranks), decisive, logprob)

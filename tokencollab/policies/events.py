@@ -7,10 +7,13 @@ A policy is two pure functions over a frozen state::
 
 Every question carries a number; the answer repeats it. An answer to a question that is no longer open changes
 nothing, so late, repeated and reordered deliveries are harmless. Offsets are bytes into the shared text.
+
+What a policy makes at every token is a named tuple and not a dataclass, here and in `evidence`: it is made twice as
+fast.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
@@ -98,8 +101,7 @@ ANSWERS: Final = (CandidatesArrived, ScoresArrived, MarginalsArrived, AloneStep)
 # ---------------------------------------------------------------- commands
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Ask ``model`` for its ``k`` best pieces, and a few more, after the first ``offset`` bytes of text."""
 
     model: str
@@ -108,8 +110,7 @@ class Ask:
     k: int
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """Ask ``model`` for raw logits of ``pieces`` at its last position: it still holds them, no forward pass.
 
     The logit of a piece is that of the token with the same bytes, else of the first token of the model's own
@@ -122,8 +123,7 @@ class Score:
     pieces: tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Marginals:
+class Marginals(NamedTuple):
     """Ask ``model`` for the exact mass of every next byte after ``pending``, at its position ``offset``."""
 
     model: str
@@ -132,8 +132,7 @@ class Marginals:
     pending: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Efficacy:
+class Efficacy(NamedTuple):
     """The state of an exit policy after a step (ConfiPara eq. 5-13). ``st`` is None before omega steps."""
 
     s: float
@@ -145,8 +144,7 @@ class Efficacy:
     t0: float
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
+class StepRecord(NamedTuple):
     """What there is to know about one step: provenance for the reader, evidence for the trace.
 
     ``ranks`` has every model that answered, with the index of the chosen piece in its truncated candidates
@@ -162,16 +160,14 @@ class StepRecord:
     offsets: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """Append ``piece`` to the shared text (END appends nothing)."""
 
     piece: Piece
     record: StepRecord
 
 
-@dataclass(frozen=True, slots=True)
-class RunAlone:
+class RunAlone(NamedTuple):
     """Let ``model`` write up to ``max_steps`` pieces by itself, reported as ``AloneStep`` events.
 
     Its first piece is step ``first_step``: selection draws depend on the step only, so the text is the same
@@ -186,23 +182,20 @@ class RunAlone:
     report: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(NamedTuple):
     """The base left the collaboration after ``step``; ``models`` take no further part."""
 
     step: int
     models: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """Something the user should hear once, with the remedy."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """The answer is over. ``failed``: no model is left."""
 
     reason: Literal["end", "length", "cancelled", "failed"]

@@ -1,15 +1,13 @@
 """What an exit policy sees of a step, whatever the aggregation, and what an exit policy is."""
 
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from tokencollab.policies.events import Efficacy
 
 StateT = TypeVar("StateT")
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One step as exit policies see it.
 
     ``ranks`` has the models that answered in this step, sorted by name: the index of the chosen piece in the
@@ -26,8 +24,7 @@ class Evidence:
     base_logprob: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What an exit policy says after a step: who is out from now on, and the figures to show."""
 
     out: frozenset[str] = frozenset()

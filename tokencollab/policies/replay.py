@@ -1,7 +1,7 @@
 """Recomputing from a trace, without any model, what a method would choose and when the base would leave."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tokencollab.policies.aggregation import Ballot
@@ -39,7 +39,7 @@ class ReplayStep:
 
     def to_json(self) -> dict[str, object]:
         """The line of ``replay --json``; ``recorded`` is null for END, and where the trace has no choice."""
-        figures = _NO_FIGURES if self.efficacy is None else asdict(self.efficacy)
+        figures = _NO_FIGURES if self.efficacy is None else self.efficacy._asdict()
         return {
             "step": self.step,
             "chosen": piece_to_json(self.chosen),
@@ -224,7 +224,7 @@ class _BytewiseReplayer(_Replayer):
     def _seen(self, evidence: Evidence, fed: Piece, ballots: Sequence[Ballot]) -> Evidence:
         commit = self._decider.method.commit
         ranks = tuple((ballot.model, misses_of(fed, ballot, commit)) for ballot in ballots)
-        return replace(evidence, ranks=ranks)
+        return evidence._replace(ranks=ranks)
 
 
 def _agree(one: Piece, other: Piece) -> bool:

@@ -1,6 +1,6 @@
 """One step looked into: every model's candidates side by side, the aggregated scores, and the exit policy's figures."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from math import exp
 
 from rich.table import Table
@@ -148,7 +148,7 @@ def state_of(reason: Reason) -> list[str]:
         lines.append(f"bytes that a model would have written otherwise: {misses}")
     if (e := token.efficacy) is not None:
         names = ("s", "f", "ST", "s_w", "f_w", "RT", "T0")
-        figures = [f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in zip(names, astuple(e))]  # noqa: B905
+        figures = [f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in zip(names, e)]  # noqa: B905
         lines.append(" ".join(figures) + f" against theta {method.theta:g}")
     lines += [f"{name} was lost" for name in token.lost] + [f"{name} was back" for name in token.joined]
     return lines

@@ -1,6 +1,5 @@
 """What the piece-level machine must do: books kept apart from it, and the simple model in `oracle`."""
 
-from dataclasses import replace
 from math import exp, inf
 from typing import Any
 
@@ -260,7 +259,7 @@ class Books(RuleBasedStateMachine):
         (run,) = commands
         assert isinstance(run, e.RunAlone)
         watched = self.method.exit == "rejoin"
-        assert replace(run, question=0) == e.RunAlone(BASE, 0, len(self.text), self.count + 1, steps, watched)
+        assert run._replace(question=0) == e.RunAlone(BASE, 0, len(self.text), self.count + 1, steps, watched)
         self.fresh([run])
         self.open, self.run, self.left_to_write = [], run, steps
 

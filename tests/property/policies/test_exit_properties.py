@@ -1,6 +1,6 @@
 """The invariants of methods.md section 5, for self-efficacy and what is built on it."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_whole_history(method: Method, run: Run) -> Non
     for entry, (verdict, efficacy) in zip(run, observe(method, run), strict=True):
         history.steps.append({model: inf if rank is None else rank for model, rank in entry.items()})
         expected = history.figures("b")
-        assert asdict(efficacy) == expected
+        assert efficacy._asdict() == expected
         assert verdict.alone == (efficacy.t0 > method.theta)
         assert verdict.out == frozenset()
 

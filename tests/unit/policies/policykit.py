@@ -1,7 +1,6 @@
 """Building candidate sets and carrying out a policy's commands, for the tests of the policies."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from hashlib import blake2b
 from math import exp, log
 
@@ -120,7 +119,7 @@ class Driver:
             alone=record.alone,
             scores=self.scores,
             offsets=dict(record.offsets),
-            efficacy=asdict(record.efficacy) if record.efficacy else None,
+            efficacy=record.efficacy._asdict() if record.efficacy else None,
             lost=record.lost,
             marginals=self.marginals,
         )

@@ -3,11 +3,14 @@
 import dataclasses
 import importlib
 import pkgutil
+from typing import get_args
 
 import pytest
 
 import tokencollab.policies
 import tokencollab.protocol
+from tokencollab.policies import events
+from tokencollab.policies.evidence import Evidence, Verdict
 
 CLASSES = [
     cls
@@ -27,6 +30,8 @@ def test_it_is_frozen(cls: type) -> None:
 
 
 def test_all_were_found() -> None:
-    assert {"AskCandidates", "CandidatesArrived", "Commit", "Evidence", "Method", "TraceStep"} <= {
-        cls.__name__ for cls in CLASSES
-    }
+    assert {"AskCandidates", "CandidatesArrived", "Method", "TraceStep"} <= {cls.__name__ for cls in CLASSES}
+
+
+def test_commands_and_evidence_are_tuples() -> None:
+    assert all(issubclass(cls, tuple) for cls in (*get_args(events.Command), events.StepRecord, Evidence, Verdict))
