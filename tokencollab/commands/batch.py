@@ -22,13 +22,12 @@ from tokencollab.commands.shared import (
     make_team,
     served_metrics,
 )
+from tokencollab.commands.stopping import stopped_by_signal
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.errors import UsageError
 from tokencollab.responses.methods import ResponseMethod
 from tokencollab.terminal import BatchView, ProgressView, print_batch_summary, quiet_logs
-
-_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 def batch(arguments: argparse.Namespace) -> int:
@@ -88,7 +87,7 @@ def _answer(
     summary()
     if stopped is not None:
         view.say(f"interrupted with {progress.total - progress.done - progress.failed} to go; --resume goes on")
-        return _STOPPED[stopped]
+        return 128 + stopped
     return 1 if bad or file.failed else 0
 
 
@@ -103,27 +102,12 @@ async def _run(
     view: BatchView,
 ) -> signal.Signals | None:
     """Answers the lines. The signal that ended it early, if one did."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    stopped: signal.Signals | None = None
-
-    def stop(by: signal.Signals) -> None:
-        nonlocal stopped
-        stopped = by
-        for number in _STOPPED:
-            loop.remove_signal_handler(number)  # whoever asks a second time means it
-        task.cancel()
-
-    for number in _STOPPED:
-        loop.add_signal_handler(number, stop, number)
-
     notices: list[str] = []
 
     def report(line: PromptLine, reason: str) -> None:
         view.say(f"{arguments.prompts}, line {line.number}: {reason}; failed")
 
-    try:
+    with stopped_by_signal() as stop:
         together = parse_method("base") if isinstance(method, ResponseMethod) else method
         async with make_team(arguments, options, together, loading, notices.append) as team:
             loading.close()
@@ -138,12 +122,9 @@ async def _run(
                 )
             finally:
                 showing.cancel()
-    except asyncio.CancelledError:
-        if stopped is None:
-            raise
     for notice in dict.fromkeys(notices):
         view.say(notice)
-    return stopped
+    return stop.by
 
 
 async def _keep_showing(view: BatchView, progress: Progress) -> None:

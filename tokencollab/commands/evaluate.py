@@ -12,6 +12,7 @@ from typing import Any
 
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.commands.shared import check_stays, engine_options, fetch_models, make_team, runtime_name
+from tokencollab.commands.stopping import stopped_by_signal
 from tokencollab.engines.options import EngineOptions
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.capacity import default_concurrency
@@ -27,7 +28,6 @@ from tokencollab.policies.methods import parse_method
 from tokencollab.protocol.errors import TokencollabError, UsageError
 from tokencollab.terminal import CountView, ProgressView, print_evaluation, quiet_logs
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 HOURS = 3600.0
 """A run of more than this many seconds is announced."""
 
@@ -132,20 +132,7 @@ async def _run(
     progress: ProgressView,
 ) -> signal.Signals | None:
     """Runs what is open. The signal that ended it early, if one did."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    stopped: signal.Signals | None = None
-
-    def stop(by: signal.Signals) -> None:
-        nonlocal stopped
-        stopped = by
-        for number in _STOPPING:
-            loop.remove_signal_handler(number)  # whoever asks a second time means it
-        task.cancel()
-
-    for number in _STOPPING:
-        loop.add_signal_handler(number, stop, number)
-    with CountView("answers") as view:
+    with stopped_by_signal() as stop, CountView("answers") as view:
         runner = Runner(
             team,
             setup.items,
@@ -163,14 +150,11 @@ async def _run(
             async with team:
                 progress.close()
                 await runner.run(concurrency)
-        except asyncio.CancelledError:
-            if stopped is None:
-                raise
         except TokencollabError as error:
             if not isinstance(error, UsageError):
                 raise type(error)(f"{error}; what is answered is kept, go on with --resume") from None
             raise
-    return stopped
+    return stop.by
 
 
 class _Watch:
