@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tokencollab.batch.prompts import Id, PromptLine
+from tokencollab.files import sync_folder, write_whole
 from tokencollab.protocol.errors import TokencollabError, UsageError
 
 
@@ -70,7 +71,7 @@ class AnswerFile:
                 else:
                     self._repair(content, b"".join(kept))
             else:
-                _write_whole(self._settings_path, (json.dumps(settings, indent=1) + "\n").encode())
+                write_whole(self._settings_path, json.dumps(settings, indent=1) + "\n")
         except OSError as error:
             self.close()
             raise UsageError(f"{path} cannot be used: {error.strerror}") from None
@@ -197,7 +198,7 @@ class AnswerFile:
         _write(fresh, content)
         os.fsync(fresh)
         os.replace(beside, self.path)
-        _sync_folder(self.path)
+        sync_folder(self.path.parent)
         self._end = len(content)
 
 
@@ -215,7 +216,7 @@ def _open(path: Path, resume: bool) -> tuple[bool, int]:
                     f"{path} is there already: --resume goes on with it, another --out begins anew"
                 ) from None
             return False, os.open(path, flags)
-        _sync_folder(path)
+        sync_folder(path.parent)
         return True, file
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
@@ -237,20 +238,3 @@ def _record(raw: bytes) -> dict[str, Any] | None:
 def _write(file: int, data: bytes) -> None:
     while data:
         data = data[os.write(file, data) :]
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    beside = path.with_name(path.name + ".new")
-    beside.write_bytes(data)
-    with beside.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    _sync_folder(path)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

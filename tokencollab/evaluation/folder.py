@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from tokencollab.files import write_whole
 from tokencollab.protocol.errors import UsageError
 
 FORMAT = 1
@@ -176,11 +177,9 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.new")
-    with scratch.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    """Writes a file whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")

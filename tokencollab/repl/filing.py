@@ -1,8 +1,10 @@
 """Commands that write and read files."""
 
+from pathlib import Path
+
+from tokencollab.files import write_whole
 from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.desk import BadUse, Desk
-from tokencollab.repl.files import read_whole, write_whole
 from tokencollab.repl.pictures import picture
 
 
@@ -12,10 +14,10 @@ async def save(desk: Desk, words: list[str]) -> None:
             lines = desk.session.last.trace
             if not lines:
                 raise UsageError("the last answer has no trace; a name that ends in .json saves the conversation")
-            write_whole(name, "".join(f"{line}\n" for line in lines))
+            _write(name, "".join(f"{line}\n" for line in lines))
             desk.tell(f"the trace of the last answer is in {name}")
         case [name] if name.endswith(".json"):
-            write_whole(name, desk.session.dumped())
+            _write(name, desk.session.dumped())
             desk.tell(f"the conversation is in {name}")
         case _:
             raise BadUse
@@ -24,7 +26,7 @@ async def save(desk: Desk, words: list[str]) -> None:
 async def load(desk: Desk, words: list[str]) -> None:
     match words:
         case [name]:
-            what = desk.session.load(read_whole(name))
+            what = desk.session.load(_read(name))
             for turn in [desk.session.shown] if desk.session.shown else desk.session.turns:
                 if turn.question:
                     desk.tell(f"> {turn.question}")
@@ -37,7 +39,20 @@ async def load(desk: Desk, words: list[str]) -> None:
 async def export(desk: Desk, words: list[str]) -> None:
     match words:
         case [name]:
-            write_whole(name, picture(desk.session.last, name))
+            _write(name, picture(desk.session.last, name))
             desk.tell(f"the picture is in {name}")
         case _:
             raise BadUse
+
+
+def _read(name: str) -> str:
+    try:
+        return Path(name).expanduser().read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} cannot be read: it is not UTF-8 text") from None
+
+
+def _write(name: str, text: str) -> None:
+    write_whole(Path(name).expanduser(), text)

@@ -1,0 +1,43 @@
+"""Files that are written whole or not at all."""
+
+import os
+from pathlib import Path
+from secrets import token_hex
+
+from tokencollab.protocol.errors import UsageError
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes ``text`` to a file; what was there before is kept until all of it is on the disk.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    data = text.encode()
+    beside = path.with_name(f".{path.name}.{token_hex(4)}")
+    try:
+        try:
+            with beside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings to the disk which files ``folder`` has.
+
+    Raises:
+        OSError: it cannot be read, or the disk fails.
+    """
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
