@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from tokencollab.cli import main
+from tokencollab.evaluation.between import NEEDED, RIGHT, Policy, Sampled
 from tokencollab.evaluation.folder import read_records
 from tokencollab.evaluation.report.page import write_report
 from tokencollab.evaluation.report.scenes import read_scenes
 
 pytestmark = pytest.mark.slow
 
-METHODS = "base,each,bytewise,confipara-b,self-consistency:samples=2:on=arith-pairs"
+SWITCH = ("modelswitch:samples=2", "self-consistency:samples=2:on=arith-pairs", "best-of-n:samples=2")
+METHODS = ",".join(["base", "each", "bytewise", "confipara-b", *SWITCH])
 
 
 def test_specialists_are_evaluated_to_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,5 +38,18 @@ def test_specialists_are_evaluated_to_the_end(tmp_path: Path, capsys: pytest.Cap
     texts = {(record["method"], record["item"]): record["text"] for record in read_records(out)}
     assert all(texts["base", item] == text for (name, item), text in texts.items() if name == "alone:arith-bytes")
     (scene,) = read_scenes([str(out)])
+    # What was recomputed from the samples of best-of-n is what the methods themselves gave, from the same seeds.
+    pair = ("arith-bytes", "arith-pairs")
+    policies = [
+        Policy("modelswitch", pair, 2),
+        Policy("self-consistency", pair[1:], 2),
+        Policy("best-of-n", pair, 2, "best"),
+    ]
+    sampled = Sampled(scene.answers["best-of-n:samples=2"].values())
+    for name, policy in zip(SWITCH, policies, strict=True):
+        found, given = sampled.values(policy), [scene.answers[name][item] for item in sampled.items]
+        assert [row[RIGHT] for row in found] == [record["right"] for record in given], name
+        assert [row[NEEDED] for row in found] == [record["response"]["samples"] for record in given], name
     page = write_report([scene], tmp_path / "report").read_text(encoding="utf-8")
     assert "wrongly, by design" in page
+    assert "(ModelSwitch fig. 7)" in page

@@ -67,6 +67,9 @@ def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[A
     models = _members(settings, models)
     if is_response_method(preset):
         members = models[:1] if preset == "self-consistency" else models
+        for model in (*settings.get("priors", {}), *settings.get("prices", {})):
+            if model not in members:
+                raise UsageError(f"{name}: {model!r} does not take part; the models are {', '.join(members)}")
         return [ResponseLevel(name, _response_method(preset, settings, len(members)), members)], set()
     if preset == "base":
         return [TokenLevel(name, _method(preset, settings), models[:1])], set()
@@ -118,16 +121,16 @@ def _method(preset: str, settings: Mapping[str, Any]) -> Method:
 
 
 def _settings(text: str, name: str) -> dict[str, Any]:
-    """``key=value:key=value`` as settings; ``weight.MODEL=2`` is that model's weight."""
+    """``key=value:key=value`` as settings; ``weight.MODEL=2`` is that model's weight, and so prior and price."""
     settings: dict[str, Any] = {}
     for part in filter(None, text.split(":")):
         key, equals, value = part.partition("=")
-        key = key.replace("-", "_") if not key.startswith("weight.") else key
+        what, dot, model = key.partition(".")
+        key = key if dot else key.replace("-", "_")
         if not equals or not key or not value or key in settings:
             raise UsageError(f"{name}: settings are given as name:key=value:key=value, each once")
-        if key.startswith("weight."):
-            weight = read_value(value)
-            settings.setdefault("weights", {})[key.removeprefix("weight.")] = weight
+        if dot and what in ("weight", "prior", "price"):
+            settings.setdefault(f"{what}s", {})[model] = read_value(value)
         else:
             settings[key] = read_value(value)
     return settings

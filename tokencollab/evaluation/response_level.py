@@ -1,6 +1,6 @@
 """Methods between models (`responses`) as askers: they draw whole answers and choose among them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokencollab.actors.asking import ask
@@ -59,6 +59,7 @@ class ResponseLevel:
                 "samples": response.samples,
                 "budget": response.budget,
                 "answers": {model: list(answers) for model, answers in response.answers.items()},
+                "usage": {model: asdict(usage) for model, usage in response.usage.items()},
                 **({"scores": scores} if (scores := response.to_json()["sample_scores"]) else {}),
             },
         )

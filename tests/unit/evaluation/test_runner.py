@@ -290,3 +290,17 @@ def test_some_of_the_models_by_name() -> None:
         make_askers(["unite:on=one"], ["one", "two"], {})
     with pytest.raises(UsageError, match="has no such settings"):
         make_askers(["modelswitch:colour=1"], ["one", "two"], {})
+
+
+def test_priors_and_prices_of_models() -> None:
+    (switch, small) = make_askers(
+        ["modelswitch:prior.two.b=2:price.one=0.5", "transfer:price.one=2"], ["one", "two.b"], {}
+    )
+    assert switch.settings["response"]["priors"] == {"two.b": 2}
+    assert switch.settings["response"]["prices"] == {"one": 0.5}
+    assert small.settings["response"]["prices"] == {"one": 2}
+    for name in ("modelswitch:prior.two=2:on=one", "transfer:price.three=1", "self-consistency:price.two=1"):
+        with pytest.raises(UsageError, match="does not take part; the models are one"):
+            make_askers([name], ["one", "two"], {})
+    with pytest.raises(UsageError, match="priors has no effect with the method transfer"):
+        make_askers(["transfer:prior.one=2"], ["one", "two"], {})

@@ -1,0 +1,213 @@
+"""Tables of methods between models, from samples drawn once (ModelSwitch, figures 3, 4, 6 and 7)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tokencollab.evaluation.between import Policy
+from tokencollab.evaluation.report.between import Study, Value
+from tokencollab.evaluation.report.tables import NONE, Table, interval, number, percent
+from tokencollab.evaluation.statistics import Array, wilson
+
+
+def between_tables(study: Study) -> list[Table]:
+    """What the samples of one run say."""
+    tables = [_accuracy(study), _drawn(study)]
+    if len(study.models) > 1:
+        tables.append(_differences(study))
+    tables.append(_entropy(study))
+    if len(study.models) > 1:
+        tables.append(_order(study))
+    if study.sampled.scored:
+        tables.append(_best_of_n(study))
+    return tables
+
+
+def _shown(study: Study) -> list[int]:
+    powers = [budget for budget in study.budgets if budget & (budget - 1) == 0]
+    return sorted({*powers, study.budgets[-1]})
+
+
+def _accuracy(study: Study) -> Table:
+    budgets = _shown(study)
+    rows = [
+        (
+            label,
+            *(
+                _share(study.points[label, budget][0]) if (label, budget) in study.points else NONE
+                for budget in budgets
+            ),
+        )
+        for label in study.curves
+    ]
+    return Table(
+        f"{study.title}: accuracy % by budget of samples (ModelSwitch fig. 4)",
+        ("method", *map(str, budgets)),
+        tuple(rows),
+        f"2 models: {', then '.join(study.pair)}. All: {', then '.join(study.models)}. The budget is shared equally. "
+        f"Of {study.full} samples per model, methods with fewer are the mean over as many runs as the samples make. "
+        "Random switching stops after a model by a chance of 0.5: the expectation over it, computed exactly. "
+        "In brackets 95 % intervals by bootstrap over items, the same resamples for all.",
+    )
+
+
+def _drawn(study: Study) -> Table:
+    budgets = _shown(study)
+    rows = []
+    for label in study.curves:
+        cells = []
+        for budget in budgets:
+            if (found := study.points.get((label, budget))) is None:
+                cells.append(NONE)
+                continue
+            cells.append(f"{number(found[1].mean)} / {number(found[2].mean)}")
+        rows.append((label, *cells))
+    return Table(
+        f"{study.title}: samples per question, drawn / needed",
+        ("method", *map(str, budgets)),
+        tuple(rows),
+        "Drawn: as the paper draws, all samples of a model together. Needed: without those that could not change the "
+        "outcome any more, which are not drawn one at a time (--at-once 1); the answers are the same.",
+    )
+
+
+def _differences(study: Study) -> Table:
+    full = study.full
+    switch = "ModelSwitch, 2 models"
+    base = study.sampled.values(study.curves[switch][study.budgets[-1]])
+    names, columns = [], []
+    for label, points in study.curves.items():
+        if label != switch and (policy := points.get(study.budgets[-1])) is not None:
+            names.append(label)
+            columns.append(base[:, 0] - study.sampled.values(policy)[:, 0])
+    values = study.estimate([*columns, 1 - base[:, 1] / study.budgets[-1]])
+    rows = [(name, _share(value, True)) for name, value in zip(names, values, strict=False)]
+    saved = _share(values[-1])
+    return Table(
+        f"{study.title}: ModelSwitch over {' and '.join(study.pair)} at budget {study.budgets[-1]}, against",
+        ("method at the same budget", "difference, points"),
+        tuple(rows),
+        f"ModelSwitch draws {saved} % less than its budget (self-consistency of {full} samples draws all). "
+        "Differences are paired on the same items.",
+    )
+
+
+def _entropy(study: Study) -> Table:
+    rows = [
+        (
+            found.model,
+            str(found.agreed[1] + found.others[1]),
+            _plain(found.item),
+            f"{_plain(found.binned)} ({len(found.bins)})",
+            _counted(*found.agreed),
+            _counted(*found.others),
+        )
+        for found in study.correlations
+    ]
+    return Table(
+        f"{study.title}: entropy of {study.full} samples and accuracy (ModelSwitch fig. 3)",
+        ("model", "n", "r over items", "r over bins (bins)", "right % where all agree", "right % elsewhere"),
+        tuple(rows),
+        "Entropy in bits of a model's answers to an item; right: its commonest answer. r is Pearson's, with 95 % "
+        "bootstrap intervals over items. Bins are half a bit wide, and those of fewer than 5 items are left out; "
+        "binning takes out what varies from item to item. Shares have Wilson's interval.",
+    )
+
+
+def _order(study: Study) -> Table:
+    strong = study.by_strength
+    rows = []
+    for size, found in study.orders.items():
+        best, turned = strong[:size], strong[:size][::-1]
+        forth, back = study.order(best), study.order(turned)
+        values = study.estimate([forth[:, 0], back[:, 0], forth[:, 0] - back[:, 0], forth[:, 1], back[:, 1]])
+        all_of_them = [accuracy for accuracy, _ in found]
+        worst, least = found[0][1], min(all_of_them)
+        rows.append(
+            (
+                f"{size} ({study.full // size} samples of each)",
+                _share(values[0]),
+                _share(values[1]) if size > 1 else NONE,
+                _share(values[2], True) if size > 1 else NONE,
+                f"{number(values[3].mean)} / {number(values[4].mean)}" if size > 1 else number(values[3].mean),
+                f"{percent(float(np.mean(all_of_them)))} ({len(found)})",
+                f"{percent(least)} ({', '.join(worst)}) to {percent(max(all_of_them))}",
+            )
+        )
+    return Table(
+        f"{study.title}: ModelSwitch by number and order of models (ModelSwitch fig. 6)",
+        (
+            "models",
+            "best ones, strong to weak",
+            "the same, weak to strong",
+            "difference, points",
+            "drawn",
+            "mean of all choices and orders (how many)",
+            "worst to best of them",
+        ),
+        tuple(rows),
+        f"Budget {study.full}. Strong to weak by self-consistency on these very items: {', '.join(strong)}.",
+    )
+
+
+def _best_of_n(study: Study) -> Table:
+    full, best = study.full, study.by_strength[0]
+    rows: list[tuple[str, Array, Array]] = []
+    half = full // 2
+
+    def add(name: str, method: str, models: Sequence[str], k: int, pick: str | None) -> None:
+        found = study.sampled.values(Policy(method, tuple(models), k, pick))
+        rows.append((name, found[:, 0], found[:, 1]))
+
+    add(f"{best} ({full}): vote", "self-consistency", [best], full, None)
+    for pick, what in (("best", "best sample"), ("sum", "best sum")):
+        add(f"{best} ({full}): {what}", "best-of-n", [best], full, pick)
+    if len(study.models) > 1:
+        pair = " + ".join(study.pair)
+        add(f"ModelSwitch {pair} ({half} each): vote", "modelswitch", study.pair, half, None)
+        for pick, what in (("best", "best sample"), ("sum", "best sum")):
+            add(f"ModelSwitch {pair} ({half} each): {what}", "modelswitch", study.pair, half, pick)
+        for pick, what in (("best", "best sample"), ("sum", "best sum")):
+            add(f"all samples of {pair} ({half} each): {what}", "best-of-n", study.pair, half, pick)
+    bounds = [study.sampled.any_right([best], full)]
+    if len(study.models) > 1:
+        bounds.append(study.sampled.any_right(study.pair, half))
+    votes = [rows[0][1], *([rows[3][1]] if len(rows) > 3 else [])]
+    vote_of = [votes[0] if index < 3 else votes[-1] for index in range(len(rows))]
+    columns = [row[1] for row in rows]
+    values = study.estimate([*columns, *(a - b for a, b in zip(columns, vote_of, strict=True)), *bounds])
+    n = len(rows)
+    table = [
+        (
+            rows[index][0],
+            _share(values[index]),
+            _share(values[n + index], True) if columns[index] is not vote_of[index] else NONE,
+            number(float(rows[index][2].mean())),
+        )
+        for index in range(n)
+    ]
+    names = [f"{best} ({full}): any sample right", f"{' + '.join(study.pair)} ({half} each): any sample right"]
+    table += [(name, _share(value), NONE, NONE) for name, value in zip(names, values[2 * n :], strict=False)]
+    return Table(
+        f"{study.title}: with best-of-N (ModelSwitch fig. 7)",
+        ("samples: decided by", "accuracy %", "over the vote of the same samples, points", "drawn"),
+        tuple(table),
+        "Scores are those that the run recorded. Best sum: of the scores of the samples that give an answer. "
+        "ModelSwitch looks at scores only where no model agrees with itself. Any sample right: what a scorer without "
+        "fault would reach.",
+    )
+
+
+def _share(value: Value, sign: bool = False) -> str:
+    return percent(value.mean, sign) + interval(value.bounds, sign)
+
+
+def _plain(value: Value) -> str:
+    if np.isnan(value.mean):
+        return NONE
+    bounds = "" if value.bounds is None else f" [{value.bounds[0]:.2f}, {value.bounds[1]:.2f}]"
+    return f"{value.mean:.2f}{bounds}"
+
+
+def _counted(right: int, n: int) -> str:
+    return f"{percent(right / n)}{interval(wilson(right, n))} ({right}/{n})" if n else NONE
