@@ -76,11 +76,11 @@ for part in $only; do
         tee "$out/fluency.md"
       ;;
     latency)  # one answer at a time, over 1 to 4 models
-      members=()
+      few=$((n < 30 ? n : 30)) members=()
       for model in arith-pairs arith-words arith-pairs-dropout; do
         members+=(--with "$model")
         for runtime in local ray; do
-          math eval "latency-$((${#members[@]} / 2 + 1))-$runtime" --base arith-bytes "${members[@]}" --n 30 \
+          math eval "latency-$((${#members[@]} / 2 + 1))-$runtime" --base arith-bytes "${members[@]}" --n $few \
             --methods base,unite,bytewise,confipara-u,confipara-b --concurrency 1 --runtime $runtime
         done
       done
