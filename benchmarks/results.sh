@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The evaluations behind docs/results.md. Each may be stopped and started again: what is there is not asked anew.
 #   N     items of simplemath (1000)      DATA  folder of .jsonl files for the real sets; without it they are left out
-#   OUT   where results go (results)      ONLY  some of: pairs exits logits sweeps alignment real fluency latency
+#   OUT   where results go (results; tables beside it in OUT-tables, so that `tokencollab report OUT/*` has runs only)
+#   ONLY  some of: pairs exits logits sweeps alignment real fluency latency
 set -euo pipefail
 n=${N:-1000} out=${OUT:-results} data=${DATA:-} only=${ONLY:-pairs exits logits sweeps alignment real fluency latency}
 
-mkdir -p "$out"
+tables=${out%/}-tables
+mkdir -p "$out" "$tables"
 
 run() { tokencollab "$1" --resume --out "$out/$2" "${@:3}"; }
 math() { run "$1" "$2" --dataset simplemath --n "$n" "${@:3}"; }
@@ -60,7 +62,7 @@ for part in $only; do
     alignment)  # how members hold each other's pieces
       for name in bytes-pairs bytes-dropout pairs-words; do
         python -m benchmarks.alignment --resume --out "$out/alignment-$name" --n "$n" ${pairs[$name]} |
-          tee "$out/alignment-$name.md"
+          tee "$tables/alignment-$name.md"
       done
       ;;
     real)
@@ -72,8 +74,8 @@ for part in $only; do
       ;;
     fluency)  # how probable the answers of the real sets are to the larger model
       [[ $data ]] || { echo "results: without DATA=folder the real sets are left out" >&2; continue; }
-      python -m benchmarks.fluency "$out"/real-*/ --by gemma-3-270m --data "$data" --scores "$out/fluency.jsonl" |
-        tee "$out/fluency.md"
+      python -m benchmarks.fluency "$out"/real-*/ --by gemma-3-270m --data "$data" --scores "$tables/fluency.jsonl" |
+        tee "$tables/fluency.md"
       ;;
     latency)  # one answer at a time, over 1 to 4 models
       few=$((n < 30 ? n : 30)) members=()

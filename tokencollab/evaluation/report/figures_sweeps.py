@@ -234,17 +234,20 @@ def _stays(rows: Mapping[int, Mapping[str, Any]]) -> bool:
 
 def _latency_panel(axes: Axes, lines: Mapping[tuple[str, str], Mapping[int, Mapping[str, Any]]]) -> None:
     several = len({runtime for _, runtime in lines}) > 1
+    methods = list(dict.fromkeys(name for name, _ in lines))
     for index, ((name, runtime), rows) in enumerate(lines.items()):
         counts = sorted(rows)
         middle = [rows[count]["ms_per_token"] for count in counts]
         quartiles = [rows[count]["ms_per_token_quartiles"] for count in counts]
         errors = np.array([[m - low, high - m] for m, (low, high) in zip(middle, quartiles, strict=True)]).T
+        number, on_ray = methods.index(name), runtime == "ray"
         axes.errorbar(
             np.array(counts) + 0.3 * (index + 1) / (len(lines) + 1) - 0.15,
             middle,
             yerr=np.clip(errors, 0, None),
-            fmt=f"{'--' if runtime == 'ray' else '-'}{marker(index)}",
-            color=colour(index),
+            fmt=f"{'--' if on_ray else '-'}{marker(number)}",
+            color=colour(number),
+            markerfacecolor="white" if on_ray else colour(number),
             capsize=2,
             label=f"{name}, {runtime}" if several else name,
         )
