@@ -2,14 +2,20 @@
 # The evaluations behind docs/results.md. Each may be stopped and started again: what is there is not asked anew.
 #   N     items of simplemath (1000)      DATA  folder of .jsonl files for the real sets; without it they are left out
 #   OUT   where results go (results; tables beside it in OUT-tables, so that `tokencollab report OUT/*` has runs only)
-#   ONLY  some of: pairs exits logits sweeps alignment real fluency latency
+#   ONLY  some of: pairs exits logits sweeps alignment real fluency between latency
 set -euo pipefail
-n=${N:-1000} out=${OUT:-results} data=${DATA:-} only=${ONLY:-pairs exits logits sweeps alignment real fluency latency}
+n=${N:-1000} out=${OUT:-results} data=${DATA:-} only=${ONLY:-pairs exits logits sweeps alignment real fluency between latency}
 
 tables=${out%/}-tables
 mkdir -p "$out" "$tables"
 
 run() { tokencollab "$1" --resume --out "$out/$2" "${@:3}"; }
+transfer() {  # PRICE of Gemma, the small model, its PRICE: the methods, comma-separated
+  for method in -large-short:short_tokens=12 -large-reasoning -small :short_tokens=12 \
+    ":short_tokens=12:selector=surprise(2)" ":short_tokens=12:selector=tail(16)"; do
+    echo -n "transfer$method:price.gemma-3-270m=$1:price.$2=$3,"
+  done
+}
 math() { run "$1" "$2" --dataset simplemath --n "$n" "${@:3}"; }
 
 table=base,each,unite,gac,duetnet,dp,dk,bytewise,upara-20,dpara-20,confipara-u,confipara-d
@@ -76,6 +82,16 @@ for part in $only; do
       [[ $data ]] || { echo "results: without DATA=folder the real sets are left out" >&2; continue; }
       python -m benchmarks.fluency "$out"/real-*/ --by gemma-3-270m --data "$data" --scores "$tables/fluency.jsonl" |
         tee "$tables/fluency.md"
+      ;;
+    between)  # methods between models, all from the same samples; and transfer of reasoning
+      run eval between --dataset simplemath --n 300 --base arith-pairs-dropout --with arith-bytes --with arith-words \
+        --with arith-pairs --methods best-of-n:samples=16:top_k=10
+      run eval transfer-simplemath --dataset simplemath --n 60 --base gemma-3-270m --with arith-bytes --max-tokens 96 \
+        --stop $'\nQuestion:' --dtype bfloat16 --methods "$(transfer 1 arith-bytes 0.003)"
+      [[ $data ]] || { echo "results: without DATA=folder the real sets are left out" >&2; continue; }
+      run eval transfer-boolq --dataset boolq --data "$data" --n 50 --base gemma-3-270m --with smollm2-135m-instruct \
+        --prompt bare --max-tokens 96 --stop $'\nQuestion:' --dtype bfloat16 \
+        --methods "$(transfer 2 smollm2-135m-instruct 1)"
       ;;
     latency)  # one answer at a time, over 1 to 4 models
       few=$((n < 30 ? n : 30)) members=()

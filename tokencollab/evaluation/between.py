@@ -36,17 +36,18 @@ class Policy:
     models: tuple[str, ...]
     samples: int
     pick: str | None = None
-
-    @property
-    def budget(self) -> int:
-        """Samples at most."""
-        return self.samples * len(self.models)
+    defer: bool = False
 
     def parsed(self) -> ResponseMethod:
         """The method with its settings. ModelSwitch with a ``pick`` takes the best-scored sample, not the vote."""
         scorer = "likelihood" if self.pick else None
         return parse_response_method(
-            self.method, models=len(self.models), samples=self.samples, scorer=scorer, pick=self.pick
+            self.method,
+            models=len(self.models),
+            samples=self.samples,
+            scorer=scorer,
+            pick=self.pick,
+            defer=self.defer or None,
         )
 
 

@@ -16,7 +16,7 @@ def between_pictures(study: Study) -> list[Picture]:
 
 
 def _curves(study: Study) -> Picture:
-    figure, (axes,) = make_figure(7.5, 4.6)
+    figure, (axes,) = make_figure(7.5, 5.2)
     for index, (label, budgets) in enumerate(study.curves.items()):
         points = [study.points[label, budget] for budget in budgets]
         drawn, right = [point[1].mean for point in points], [100 * point[0].mean for point in points]
@@ -31,7 +31,7 @@ def _curves(study: Study) -> Picture:
                 fmt=marker(index),
                 color=colour(index),
                 markersize=4,
-                elinewidth=0.6,
+                elinewidth=0.5 if single else 1,
                 capsize=1.5,
                 label=label if point is points[0] else None,
             )
@@ -39,7 +39,7 @@ def _curves(study: Study) -> Picture:
     axes.set_xlabel("samples drawn per question, mean")
     axes.set_ylabel("accuracy, %")
     axes.set_title(study.title)
-    axes.legend(loc="lower right", ncols=2)
+    figure.legend(loc="outside lower center", ncols=2)
     caption = (
         f"Each point is a budget, from {study.budgets[0]} to {study.budgets[-1]}; what is not drawn of it moves a "
         f"point to the left. 2 models: {', then '.join(study.pair)}. Bars: 95 % bootstrap intervals over items; the "
@@ -106,9 +106,9 @@ def _order(study: Study) -> Picture:
                 label=None if number else name,
             )
     axes.set_xticks(sizes, [f"{size}\n({study.full // size} samples each)" for size in sizes])
-    axes.set_xlabel("models")
+    axes.set_xlabel(f"models of ModelSwitch, sharing a budget of {study.full} samples")
     axes.set_ylabel("accuracy, %")
-    axes.set_title(f"{study.title}: ModelSwitch, budget {study.full}")
+    axes.set_title(study.title)
     axes.legend(loc="lower right")
     caption = f"Strong to weak: {', '.join(strong)}. Bars: 95 % bootstrap intervals over items."
     return Picture("between-order", f"Number and order of models: {study.title}", caption, figure)

@@ -14,7 +14,7 @@ from tokencollab.evaluation.report.figures_between import between_pictures
 from tokencollab.evaluation.report.pictures import Picture, styled
 from tokencollab.evaluation.report.scenes import Scene
 from tokencollab.evaluation.report.tables import Table, about_tables, cross_tables, scene_tables
-from tokencollab.evaluation.report.tables_between import between_tables
+from tokencollab.evaluation.report.tables_between import between_tables, usage_table
 from tokencollab.protocol.errors import UsageError
 
 Part = str | Table | Picture
@@ -62,6 +62,8 @@ def make_parts(scenes: Sequence[Scene]) -> list[Part]:
         parts += ["Latency", picture]
     for scene in scenes:
         parts += [f"{scene.title} ({scene.path.name})", *scene_tables(scene), *_pictures(scene)]
+        if (usage := usage_table(scene)) is not None:
+            parts.append(usage)
         if (study := study_of(scene)) is not None:
             parts += [*between_tables(study), *between_pictures(study)]
     return [*parts, "Runs", *about_tables(scenes)]

@@ -1,11 +1,14 @@
 """Tables of methods between models, from samples drawn once (ModelSwitch, figures 3, 4, 6 and 7)."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from tokencollab.evaluation.between import Policy
+from tokencollab.evaluation.between import NEEDED, Policy
 from tokencollab.evaluation.report.between import Study, Value
+from tokencollab.evaluation.report.scenes import Scene
 from tokencollab.evaluation.report.tables import NONE, Table, interval, number, percent
 from tokencollab.evaluation.statistics import Array, wilson
 
@@ -21,6 +24,40 @@ def between_tables(study: Study) -> list[Table]:
     if study.sampled.scored:
         tables.append(_best_of_n(study))
     return tables
+
+
+def usage_table(scene: Scene) -> Table | None:
+    """What each model did in methods between models, and how long prompts and answers took; None: nobody says."""
+    rows = []
+    for name, row in scene.methods.items():
+        answers = [
+            record["response"] for record in scene.answers[name].values() if "usage" in record.get("response", {})
+        ]
+        if not answers:
+            continue
+        reasons = Counter(answer["reason"] for answer in answers)
+        cells = []
+        for what in ("tokens", "prefill_seconds", "decode_seconds"):
+            means = {
+                model: sum(answer["usage"][model][what] for answer in answers) / len(answers)
+                for model in answers[0]["usage"]
+            }
+            cells.append("; ".join(f"{model} {number(mean)}" for model, mean in means.items() if mean))
+        cost = number(row["cost"])
+        if row["cost_ci"] is not None:
+            cost += f" [{number(row['cost_ci'][0])}, {number(row['cost_ci'][1])}]"
+        how = ", ".join(f"{reason} {percent(count / len(answers))}" for reason, count in reasons.most_common())
+        rows.append((name, percent(row["accuracy"]) + interval(row["accuracy_ci"]), cost, *cells, how))
+    if not rows:
+        return None
+    return Table(
+        f"{scene.title}, n = {scene.summary['n']}: methods between models",
+        ("method", "accuracy %", "cost", "tokens", "prompts, s", "answers, s", "decided, %"),
+        tuple(rows),
+        "Means per item. Cost is model steps weighted by the models' prices. Seconds: from a question to its first "
+        "token (and scoring), and from the first to the last, summed over answers that may have run at the same time "
+        "and under the run's own load: they compare methods of this run.",
+    )
 
 
 def _shown(study: Study) -> list[int]:
@@ -54,20 +91,25 @@ def _accuracy(study: Study) -> Table:
 def _drawn(study: Study) -> Table:
     budgets = _shown(study)
     rows = []
-    for label in study.curves:
-        cells = []
-        for budget in budgets:
-            if (found := study.points.get((label, budget))) is None:
-                cells.append(NONE)
-                continue
-            cells.append(f"{number(found[1].mean)} / {number(found[2].mean)}")
-        rows.append((label, *cells))
+    for label, policies in study.curves.items():
+        found = [study.points.get((label, budget)) for budget in budgets]
+        rows.append((label, *(f"{number(p[1].mean)} / {number(p[2].mean)}" if p else NONE for p in found)))
+        if label.startswith("ModelSwitch"):
+            cells = []
+            for budget in budgets:
+                if budget > 1 and budget in policies:
+                    deferring = study.sampled.values(replace(policies[budget], defer=True))
+                    cells.append(f"{NONE} / {number(float(deferring[:, NEEDED].mean()))}")
+                else:
+                    cells.append(NONE)
+            rows.append((f"{label}, --defer", *cells))
     return Table(
         f"{study.title}: samples per question, drawn / needed",
         ("method", *map(str, budgets)),
         tuple(rows),
         "Drawn: as the paper draws, all samples of a model together. Needed: without those that could not change the "
-        "outcome any more, which are not drawn one at a time (--at-once 1); the answers are the same.",
+        "outcome any more, which are not drawn one at a time (--at-once 1); the answers are the same. --defer goes on "
+        "to the next model as soon as one cannot agree with itself any more, and comes back to it only for the vote.",
     )
 
 
