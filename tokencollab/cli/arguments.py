@@ -92,8 +92,8 @@ def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
         add(
             "--platform",
             metavar="NAMESPACE",
-            help="use the models of a platform, by their names there; without --with all that it has "
-            "(see `tokencollab platform`)",
+            help="use the models of a platform, by their names there (see `tokencollab platform`); with --base alone "
+            "all that it has",
         )
     add(
         "--runtime",

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tokencollab.evaluation.between import Policy, Sampled
+from tokencollab.evaluation.between import RIGHT, Policy, Sampled
 from tokencollab.evaluation.report.scenes import Scene
 from tokencollab.evaluation.statistics import Array, Interval, bootstrap
 
@@ -96,7 +96,7 @@ class Study:
     @cached_property
     def by_strength(self) -> tuple[str, ...]:
         """The models by their self-consistency on these items, the best first."""
-        return tuple(sorted(self.models, key=lambda model: -float(self.single(model)[:, 0].mean())))
+        return tuple(sorted(self.models, key=lambda model: -float(self.single(model)[:, RIGHT].mean())))
 
     def order(self, models: Sequence[str]) -> Array:
         """Per item: ModelSwitch over the models in this order, the full budget shared equally (rounded down)."""
@@ -107,7 +107,7 @@ class Study:
         """Number of models -> accuracy of every choice of so many, in every order. Of more than four, the best four."""
         best = self.by_strength[:_MOST]
         return {
-            size: sorted((float(self.order(models)[:, 0].mean()), models) for models in permutations(best, size))
+            size: sorted((float(self.order(models)[:, RIGHT].mean()), models) for models in permutations(best, size))
             for size in range(1, min(len(best), self.full) + 1)
         }
 

@@ -1,5 +1,6 @@
 """Figures of methods between models, from samples drawn once (ModelSwitch, figures 3, 4 and 6)."""
 
+from tokencollab.evaluation.between import RIGHT
 from tokencollab.evaluation.report.between import Study
 from tokencollab.evaluation.report.pictures import Picture, colour, make_figure, marker, spread
 from tokencollab.evaluation.statistics import wilson
@@ -90,7 +91,7 @@ def _order(study: Study) -> Picture:
         ("the same, weak to strong", [strong[:size][::-1] for size in sizes]),
     )
     for index, (name, chosen) in enumerate(ways):
-        values = study.estimate([study.order(models)[:, 0] for models in chosen])
+        values = study.estimate([study.order(models)[:, RIGHT] for models in chosen])
         xs = [size + 0.08 * (2 * index - 1) for size in sizes]
         ys = [100 * value.mean for value in values]
         axes.plot(xs, ys, color=colour(index), linewidth=1)

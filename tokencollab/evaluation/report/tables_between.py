@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tokencollab.evaluation.between import NEEDED, Policy
+from tokencollab.evaluation.between import DRAWN, NEEDED, RIGHT, Policy
 from tokencollab.evaluation.report.between import Study, Value
 from tokencollab.evaluation.report.scenes import Scene
 from tokencollab.evaluation.report.tables import NONE, Table, interval, number, percent
@@ -114,22 +114,16 @@ def _drawn(study: Study) -> Table:
 
 
 def _differences(study: Study) -> Table:
-    full = study.full
-    switch = "ModelSwitch, 2 models"
-    base = study.sampled.values(study.curves[switch][study.budgets[-1]])
-    names, columns = [], []
-    for label, points in study.curves.items():
-        if label != switch and (policy := points.get(study.budgets[-1])) is not None:
-            names.append(label)
-            columns.append(base[:, 0] - study.sampled.values(policy)[:, 0])
-    values = study.estimate([*columns, 1 - base[:, 1] / study.budgets[-1]])
-    rows = [(name, _share(value, True)) for name, value in zip(names, values, strict=False)]
-    saved = _share(values[-1])
+    switch, budget = "ModelSwitch, 2 models", study.budgets[-1]
+    base = study.sampled.values(study.curves[switch][budget])
+    others = {label: points[budget] for label, points in study.curves.items() if label != switch and budget in points}
+    columns = [base[:, RIGHT] - study.sampled.values(policy)[:, RIGHT] for policy in others.values()]
+    *values, saved = study.estimate([*columns, 1 - base[:, DRAWN] / budget])
     return Table(
-        f"{study.title}: ModelSwitch over {' and '.join(study.pair)} at budget {study.budgets[-1]}, against",
+        f"{study.title}: ModelSwitch over {' and '.join(study.pair)} at budget {budget}, against",
         ("method at the same budget", "difference, points"),
-        tuple(rows),
-        f"ModelSwitch draws {saved} % less than its budget (self-consistency of {full} samples draws all). "
+        tuple((label, _share(value, True)) for label, value in zip(others, values, strict=True)),
+        f"ModelSwitch draws {_share(saved)} % less than its budget; self-consistency, as in the paper, draws all. "
         "Differences are paired on the same items.",
     )
 
@@ -162,7 +156,9 @@ def _order(study: Study) -> Table:
     for size, found in study.orders.items():
         best, turned = strong[:size], strong[:size][::-1]
         forth, back = study.order(best), study.order(turned)
-        values = study.estimate([forth[:, 0], back[:, 0], forth[:, 0] - back[:, 0], forth[:, 1], back[:, 1]])
+        values = study.estimate(
+            [forth[:, RIGHT], back[:, RIGHT], forth[:, RIGHT] - back[:, RIGHT], forth[:, DRAWN], back[:, DRAWN]]
+        )
         all_of_them = [accuracy for accuracy, _ in found]
         worst, least = found[0][1], min(all_of_them)
         rows.append(
@@ -199,7 +195,7 @@ def _best_of_n(study: Study) -> Table:
 
     def add(name: str, method: str, models: Sequence[str], k: int, pick: str | None) -> None:
         found = study.sampled.values(Policy(method, tuple(models), k, pick))
-        rows.append((name, found[:, 0], found[:, 1]))
+        rows.append((name, found[:, RIGHT], found[:, DRAWN]))
 
     add(f"{best} ({full}): vote", "self-consistency", [best], full, None)
     for pick, what in (("best", "best sample"), ("sum", "best sum")):
