@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tokencollab import END, Answer, Collaboration, Piece
+from tokencollab import END, Answer, Collaboration, ModelUnavailable, Piece
 from tokencollab.actors.local import LocalRuntime
 from tokencollab.actors.ray_runtime import RayRuntime
 from tokencollab.actors.runtime import ModelSpec
@@ -83,6 +83,20 @@ def test_a_model_that_cannot_be_loaded_is_refused_in_one_line(cluster: Any, tmp_
 
     with pytest.raises(ModelRefused, match="cannot be loaded"):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(("address", "said"), [("", "Ray does not start: "), ("10.0.0.1:1", "RAY_ADDRESS=10.0.0.1:1 ")])
+async def test_a_ray_that_cannot_be_had_is_said_in_one_line(
+    address: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.\nMore of that.")
+
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", fail)
+    with pytest.raises(ModelUnavailable, match=f"{said}.*timed out during startup.$"):
+        await answer(RayRuntime(load), "duetnet")
 
 
 async def test_without_the_socket_ray_calls_carry_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from tokencollab.actors.ray_metrics import install_ray_metrics, uninstall_ray_me
 from tokencollab.actors.runtime import ModelFailed, ModelGone, ModelLink, ModelSpec
 from tokencollab.engines.base import Engine
 from tokencollab.protocol import wire
-from tokencollab.protocol.errors import ModelRefused, ProtocolError
+from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, ProtocolError
 from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Opened, Refused, Reply, Request
 from tokencollab.protocol.wire import Message
 
@@ -174,7 +174,12 @@ class RayRuntime:
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """See `Runtime.start`."""
         if not ray.is_initialized():
-            await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
+            try:
+                await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
+            except Exception as error:  # Ray has no type of its own for this
+                address = os.environ.get("RAY_ADDRESS")
+                where = f"the Ray cluster at RAY_ADDRESS={address} lets nobody in" if address else "Ray does not start"
+                raise ModelUnavailable(f"{where}: {str(error).partition(chr(10))[0]}") from error
         install_ray_metrics()
         for spec in specs:
             self._models[spec.name] = (self._actor(spec), None, "")
