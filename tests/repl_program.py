@@ -4,14 +4,16 @@
 
 The models know a story by heart; what they are asked decides how they tell it: "forever" goes on until it is stopped,
 "dies" has the collaborator fail once at its fifth word, "doomed" always, "wild" has bytes in it that a terminal would
-take for commands.
+take for commands; with "process" in it the collaborator's own word names its process.
 """
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tokencollab import END, Collaboration, Piece
+from tokencollab.actors.runtime import ModelSpec
 from tokencollab.commands import repl
 from tokencollab.engines.base import Answered, Ask
 from tokencollab.protocol.messages import Open, Opened, Refused
@@ -58,6 +60,8 @@ class Teller(ScriptedEngine):
             at %= len(words)
         word: Piece = words[at].encode() + b" " if at < len(words) else END
         other = b"never " if self._contrary else b"always "
+        if "process" in self._asked and self._contrary:
+            other = b"pid%d " % os.getpid()
         best = {word: 9.0, other: 8.0} if not (self._contrary and at % 3 == 2) else {other: 14.0, word: 8.0}
         return {b"~": 2.0, END: 1.0} | best
 
@@ -65,10 +69,19 @@ class Teller(ScriptedEngine):
 def make_team(
     arguments: argparse.Namespace, options: Any, method: Any, progress: Any, notify: Callable[[str], None]
 ) -> Collaboration:
-    """In place of `commands.shared.make_team`; ``three`` can be added."""
+    """In place of `commands.shared.make_team`; ``three`` can be added, unless the models are actors of Ray."""
     names = [arguments.base, *arguments.collaborators]
+    if arguments.runtime == "ray":
+        from tokencollab.actors.ray_runtime import RayRuntime
+
+        return Collaboration(names[0], names[1:], method, runtime=RayRuntime(load), notify=notify)
     engines = [Teller(name, index > 0) for index, name in enumerate([*names, "three"])]
     return Collaboration(names[0], names[1:], method, runtime=scripted_runtime(*engines), notify=notify)
+
+
+def load(spec: ModelSpec) -> Teller:
+    """The engine of an actor of Ray."""
+    return Teller(spec.name, contrary=spec.name != "one")
 
 
 if __name__ == "__main__":

@@ -24,10 +24,11 @@ ROOT = Path(__file__).parents[2]
 class Terminal:
     """A program in a terminal of its own, whose screen is kept."""
 
-    def __init__(self, *arguments: str, columns: int = 80, **environment: str) -> None:
+    def __init__(self, *arguments: str, columns: int = 80, patience: float = 60, **environment: str) -> None:
         self.screen = pyte.HistoryScreen(columns, 24, history=100_000)
         self.stream = pyte.Stream(self.screen)
         self.raw = ""
+        self.patience = patience  # seconds without a sign of life
         self.process = pexpect.spawn(
             sys.executable,
             [*PROGRAM, *arguments],
@@ -56,7 +57,7 @@ class Terminal:
 
     def _read(self, wanted: str) -> None:
         try:
-            got = self.process.read_nonblocking(4096, timeout=60)
+            got = self.process.read_nonblocking(4096, timeout=self.patience)
         except (pexpect.TIMEOUT, pexpect.EOF) as error:
             raise AssertionError(f"{wanted!r} did not come; the screen:\n" + "\n".join(self.screen.display)) from error
         self.raw += got
@@ -94,9 +95,9 @@ class Terminal:
 def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def make(*arguments: str, columns: int = 80, **environment: str) -> Terminal:
+    def make(*arguments: str, columns: int = 80, patience: float = 60, **environment: str) -> Terminal:
         home = {"XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path), "TOKENCOLLAB_CACHE": str(tmp_path)}
-        opened.append(Terminal(*arguments, columns=columns, **(home | environment)))
+        opened.append(Terminal(*arguments, columns=columns, patience=patience, **(home | environment)))
         opened[-1].until("Ctrl-D leaves")
         return opened[-1]
 
@@ -175,6 +176,30 @@ def test_a_model_that_dies_shows_and_the_answer_goes_on(open_terminal: Callable[
     assert "✗" in terminal.text()
     terminal.type("/models")
     terminal.until("two up 0 1")
+    assert terminal.leave() == 0
+
+
+@pytest.mark.ray
+def test_a_process_that_is_killed_in_the_middle_shows_and_the_answer_goes_on(
+    open_terminal: Callable[..., Terminal],
+) -> None:
+    terminal = open_terminal("--method", "duetnet", "--runtime", "ray", "--max-tokens", "1000000", patience=240)
+    terminal.type("Which process?")
+    terminal.until("[19 tokens")
+    found = re.search(r"pid(\d+) ", terminal.text())
+    assert found is not None
+    terminal.type("go on forever")
+    terminal.until_raw("(?s)per token.*never")
+    os.kill(int(found[1]), signal.SIGKILL)
+    terminal.until_raw("(?s)✗.*silence.*✓.*never")  # the base wrote on alone, then together with the new process
+    terminal.key("\x03")
+    terminal.until("; stopped]")
+    assert re.search(r"two was lost at step \d+ two was back after step \d+ \[", terminal.text())
+    terminal.type("Which process?")
+    terminal.until("[19 tokens", times=2)
+    assert len(set(re.findall(r"pid\d+", terminal.text()))) == 2
+    terminal.type("/models")
+    terminal.until("two up 1 1")
     assert terminal.leave() == 0
 
 
