@@ -14,7 +14,7 @@ from tokencollab.evaluation.report.figures_methods import cosine, trigrams
 from tokencollab.evaluation.report.page import make_parts, write_report
 from tokencollab.evaluation.report.pictures import Picture
 from tokencollab.evaluation.report.scenes import Scene, read_scenes
-from tokencollab.evaluation.report.tables import Table, outcomes, probability
+from tokencollab.evaluation.report.tables import Table, interval, outcomes, percent, probability
 from tokencollab.protocol.errors import UsageError
 
 METHODS = ("base", "each", "unite", "duetnet", "upara-20", "confipara-u", "confipara-u-confidence")
@@ -41,6 +41,24 @@ def test_a_figure_appears_when_its_data_is_there(tmp_path: Path) -> None:
     assert set(pictures(read_scenes([str(folder)]))) == {"grid-omega-theta-confipara-u"}
     triple = make_run(tmp_path / "triple", METHODS, models=("a", "b", "c"))
     assert set(pictures(read_scenes([str(plain), str(triple)]))) == every | {"latency"}
+
+
+def test_points_that_cover_each_other_are_all_numbered(tmp_path: Path) -> None:
+    exits = ["unite:exit=fixed-90", "unite:exit=fixed-5", "unite:exit=fixed-91"]
+    folder = make_run(tmp_path / "run", ["unite", *exits], accuracy=lambda *_: 1.0)
+    figure = pictures(read_scenes([str(folder)]))["exits"].figure
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["1, 3", "2"]
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    assert labels == [f"{number}  {name}" for number, name in enumerate(exits, start=1)]
+
+
+def test_self_efficacy_that_is_not_shown_is_named(tmp_path: Path) -> None:
+    methods = [f"unite:exit=self-efficacy:omega={omega}" for omega in range(3, 17)]
+    folder = make_run(tmp_path / "run", methods)
+    picture = pictures(read_scenes([str(folder)]))["self-efficacy"]
+    shown = [axes.get_title().partition(" (")[0] for axes in picture.figure.axes if axes.get_visible()]
+    assert shown == methods[: len(shown)]
+    assert picture.caption.endswith(f"Not shown: {', '.join(methods[len(shown) :])}.")
 
 
 def test_the_tables_have_the_summary_s_numbers(tmp_path: Path) -> None:
@@ -72,6 +90,13 @@ def test_a_pair_reads_the_same_from_both_sides(tmp_path: Path) -> None:
     assert there["difference_ci"] == tuple(-bound for bound in reversed(back["difference_ci"]))
     assert (there["only_a"], there["only_b"], there["p"]) == (back["only_b"], back["only_a"], back["p"])
     assert scene.pair("unite", "nothing") is None
+
+
+def test_no_difference_has_no_minus(tmp_path: Path) -> None:
+    (scene,) = read_scenes([str(make_run(tmp_path / "run", ["unite", "duetnet"], accuracy=lambda *_: 1.0))])
+    pair = scene.pair("duetnet", "unite")
+    assert pair is not None
+    assert percent(pair["difference"], True) + interval(pair["difference_ci"], True) == "+0.0 [+0.0, +0.0]"
 
 
 def test_outcomes_are_counted_against_the_single_model(tmp_path: Path) -> None:

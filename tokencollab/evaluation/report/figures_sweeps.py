@@ -10,7 +10,7 @@ from tokencollab.evaluation.report.pictures import Picture, colour, make_figure,
 from tokencollab.evaluation.report.scenes import Scene
 
 _NAMES = {"top_t": "T", "top_p": "P", "top_k": "K", "omega": "omega", "theta": "theta", "rho": "rho", "eps": "epsilon"}
-_PANELS = 6  # of one figure
+_PANELS = 12  # of one figure
 
 
 def over_setting(scene: Scene, key: str) -> Picture | None:
@@ -25,7 +25,7 @@ def over_setting(scene: Scene, key: str) -> Picture | None:
         there = [position for position, value in enumerate(values) if value in by_value]
         rows = [scene.methods[by_value[values[position]]] for position in there]
         # A little to the side, so that the intervals of methods do not hide each other.
-        shift = 0.06 * (index - (len(groups) - 1) / 2)
+        shift = 0.12 * (index - (len(groups) - 1) / 2)
         for axes, figure_name, factor in ((left, "accuracy", 100.0), (right, "cost", 1.0)):
             middle = [factor * row[figure_name] for row in rows]
             bounds = [row[f"{figure_name}_ci"] or (row[figure_name], row[figure_name]) for row in rows]
@@ -124,6 +124,7 @@ def exits(scene: Scene) -> Picture | None:
     figure, panels = make_figure(4.3 * columns, 4.3 * rows, columns, rows)
     for axes, full in zip(panels, fulls, strict=False):
         axes.axhline(0, color=colour(7), linestyle="--", linewidth=1)
+        points: list[tuple[float, float]] = []
         for index, name in enumerate(name for name in leaving if scene.methods[name]["against"] == full):
             row = scene.methods[name]
             axes.errorbar(
@@ -134,8 +135,10 @@ def exits(scene: Scene) -> Picture | None:
                 fmt=marker(index),
                 color=colour(index),
                 capsize=2,
-                label=name,
+                label=f"{index + 1}  {name}",
             )
+            points.append((100 * row["save"], 100 * row["loss"]))
+        _number_points(axes, points)
         axes.set_title(f"against {full}")
         axes.set_xlabel("cost saved, %")
         axes.set_ylabel("accuracy lost, points")
@@ -144,15 +147,30 @@ def exits(scene: Scene) -> Picture | None:
         axes.set_visible(False)
     figure.suptitle(f"{scene.title}, n = {scene.summary['n']}", fontsize=10)
     caption = (
-        "Right is cheaper, low is better; the dashed line is the full collaboration. 95 % paired bootstrap intervals. "
+        "Right is cheaper, low is better; the dashed line is the full collaboration. Numbers are the legend's, several "
+        "where points cover each other. 95 % paired bootstrap intervals. "
         "Where fixed exits, the whole policy and its two ablations are there, this is the ablation."
     )
     return Picture("exits", f"Exits and ablation: {scene.title}", caption, figure)
 
 
+def _number_points(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """The number of each point beside it; points that cover each other have their numbers at one place."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    places: dict[tuple[float, float], list[int]] = {}
+    for number, (x, y) in enumerate(points, start=1):
+        near = [at for at in places if abs(at[0] - x) < 0.03 * (right - left) and abs(at[1] - y) < 0.03 * (high - low)]
+        places.setdefault(near[0] if near else (x, y), []).append(number)
+    for place, numbers in places.items():
+        text = ", ".join(map(str, numbers))
+        behind = {"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+        axes.annotate(text, place, (5, 4), textcoords="offset points", fontsize=7, bbox=behind)
+
+
 def self_efficacy(scene: Scene) -> Picture | None:
     """T0 over the steps, and when the base left."""
     names = [name for name in scene.together if any("t0" in r for r in scene.answers[name].values())]
+    left_out = names[_PANELS:]
     names = names[:_PANELS]
     if not names:
         return None
@@ -190,6 +208,8 @@ def self_efficacy(scene: Scene) -> Picture | None:
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
     figure.suptitle(f"{scene.title}, n = {scene.summary['n']}", fontsize=10)
     caption = "T0 of answers that are still together at a step, as long as a tenth of them is."
+    if left_out:
+        caption += f" Not shown: {', '.join(left_out)}."
     return Picture("self-efficacy", f"Self-efficacy over the steps: {scene.title}", caption, figure)
 
 
