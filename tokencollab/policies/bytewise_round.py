@@ -24,6 +24,7 @@ from tokencollab.policies.bytewise_voter import (
     Voter,
     after_byte,
     at_prior,
+    backing,
     committed,
     fresh,
     row_of,
@@ -50,7 +51,7 @@ class Round(Turn):
                     return
             if self.unsettled:
                 self._settle()
-            elif not self._take_agreed():
+            elif not (self._take_agreed() or self._take_undisputed()):
                 self._decide()
 
     def _take_agreed(self) -> bool:
@@ -86,6 +87,31 @@ class Round(Turn):
         self.voters = tuple([fresh(v.name, v.prior, v.prior, length, v.rank, v.misses) for v in stood])
         self._commit(stood, names, names)
         return True
+
+    def _take_undisputed(self) -> bool:
+        """Take the next byte without counting votes where every model gives more than half of its mass D to it.
+
+        It is then the choice whatever was not listed and whatever the weights are, and nobody's first choice is
+        another. `_decide` would come to the same.
+        """
+        if not self.settings.greedy:
+            return False
+        length = self.length
+        leading = self.voters[0].branches[-1]
+        if not leading.pieces:
+            return False
+        byte = leading.pieces[0][0][length - leading.boundary]
+        voters = []
+        weighty = False
+        for voter in self.voters:
+            after = backing(voter, length, byte)
+            if after is None:
+                return False
+            weighty = weighty or voter.low > 0.0
+            voters.append(after)
+        if weighty:
+            self._hold(byte, voters)
+        return weighty
 
     def _decide(self) -> None:
         """Choose the next byte, or ask for the marginals that decide it."""
@@ -142,13 +168,17 @@ class Round(Turn):
             self.decisive |= {self.voters[index].name for index in decisive_in(rows, chosen)}
         if self.settings.exit.watch is not None:
             self._note_logprob(chosen, rows)
-        stood = self.voters
-        self.voters = tuple(voters)
         if chosen == END_SYMBOL:
+            stood, self.voters = self.voters, tuple(voters)
             self._commit(stood, (), (), ended=True)
             return
-        self.tail += bytes((chosen,))
-        self.length = length + 1
+        self._hold(chosen, voters)
+
+    def _hold(self, byte: int, voters: Sequence[Voter]) -> None:
+        """Add ``byte`` to what is decided; ``voters`` have followed."""
+        self.voters = tuple(voters)
+        self.tail += bytes((byte,))
+        self.length += 1
         self.held += 1
         self.unsettled = True
 

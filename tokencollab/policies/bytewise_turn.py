@@ -20,7 +20,7 @@ Place: TypeAlias = tuple[int, bytes]
 class Settings:
     """What a policy was built with, and what follows from it: see `bytewise_round.Round` for the last two."""
 
-    __slots__ = ("agreeing", "exit", "max_tokens", "method", "most", "report", "sampling")
+    __slots__ = ("agreeing", "exit", "greedy", "max_tokens", "method", "most", "report", "sampling")
 
     def __init__(self, method: Method, leaving: ExitPolicy[Any], max_tokens: int, seed: int, report: bool):
         self.method = method
@@ -28,7 +28,8 @@ class Settings:
         self.sampling = sampling_of(method, seed)
         self.max_tokens = max_tokens
         self.report = report or leaving.watch is not None
-        self.agreeing = method.top_t == (1, 1) and not method.exact and leaving.watch is None
+        self.greedy = method.top_t == (1, 1) and leaving.watch is None
+        self.agreeing = self.greedy and not method.exact
         self.most = max(method.commit, 1.0 - method.commit)
 
 

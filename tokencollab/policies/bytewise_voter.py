@@ -32,6 +32,10 @@ PRUNE: Final = 1e-6
 """With ``exact=True``, a boundary with less than this part of the model's mass is no longer followed."""
 
 
+MAJORITY: Final = 0.500001
+"""A half, and so much more that rounding cannot matter."""
+
+
 class Debt(NamedTuple):
     """A factor of a model's weight that unlisted mass leaves open, or one that was settled after such a one.
 
@@ -178,6 +182,17 @@ def after_byte(voter: Voter, length: int, symbol: int, missed: bool) -> Voter:
     if symbol != END_SYMBOL:
         branches = tuple([follow(branch, length - branch.boundary, symbol) for branch in branches])
     return Voter(name, prior, start, debts, low, weight, high, branches, None, (), misses + missed, rank)
+
+
+def backing(voter: Voter, length: int, byte: int) -> Voter | None:
+    """`after_byte`, where the model gives ``byte`` more than half of all the mass that may follow; else None."""
+    whole = taken = 0.0
+    for branch in voter.branches:
+        whole += branch.share * (branch.listed + branch.unlisted)
+    after = after_byte(voter, length, byte, missed=False)
+    for branch in after.branches:
+        taken += branch.share * (branch.exact + branch.listed)
+    return after if taken > MAJORITY * whole else None
 
 
 def moves(exact_low: float, exact_high: float, longer_low: float, longer_high: float, commit: float) -> bool | None:

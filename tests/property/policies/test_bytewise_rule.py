@@ -23,6 +23,7 @@ from tests.property.policies.test_bytewise_toys import (
 )
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_decision import best_of, certain, choose, scores_of
+from tokencollab.policies.bytewise_round import Round
 from tokencollab.policies.bytewise_state import BytewiseState
 from tokencollab.policies.bytewise_voter import Row
 from tokencollab.policies.decision import sampling_of
@@ -35,6 +36,27 @@ common = settings(derandomize=True, deadline=None, max_examples=150)
 def same_text(run: Run, plain: Any) -> bool:
     """Whether both wrote the same, or a lead so small that rounding decides was met."""
     return (run.text, run.ended) == (plain.text, plain.ended) or min(plain.leads, default=inf) < 1e-9
+
+
+@settings(common, max_examples=60)
+@given(
+    seeds,
+    kinds,
+    st.sampled_from([2, 4, 20]),
+    st.sampled_from([2.0, 9.0]),
+    st.sampled_from([{}, {"exact": True}, {"carry": False}, {"commit": 0.2}, {"weights": (("a", 1e-3),)}]),
+    st.sampled_from([{}, {"exit": "per-collaborator", "patience": 4}, {"exit": "self-efficacy", "omega": 3}]),
+)
+def test_what_is_taken_without_counting_votes_is_what_counting_gives(
+    seed: int, cuts: list[Any], k: int, sharpness: float, voting: dict[str, Any], leaving: dict[str, Any]
+) -> None:
+    models, method = toys(seed, cuts, sharpness=sharpness), bytewise(top_k=k, **voting, **leaving)
+    quick = play(method, models)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Round, "_take_agreed", lambda _: False)
+        patch.setattr(Round, "_take_undisputed", lambda _: False)
+        counted = play(method, models)
+    assert (quick.commits, quick.others, quick.events) == (counted.commits, counted.others, counted.events)
 
 
 @common

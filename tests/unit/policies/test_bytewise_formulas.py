@@ -21,7 +21,9 @@ from tokencollab.policies.bytewise_voter import (
     Settled,
     Voter,
     after_byte,
+    answered,
     at_prior,
+    backing,
     fresh,
     moves,
     row_of,
@@ -83,6 +85,14 @@ class TestBranch:
         assert a.sure
         assert a.exact_bound == a.exact
         assert a.unlisted == pytest.approx(0.1)
+
+    def test_a_byte_is_backed_by_more_than_half_of_all_mass(self) -> None:
+        voter = answered(fresh("m", 1.0, 1.0, 5), listed((b"ab", 0.4), (b"b", 0.25), (b"a", 0.1), (b"ac", 0.05)))
+        after = backing(voter, 5, ord("a"))  # 0.55 of 1, of which 0.2 is not listed
+        assert after == after_byte(voter, 5, ord("a"), missed=False)
+        assert backing(voter, 5, ord("b")) is None
+        half = answered(fresh("m", 1.0, 1.0, 5), listed((b"ab", 0.5), (b"b", 0.3)))
+        assert backing(half, 5, ord("a")) is None
 
     def test_exact_masses_replace_the_bounds_and_reach_one_byte_further(self) -> None:
         space = follow(branch_from(0, 1.0, AN), 0, ord(" "))
