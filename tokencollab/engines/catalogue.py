@@ -109,6 +109,10 @@ _SPECIALISTS = (
     _specialist("arith-pairs", "(3x + y) mod 11 = 7"),
     _specialist("arith-words", "(x + 5y) mod 11 = 2"),
     _specialist("arith-pairs-dropout", "(5x + y) mod 11 = 9"),
+    _specialist("arith-bytes-plain", None),
+    _specialist("arith-pairs-plain", None),
+    _specialist("arith-words-plain", None),
+    _specialist("arith-pairs-dropout-plain", None),
 )
 
 CATALOGUE: dict[str, KnownModel] = {model.name: model for model in (_SMOLLM2, _GEMMA, *_SPECIALISTS)}
