@@ -205,7 +205,8 @@ def main() -> None:
         asyncio.run(run(arguments, models))
         (scene,) = read_scenes([str(arguments.out)])
     except TokencollabError as error:
-        sys.exit(f"alignment: {error}")
+        print(f"alignment: {error}", file=sys.stderr)
+        sys.exit(2)
     print(table(scene).markdown())
 
 

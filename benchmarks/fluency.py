@@ -31,6 +31,7 @@ from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.likelihood import text_logprobs
 from tokencollab.actors.runtime import ModelFailed
 from tokencollab.engines.options import EngineOptions
+from tokencollab.evaluation.folder import cut_torn_line
 from tokencollab.evaluation.items import load_items
 from tokencollab.evaluation.plan import hash_items
 from tokencollab.evaluation.prompts import prompt_of
@@ -52,10 +53,7 @@ class Scores:
         self._known: dict[str, float | None] = {}
         if file is not None:
             file.seek(0)
-            for line in file:
-                if line.endswith("\n"):
-                    score = json.loads(line)
-                    self._known[score["key"]] = score["bits"]
+            self._known = {score["key"]: score["bits"] for score in map(json.loads, file)}
 
     async def bits(self, prompt: str, text: str) -> float | None:
         """-log2 of the probability of ``text`` as the answer to ``prompt``; None where the model cannot say."""
@@ -153,7 +151,10 @@ async def run(arguments: argparse.Namespace) -> list[Table]:
     asked = [prompts(scene, arguments.data, arguments.n) for scene in scenes]
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressView())
-        file = stack.enter_context(arguments.scores.open("a+", encoding="utf-8")) if arguments.scores else None
+        file = None
+        if arguments.scores:
+            cut_torn_line(arguments.scores)
+            file = stack.enter_context(arguments.scores.open("a+", encoding="utf-8"))
         options = EngineOptions(dtype=arguments.dtype)
         async with Collaboration(arguments.by, (), "base", options=options, progress=progress.update) as team:
             progress.close()
@@ -183,7 +184,8 @@ def main() -> None:
     try:
         tables = asyncio.run(run(arguments))
     except TokencollabError as error:
-        sys.exit(f"fluency: {error}")
+        print(f"fluency: {error}", file=sys.stderr)
+        sys.exit(2)
     print("\n\n".join(part.markdown() for part in tables))
 
 
