@@ -46,7 +46,13 @@ def figures_of(answer: Answer, token: Token, efficacy: Efficacy | None, theta: f
 
 
 def status_line(figures: Figures, width: int, unicode: bool = True) -> str:
-    """The line, at most ``width`` cells; what matters least goes first where there is no room."""
+    """The line, at most ``width`` cells; where there is no room it is put shorter, then what matters least goes."""
+    line = _join(_parts(figures, unicode))
+    return line if cell_len(line) <= width else _fit(_parts(figures, unicode, short=True), width)
+
+
+def _parts(figures: Figures, unicode: bool, short: bool = False) -> list[tuple[int, str]]:
+    """The parts in order, each with how little it matters."""
     parts: list[tuple[int, str]] = [(0, f"step {figures.step}")]
     if figures.away:
         parts.append((1, f"{', '.join(figures.away)} lost"))
@@ -55,13 +61,13 @@ def status_line(figures: Figures, width: int, unicode: bool = True) -> str:
     if figures.ms_per_token is not None:
         parts.append((3, f"{figures.ms_per_token:.0f} ms/token"))
     if (e := figures.efficacy) is not None:
-        theta = "" if figures.theta is None else f" of {figures.theta:.2f}"
+        theta = "" if figures.theta is None else f"{'/' if short else ' of '}{figures.theta:.2f}"
         if figures.theta is not None:
             parts.append((6, bar(e.t0, figures.theta, unicode)))
         parts.append((4, f"T0 {e.t0:.2f}{theta}"))
         parts.append((7, f"ST {'-' if e.st is None else f'{e.st:.2f}'} RT {e.rt:.2f}"))
-    parts.append((5, f"cost {figures.cost} (full {figures.full})"))
-    return _fit(parts, width)
+    parts.append((5, f"cost {figures.cost}" + (f"/{figures.full}" if short else f" (full {figures.full})")))
+    return parts
 
 
 def bar(value: float, threshold: float, unicode: bool = True) -> str:

@@ -109,6 +109,11 @@ def test_the_line_fits_every_width_and_keeps_what_matters(width: int, full: bool
             assert all(f"{name}" in line for name in away)
 
 
+def test_an_ordinary_window_has_room_for_all_figures() -> None:
+    line = status_line(Figures(123, 88.2, EFFICACY, 0.6, 223, 246, False), 79)
+    assert line == f"step 123  88 ms/token  {bar(EFFICACY.t0, 0.6)}  T0 0.44/0.60  ST 0.67 RT 0.67  cost 223/246"
+
+
 def test_the_bar_shows_t0_against_theta() -> None:
     assert bar(0.0, 0.6) == "░░░░░░┃░░░░"
     assert bar(0.45, 0.6) == "████░░┃░░░░"
