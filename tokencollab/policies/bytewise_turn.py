@@ -18,7 +18,8 @@ Place: TypeAlias = tuple[int, bytes]
 
 
 class Settings:
-    """What a policy was built with, and what follows from it: see `bytewise_round.Round` for the last two."""
+    """What a policy was built with, and what follows from it: see `bytewise_round.Round` for `agreeing`, `greedy` and
+    `most`."""
 
     __slots__ = ("agreeing", "exit", "greedy", "max_tokens", "method", "most", "report", "sampling")
 

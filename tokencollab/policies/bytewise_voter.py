@@ -31,7 +31,6 @@ from tokencollab.protocol.candidates import CandidateSet
 PRUNE: Final = 1e-6
 """With ``exact=True``, a boundary with less than this part of the model's mass is no longer followed."""
 
-
 MAJORITY: Final = 0.500001
 """A half, and so much more that rounding cannot matter."""
 
