@@ -87,7 +87,7 @@ for part in $only; do
       run eval between --dataset simplemath --n 300 --base arith-pairs-dropout --with arith-bytes --with arith-words \
         --with arith-pairs --methods best-of-n:samples=16:top_k=10
       run eval transfer-simplemath --dataset simplemath --n 60 --base gemma-3-270m --with arith-bytes --max-tokens 96 \
-        --stop $'\nQuestion:' --dtype bfloat16 --methods "$(transfer 1 arith-bytes 0.003)"
+        --stop $'\n\n' --dtype bfloat16 --methods "$(transfer 1 arith-bytes 0.003)"
       [[ $data ]] || { echo "results: without DATA=folder the real sets are left out" >&2; continue; }
       run eval transfer-boolq --dataset boolq --data "$data" --n 50 --base gemma-3-270m --with smollm2-135m-instruct \
         --prompt bare --max-tokens 96 --stop $'\nQuestion:' --dtype bfloat16 \
