@@ -69,6 +69,8 @@ class Sampled:
             scores = tuple((model, tuple(values)) for model, values in response.get("scores", {}).items())
             kind = _kind(record)
             found = {answer for _, answers in samples for answer in valid(answers)}
+            if not found:  # nothing to score
+                scores = tuple((model, (None,) * len(answers)) for model, answers in samples)
             right = frozenset(answer for answer in found if same(answer, record["expected"], kind))
             recorded = Recorded(line, samples, frozenset(), None, 0, scores)
             self._questions[record["item"]] = _Question(recorded, right)
@@ -96,8 +98,8 @@ class Sampled:
 
     @property
     def scored(self) -> bool:
-        """Whether every item's samples have their scores (none has where nothing was readable)."""
-        return all(question.recorded.scores or not _readable(question) for question in self._questions.values())
+        """Whether every item's samples have their scores."""
+        return all(question.recorded.scores for question in self._questions.values())
 
     def _values(self, policy: Policy) -> Array:
         """Per item: the share of runs that are right, samples drawn k at a time as in the paper, samples needed.
@@ -110,19 +112,25 @@ class Sampled:
         return np.array([self._item(question, policy) for question in self._questions.values()], dtype=np.float64)
 
     def _item(self, question: _Question, policy: Policy) -> Array:
-        recorded, k = question.recorded.only(policy.models), policy.samples
-        runs = [_window(recorded, start, k) for start in range(0, self.samples - k + 1, k)]
-        of_runs = [_expected(run, policy, question.right) for run in runs]
-        mean: Array = np.array(of_runs, dtype=np.float64).mean(axis=0)
+        runs = self._runs(question, policy.models, policy.samples)
+        mean: Array = np.array([_expected(run, policy, question.right) for run in runs], dtype=np.float64).mean(axis=0)
         return mean
 
+    def _runs(self, question: _Question, models: Sequence[str], k: int) -> list[Recorded]:
+        recorded = question.recorded.only(models)
+        return [_window(recorded, start, k) for start in range(0, self.samples - k + 1, k)]
+
     def any_right(self, models: Sequence[str], k: int) -> Array:
-        """Per item, whether one of the first k samples of one of the models is right."""
+        """Per item, the share of runs with k samples of each model in which a sample is right."""
         return np.array(
             [
-                any(question.right.intersection(valid(answers[:k])) for _, answers in recorded.samples)
+                np.mean(
+                    [
+                        any(question.right.intersection(valid(answers)) for _, answers in run.samples)
+                        for run in self._runs(question, models, k)
+                    ]
+                )
                 for question in self._questions.values()
-                for recorded in (question.recorded.only(models),)
             ],
             dtype=np.float64,
         )
@@ -138,10 +146,6 @@ class Sampled:
                 counts = [given.count(answer) for answer in dict.fromkeys(given)]
                 rows.append((entropy(counts), float(first[0] in question.right)))
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
-
-
-def _readable(question: _Question) -> bool:
-    return any(valid(answers) for _, answers in question.recorded.samples)
 
 
 def _window(recorded: Recorded, start: int, k: int) -> Recorded:

@@ -128,6 +128,11 @@ def test_more_samples_than_there_are_and_items_that_failed() -> None:
     assert (sampled.n, sampled.samples, sampled.models, sampled.scored) == (5, FULL, MODELS, True)
     with pytest.raises(ValueError, match="7 samples of each model are asked for, 6 are recorded"):
         sampled.values(Policy("modelswitch", MODELS, 7))
+    nothing = record(8, {model: [None] * FULL for model in MODELS})
+    unreadable = Sampled([*records, nothing])  # the scorer was not asked
+    assert unreadable.scored
+    for method in ("modelswitch", "best-of-n"):
+        assert unreadable.values(Policy(method, MODELS, FULL, "best"))[-1].tolist() == [0, 3 * FULL, 3 * FULL]
     del records[0]["response"]["scores"]
     assert not Sampled(records).scored
 

@@ -10,7 +10,7 @@ from tokencollab.evaluation.between import DRAWN, NEEDED, RIGHT, Policy
 from tokencollab.evaluation.report.between import Study, Value
 from tokencollab.evaluation.report.scenes import Scene
 from tokencollab.evaluation.report.tables import NONE, Table, interval, number, percent
-from tokencollab.evaluation.statistics import Array, wilson
+from tokencollab.evaluation.statistics import wilson
 
 
 def between_tables(study: Study) -> list[Table]:
@@ -189,51 +189,46 @@ def _order(study: Study) -> Table:
 
 
 def _best_of_n(study: Study) -> Table:
-    full, best = study.full, study.by_strength[0]
-    rows: list[tuple[str, Array, Array]] = []
-    half = full // 2
-
-    def add(name: str, method: str, models: Sequence[str], k: int, pick: str | None) -> None:
-        found = study.sampled.values(Policy(method, tuple(models), k, pick))
-        rows.append((name, found[:, RIGHT], found[:, DRAWN]))
-
-    add(f"{best} ({full}): vote", "self-consistency", [best], full, None)
-    for pick, what in (("best", "best sample"), ("sum", "best sum")):
-        add(f"{best} ({full}): {what}", "best-of-n", [best], full, pick)
+    full, half, best = study.full, study.full // 2, study.by_strength[:1]
+    pair = " + ".join(study.pair)
+    rows = _scored_rows(study, f"{best[0]} ({full})", "self-consistency", best, full, ("best-of-n",))
     if len(study.models) > 1:
-        pair = " + ".join(study.pair)
-        add(f"ModelSwitch {pair} ({half} each): vote", "modelswitch", study.pair, half, None)
-        for pick, what in (("best", "best sample"), ("sum", "best sum")):
-            add(f"ModelSwitch {pair} ({half} each): {what}", "modelswitch", study.pair, half, pick)
-        for pick, what in (("best", "best sample"), ("sum", "best sum")):
-            add(f"all samples of {pair} ({half} each): {what}", "best-of-n", study.pair, half, pick)
-    bounds = [study.sampled.any_right([best], full)]
-    if len(study.models) > 1:
-        bounds.append(study.sampled.any_right(study.pair, half))
-    votes = [rows[0][1], *([rows[3][1]] if len(rows) > 3 else [])]
-    vote_of = [votes[0] if index < 3 else votes[-1] for index in range(len(rows))]
-    columns = [row[1] for row in rows]
-    values = study.estimate([*columns, *(a - b for a, b in zip(columns, vote_of, strict=True)), *bounds])
-    n = len(rows)
-    table = [
-        (
-            rows[index][0],
-            _share(values[index]),
-            _share(values[n + index], True) if columns[index] is not vote_of[index] else NONE,
-            number(float(rows[index][2].mean())),
-        )
-        for index in range(n)
-    ]
-    names = [f"{best} ({full}): any sample right", f"{' + '.join(study.pair)} ({half} each): any sample right"]
-    table += [(name, _share(value), NONE, NONE) for name, value in zip(names, values[2 * n :], strict=False)]
+        methods = ("modelswitch", "best-of-n")
+        rows += _scored_rows(study, f"ModelSwitch {pair} ({half} each)", "modelswitch", study.pair, half, methods)
     return Table(
         f"{study.title}: with best-of-N (ModelSwitch fig. 7)",
-        ("samples: decided by", "accuracy %", "over the vote of the same samples, points", "drawn"),
-        tuple(table),
+        ("samples: decided by", "accuracy %", "over the vote above, points", "drawn"),
+        tuple(rows),
         "Scores are those that the run recorded. Best sum: of the scores of the samples that give an answer. "
         "ModelSwitch looks at scores only where no model agrees with itself. Any sample right: what a scorer without "
         "fault would reach.",
     )
+
+
+def _scored_rows(
+    study: Study, name: str, voting: str, models: Sequence[str], k: int, scoring: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """The vote of a method over ``models``, what scores make of it, and what they could."""
+    vote = study.sampled.values(Policy(voting, tuple(models), k))
+    names, found = [f"{name}: vote"], [vote]
+    for method in scoring:
+        whose = name if method == scoring[0] else f"all samples of {' + '.join(models)} ({k} each)"
+        for pick, what in (("best", "best sample"), ("sum", "best sum")):
+            names.append(f"{whose}: {what}")
+            found.append(study.sampled.values(Policy(method, tuple(models), k, pick)))
+    shares = [values[:, RIGHT] for values in found]
+    bound = study.sampled.any_right(models, k)
+    estimates = study.estimate([*shares, *(share - vote[:, RIGHT] for share in shares), bound])
+    rows = [
+        (
+            names[index],
+            _share(estimates[index]),
+            _share(estimates[len(found) + index], True) if index else NONE,
+            number(float(values[:, DRAWN].mean())),
+        )
+        for index, values in enumerate(found)
+    ]
+    return [*rows, (f"{' + '.join(models)} ({k} each): any sample right", _share(estimates[-1]), NONE, NONE)]
 
 
 def _share(value: Value, sign: bool = False) -> str:
