@@ -62,10 +62,12 @@ picture: setup  ## an answer as the README shows it (docs/repl.svg), from a real
 	@printf '%s\n/export docs/repl.svg\n' "$(QUESTION)" | $(BIN)/tokencollab repl --base $(BASE) --with $(COLLABORATOR) \
 	  --method confipara-d --omega 16 --theta 0.4 --max-tokens 64
 
-# The two halves run side by side, one per core; what the first says is shown when both are done.
+# Two halves run side by side, one per core, only the second with Ray; what the first says is shown when both are done.
+FIRST := tests/unit tests/property $(patsubst %,tests/integration/test_%.py,batch cli specialists)
+SECOND := tests/integration $(patsubst %,--ignore=%,$(filter tests/integration/%,$(FIRST)))
 test: setup  ## all tests (fetches the real models the first time)
-	@mkdir -p build; $(PYTEST) $(PYTEST_ARGS) tests/unit tests/property > build/test.log 2>&1 & first=$$!; \
-	  $(PYTEST) $(PYTEST_ARGS) tests/integration; second=$$?; \
+	@mkdir -p build; $(PYTEST) $(PYTEST_ARGS) $(FIRST) > build/test.log 2>&1 & first=$$!; \
+	  $(PYTEST) $(PYTEST_ARGS) $(SECOND); second=$$?; \
 	  wait $$first; first=$$?; cat build/test.log; \
 	  for code in $$first $$second; do test $$code = 0 || exit $$code; done
 

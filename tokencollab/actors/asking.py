@@ -157,6 +157,7 @@ class Asking:
         self._lost: dict[str, Exception] = {}
         self._scores: e.SampleScores = ()
         self._writing = 0  # draws that models have taken on
+        self._written = 0  # those that came to an end
 
     def cancel(self) -> None:
         """Decides now, with what there is."""
@@ -268,12 +269,15 @@ class Asking:
         self._writing += 1
         try:
             while True:
+                before = self._written
                 try:
-                    return await write()
+                    answer = await write()
+                    self._written += 1
+                    return answer
                 except PlatformFull:
                     self._writing -= 1
                     try:
-                        if not self._writing:
+                        if not self._writing and self._written == before:  # else there is room since it was refused
                             raise
                         await asyncio.sleep(_PAUSE)
                     finally:
