@@ -36,7 +36,7 @@ from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS
 from tokencollab.evaluation.report.scenes import Scene, read_scenes
-from tokencollab.evaluation.report.tables import NONE, Table, interval, percent, probability
+from tokencollab.evaluation.report.tables import NONE, Table, bounded, interval, percent, probability
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.statistics import bootstrap
 from tokencollab.protocol.errors import TokencollabError
@@ -181,7 +181,7 @@ def forwarded(scene: Scene, name: str) -> tuple[str, str]:
     )
     value = 100 * columns[:, 0].sum() / columns[:, 1].sum()
     bounds = bootstrap(columns, lambda means: 100 * means[:1] / means[1:], 0).interval(0)
-    return ", ".join(each), f"{value:.1f}" + ("" if bounds is None else f" [{bounds[0]:.1f}, {bounds[1]:.1f}]")
+    return ", ".join(each), bounded(value, bounds)
 
 
 def main() -> None:

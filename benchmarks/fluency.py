@@ -36,7 +36,7 @@ from tokencollab.evaluation.items import load_items
 from tokencollab.evaluation.plan import hash_items
 from tokencollab.evaluation.prompts import prompt_of
 from tokencollab.evaluation.report.scenes import Scene, read_scenes
-from tokencollab.evaluation.report.tables import NONE, Table, number
+from tokencollab.evaluation.report.tables import NONE, Table, bounded, number
 from tokencollab.evaluation.statistics import Array, bootstrap
 from tokencollab.protocol.errors import TokencollabError, UsageError
 from tokencollab.protocol.messages import ChatMessage
@@ -121,7 +121,7 @@ def table(scene: Scene, found: Found, by: str, asked: int) -> Table:
 def _per_byte(own: dict[str, tuple[float, int]]) -> str:
     if not own:
         return NONE
-    return _shown(np.array(list(own.values()), dtype=float), lambda means: means[:1] / means[1:2], "")
+    return _shown(np.array(list(own.values()), dtype=float), lambda means: means[:1] / means[1:2], False)
 
 
 def _more(own: dict[str, tuple[float, int]], other: dict[str, tuple[float, int]]) -> str:
@@ -129,13 +129,13 @@ def _more(own: dict[str, tuple[float, int]], other: dict[str, tuple[float, int]]
     if not both:
         return NONE
     columns = np.array([[*own[item], *other[item]] for item in both], dtype=float)
-    return _shown(columns, lambda means: means[:1] / means[1:2] - means[2:3] / means[3:4], "+")
+    return _shown(columns, lambda means: means[:1] / means[1:2] - means[2:3] / means[3:4], True)
 
 
-def _shown(columns: Array, statistic: Callable[[Array], Array], sign: str) -> str:
+def _shown(columns: Array, statistic: Callable[[Array], Array], sign: bool) -> str:
     value = float(statistic(columns.mean(axis=0)[:, None])[0, 0])
     bounds = bootstrap(columns, statistic, 0).interval(0)
-    return f"{value:{sign}.3f}" + ("" if bounds is None else f" [{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]")
+    return bounded(value, bounds, 3, sign)
 
 
 def repeated(text: str, n: int = 4) -> float:

@@ -53,6 +53,12 @@ def number(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value:,.{digits}f}"
 
 
+def bounded(value: float, bounds: Sequence[float] | None, digits: int = 1, sign: bool = False) -> str:
+    """A number with its interval in brackets."""
+    form = f"{'+' if sign else ''},.{digits}f"
+    return f"{value:{form}}" + ("" if bounds is None else f" [{bounds[0]:{form}}, {bounds[1]:{form}}]")
+
+
 def probability(p: float) -> str:
     """A p value."""
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

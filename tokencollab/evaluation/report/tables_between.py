@@ -9,7 +9,7 @@ import numpy as np
 from tokencollab.evaluation.between import DRAWN, NEEDED, RIGHT, Policy
 from tokencollab.evaluation.report.between import Study, Value
 from tokencollab.evaluation.report.scenes import Scene
-from tokencollab.evaluation.report.tables import NONE, Table, interval, number, percent
+from tokencollab.evaluation.report.tables import NONE, Table, bounded, interval, number, percent
 from tokencollab.evaluation.statistics import wilson
 
 
@@ -43,9 +43,7 @@ def usage_table(scene: Scene) -> Table | None:
                 for model in answers[0]["usage"]
             }
             cells.append("; ".join(f"{model} {number(mean)}" for model, mean in means.items() if mean))
-        cost = number(row["cost"])
-        if row["cost_ci"] is not None:
-            cost += f" [{number(row['cost_ci'][0])}, {number(row['cost_ci'][1])}]"
+        cost = bounded(row["cost"], row["cost_ci"])
         how = ", ".join(f"{reason} {percent(count / len(answers))}" for reason, count in reasons.most_common())
         rows.append((name, percent(row["accuracy"]) + interval(row["accuracy_ci"]), cost, *cells, how))
     if not rows:
@@ -236,10 +234,7 @@ def _share(value: Value, sign: bool = False) -> str:
 
 
 def _plain(value: Value) -> str:
-    if np.isnan(value.mean):
-        return NONE
-    bounds = "" if value.bounds is None else f" [{value.bounds[0]:.2f}, {value.bounds[1]:.2f}]"
-    return f"{value.mean:.2f}{bounds}"
+    return NONE if np.isnan(value.mean) else bounded(value.mean, value.bounds, 2)
 
 
 def _counted(right: int, n: int) -> str:
