@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from tokencollab.engines.options import EngineOptions
 from tokencollab.evaluation.askers import Asker, Given, Question
 from tokencollab.evaluation.folder import RunFolder
 from tokencollab.evaluation.items import SIMPLEMATH, load_items
-from tokencollab.evaluation.machine import hash_model, machine, versions
+from tokencollab.evaluation.machine import hash_model, start_of_run
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS
@@ -112,14 +111,11 @@ async def run(arguments: argparse.Namespace, models: Sequence[FetchedModel]) -> 
     )
     with RunFolder(arguments.out, plan, arguments.resume) as folder, CountView("answers") as view:
         folder.begin(
-            {
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "runtime": "local",
-                "concurrency": arguments.concurrency,
-                "notices": {model.name: model.notice for model in models if model.notice},
-                "versions": versions(),
-                "machine": machine(),
-            }
+            start_of_run(
+                runtime="local",
+                concurrency=arguments.concurrency,
+                notices={model.name: model.notice for model in models if model.notice},
+            )
         )
         runner = Runner(
             teams[OWN],

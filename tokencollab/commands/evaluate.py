@@ -6,7 +6,6 @@ import json
 import signal
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.capacity import default_concurrency
 from tokencollab.evaluation.folder import RunFolder
 from tokencollab.evaluation.items import Item, load_items
-from tokencollab.evaluation.machine import hash_model, machine, versions
+from tokencollab.evaluation.machine import hash_model, start_of_run
 from tokencollab.evaluation.naming import make_askers, read_value
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
@@ -76,16 +75,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
         )
         folder = stack.enter_context(RunFolder(Path(arguments.out), plan, arguments.resume))
         concurrency = arguments.concurrency or _concurrency(setup, folders, options)
-        about = {
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "runtime": runtime_name(arguments),
-            "engine": arguments.engine,
-            "threads": arguments.threads,
-            "concurrency": concurrency,
-            "notices": {model.name: model.notice for model in found if model.notice},
-            "versions": versions(),
-            "machine": machine(),
-        }
+        about = start_of_run(
+            runtime=runtime_name(arguments),
+            engine=arguments.engine,
+            threads=arguments.threads,
+            concurrency=concurrency,
+            notices={model.name: model.notice for model in found if model.notice},
+        )
         # A method between models has many answers under way at once.
         options = replace(options, max_sessions=max(options.max_sessions, 64 * concurrency))
         notices: dict[str, None] = {}

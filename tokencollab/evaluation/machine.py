@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory": memory_bytes(),
     }
+
+
+def start_of_run(**settings: Any) -> dict[str, Any]:
+    """What `RunFolder.begin` notes: when, with ``settings`` that right answers do not depend on, with what, on what."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"started": started, **settings, "versions": versions(), "machine": machine()}
 
 
 def memory_bytes() -> int | None:
