@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.actors.coordinator import Coordinator
-from tokencollab.actors.finding import Progress, find_model, lasting_source, unique_names
+from tokencollab.actors.finding import find_model, lasting_source, unique_names
 from tokencollab.actors.following import follow
 from tokencollab.actors.journal import Journal, Past, read_journal
 from tokencollab.actors.measuring import measured
@@ -23,6 +23,7 @@ from tokencollab.actors.request import AnswerRequest
 from tokencollab.actors.runtime import ModelLink, ModelSpec, OpenRuntime, Runtime
 from tokencollab.actors.stream import AnswerStream, finished_answer
 from tokencollab.actors.supervision import Member, Patience
+from tokencollab.engines.catalogue import Progress
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of

@@ -1,14 +1,11 @@
 """Which files are the model that a user names, and what it is called among the others."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from itertools import count
-from typing import TypeAlias
 
+from tokencollab.engines.catalogue import Progress
 from tokencollab.engines.options import EngineOptions
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is going on, how much is done, and of how much (0: not known)."""
 
 
 def find_model(spec: str, options: EngineOptions, progress: Progress) -> tuple[str, str]:

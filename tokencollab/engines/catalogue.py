@@ -3,8 +3,14 @@
 Data only. How a source is used is in `store_fetch`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is going on (a model fetched, loaded), how much is done (bytes or steps), and of how much (0: not
+known). If it raises, work ends."""
 
 
 @dataclass(frozen=True, slots=True)

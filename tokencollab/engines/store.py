@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokencollab.engines import store_fetch
-from tokencollab.engines.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf
+from tokencollab.engines.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, Progress
 from tokencollab.engines.store_cache import Marker, ModelCache, cache_folder
-from tokencollab.engines.store_fetch import Progress, SourceFailed
+from tokencollab.engines.store_fetch import SourceFailed
 from tokencollab.engines.store_files import check_folder, read_gguf_header
 from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 

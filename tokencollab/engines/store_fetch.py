@@ -16,9 +16,6 @@ from tokencollab.engines.catalogue import PackagedGguf, Part
 from tokencollab.engines.store_process import Outcome, run_watched
 from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel
 
-Progress = Callable[[str, int, int], None]
-"""`progress(what, done, total)`: bytes or steps; `total` is 0 where not known. If it raises, work ends."""
-
 _BLOCK = 1 << 20
 
 
