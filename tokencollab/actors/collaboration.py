@@ -147,7 +147,8 @@ class Collaboration:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        for coordinator, (tokens, _) in list(self._streams.items()):
+        while self._streams:
+            coordinator, (tokens, _) = self._streams.popitem()
             coordinator.cancel()
             with suppress(RuntimeError):  # somebody is waiting for its next token, and hears of the end there
                 await tokens.aclose()
@@ -367,5 +368,5 @@ class Collaboration:
             async for token in tokens:
                 yield token
         finally:
-            del self._streams[coordinator]
-            await tokens.aclose()
+            if self._streams.pop(coordinator, None) is not None:  # else `close` is at it
+                await tokens.aclose()

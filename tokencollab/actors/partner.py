@@ -10,7 +10,7 @@ from tokencollab.actors.supervision import Member
 from tokencollab.policies import events as e
 from tokencollab.protocol import errors
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.pieces import END, Piece
+from tokencollab.protocol.pieces import END, MAX_PIECE_BYTES, Piece
 from tokencollab.protocol.spelling import Spelling
 
 _REFUSALS: dict[str, type[errors.TokencollabError]] = {
@@ -56,8 +56,17 @@ class SharedText:
             self._ends.append(len(self.data))
 
     def pieces(self, offset: int) -> tuple[bytes, ...]:
-        """What was committed after ``offset``, piece by piece; of a very long text the first ones are joined."""
-        ends = self._ends[bisect_right(self._ends, offset) :][-_MOST_PIECES:]
+        """What was committed after ``offset``, piece by piece; of a very long text the first ones are joined.
+
+        No longer than a piece may be: a model that was away for long must still be able to come back.
+        """
+        ends = self._ends[bisect_right(self._ends, offset) :]
+        first = len(ends) - _MOST_PIECES
+        joined: list[int] = []
+        for index, end in enumerate(ends[: max(0, first)]):
+            if ends[index + 1] - (joined[-1] if joined else offset) > MAX_PIECE_BYTES or index == first - 1:
+                joined.append(end)
+        ends = [*joined, *ends[max(0, first) :]]
         return tuple(self.data[start:end] for start, end in zip((offset, *ends), ends, strict=False))
 
 

@@ -139,6 +139,17 @@ async def test_leaving_the_stream_early_frees_the_session_everywhere() -> None:
         assert not any(engine.texts for engine in engines)
 
 
+async def test_leaving_the_stream_and_the_team_at_once_raises_nothing_anywhere() -> None:
+    wrong: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: wrong.append(context))
+    async with Collaboration("a", ["b"], "duetnet", runtime=scripted_runtime(forever("a"), forever("b"))) as team:
+        async for _ in team.stream("?", max_tokens=10**6):
+            break
+    gc.collect()
+    await asyncio.sleep(0.05)
+    assert not wrong
+
+
 @pytest.mark.parametrize("method", ["duetnet", "base"])
 async def test_a_cancelled_answer_keeps_what_was_written(method: str) -> None:
     async with Collaboration("a", ["b"], method, runtime=scripted_runtime(forever("a"), forever("b"))) as team:
