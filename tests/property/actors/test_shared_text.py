@@ -1,5 +1,7 @@
 """What a model that comes back is given of the text that it missed."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +23,7 @@ def test_however_long_it_was_away_the_text_it_missed_can_be_sent(
     pieces = text.pieces(offset)
     assert b"".join(pieces) == text.data[offset:]
     assert all(0 < len(piece) <= MAX_PIECE_BYTES for piece in pieces)
-    last = [end - start for start, end in zip(ends, ends[1:], strict=False) if start >= offset][-1024:]
+    last = [end - start for start, end in pairwise(ends) if start >= offset][-1024:]
     assert [len(piece) for piece in pieces[len(pieces) - len(last) :]] == last
     assert len(pieces) <= 1024 + 2 * len(text.data) // MAX_PIECE_BYTES + 1
     request = Open("s", (ChatMessage("user", "?"),), pieces=pieces)

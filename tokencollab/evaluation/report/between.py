@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tokencollab.evaluation.between import RIGHT, Policy, Sampled
+from tokencollab.evaluation.between import DRAWN, RIGHT, Policy, Sampled
 from tokencollab.evaluation.report.scenes import Scene
 from tokencollab.evaluation.statistics import Array, Interval, bootstrap
 
@@ -110,6 +110,21 @@ class Study:
             size: sorted((float(self.order(models)[:, RIGHT].mean()), models) for models in permutations(best, size))
             for size in range(1, min(len(best), self.full) + 1)
         }
+
+    @cached_property
+    def turned(self) -> dict[int, tuple[Value, Value, Value, Value, Value]]:
+        """Number of models -> ModelSwitch over the best so many.
+
+        Accuracy strong to weak, weak to strong, the first less the second; samples drawn in both orders.
+        """
+        found = {}
+        for size in self.orders:
+            best = self.by_strength[:size]
+            forth, back = self.order(best), self.order(best[::-1])
+            right = forth[:, RIGHT], back[:, RIGHT]
+            one, other, less, *drawn = self.estimate([*right, right[0] - right[1], forth[:, DRAWN], back[:, DRAWN]])
+            found[size] = one, other, less, drawn[0], drawn[1]
+        return found
 
     @cached_property
     def correlations(self) -> list[Correlation]:

@@ -1,6 +1,5 @@
 """Figures of methods between models, from samples drawn once (ModelSwitch, figures 3, 4 and 6)."""
 
-from tokencollab.evaluation.between import RIGHT
 from tokencollab.evaluation.report.between import Study
 from tokencollab.evaluation.report.pictures import Picture, colour, make_figure, marker, spread
 from tokencollab.evaluation.statistics import wilson
@@ -80,18 +79,13 @@ def _entropy(study: Study) -> Picture:
 
 def _order(study: Study) -> Picture:
     figure, (axes,) = make_figure(7.5, 3.8)
-    strong = study.by_strength
     sizes = list(study.orders)
     for size in sizes:
         found = [100 * accuracy for accuracy, _ in study.orders[size]]
         label = "every choice and order" if size == 1 else None
         axes.plot([size] * len(found), found, "_", color=colour(7), markersize=14, label=label)
-    ways = (
-        ("the best ones, strong to weak", [strong[:size] for size in sizes]),
-        ("the same, weak to strong", [strong[:size][::-1] for size in sizes]),
-    )
-    for index, (name, chosen) in enumerate(ways):
-        values = study.estimate([study.order(models)[:, RIGHT] for models in chosen])
+    for index, name in enumerate(("the best ones, strong to weak", "the same, weak to strong")):
+        values = [study.turned[size][index] for size in sizes]
         xs = [size + 0.08 * (2 * index - 1) for size in sizes]
         ys = [100 * value.mean for value in values]
         axes.plot(xs, ys, color=colour(index), linewidth=1)
@@ -111,5 +105,5 @@ def _order(study: Study) -> Picture:
     axes.set_ylabel("accuracy, %")
     axes.set_title(study.title)
     axes.legend(loc="lower right")
-    caption = f"Strong to weak: {', '.join(strong)}. Bars: 95 % bootstrap intervals over items."
+    caption = f"Strong to weak: {', '.join(study.by_strength)}. Bars: 95 % bootstrap intervals over items."
     return Picture("between-order", f"Number and order of models: {study.title}", caption, figure)

@@ -149,14 +149,9 @@ def _entropy(study: Study) -> Table:
 
 
 def _order(study: Study) -> Table:
-    strong = study.by_strength
     rows = []
     for size, found in study.orders.items():
-        best, turned = strong[:size], strong[:size][::-1]
-        forth, back = study.order(best), study.order(turned)
-        values = study.estimate(
-            [forth[:, RIGHT], back[:, RIGHT], forth[:, RIGHT] - back[:, RIGHT], forth[:, DRAWN], back[:, DRAWN]]
-        )
+        values = study.turned[size]
         all_of_them = [accuracy for accuracy, _ in found]
         worst, least = found[0][1], min(all_of_them)
         rows.append(
@@ -182,7 +177,7 @@ def _order(study: Study) -> Table:
             "worst to best of them",
         ),
         tuple(rows),
-        f"Budget {study.full}. Strong to weak by self-consistency on these very items: {', '.join(strong)}.",
+        f"Budget {study.full}. Strong to weak by self-consistency on these very items: {', '.join(study.by_strength)}.",
     )
 
 
