@@ -146,7 +146,7 @@ def answer(  # noqa: PLR0912
                     reply = put(model, m.AskMarginals(session, *since(model, offset), pending)).reply
                     assert isinstance(reply, m.MarginalsReply)
                     inbox.append(e.MarginalsArrived(model, question, reply.exact, reply.end, reply.following))
-                case e.RunAlone(model, question, offset, first, steps, _):
+                case e.RunAlone(model, question, offset, first, steps):
                     start, data = since(model, offset)
                     for step in range(first, first + steps):
                         answered = put(model, m.AskCandidates(session, start, data, sampling.top_k))

@@ -53,6 +53,26 @@ async def test_ray_and_in_process_give_the_same(method: str) -> None:
     assert (here.text, here.cost, here.exit_step) == (there.text, there.cost, there.exit_step)
 
 
+def load_unsure(spec: ModelSpec) -> ScriptedEngine:
+    """Byte by byte; unsure of every seventh byte."""
+
+    def script(done: bytes) -> Mapping[Piece, float]:
+        piece: Piece = TEXT[len(done) : len(done) + 1] or END
+        return {piece: 9.0 if len(done) % 7 else 3.0, b"~": 2.0}
+
+    return ScriptedEngine(spec.name, script)
+
+
+async def test_a_base_that_asks_where_it_is_unsure_goes_on_in_its_session() -> None:
+    """What it takes back within a word is the same on Ray, where a stream that is cut off would end the session."""
+    make: list[Callable[[], Any]] = [lambda: LocalRuntime(load_unsure), lambda: RayRuntime(load_unsure)]
+    here, there = [await answer(runtime(), "consult", max_tokens=200) for runtime in make]
+    assert here.text.encode() == there.text.encode() == TEXT
+    assert (here.pieces, here.cost, here.forwarded) == (there.pieces, there.cost, there.forwarded)
+    assert 0 < here.together < here.tokens
+    assert not there.lost
+
+
 async def test_a_killed_actor_is_lost_and_the_answer_goes_on(cluster: Any) -> None:
     runtime = RayRuntime(load)
     async with Collaboration("one", ["three"], "duetnet", runtime=runtime) as team:

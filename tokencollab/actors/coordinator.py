@@ -189,6 +189,7 @@ class Coordinator:
             case e.CandidatesArrived() | e.ScoresArrived() | e.MarginalsArrived():
                 question = self._asked.pop(event.question, None)
                 self.tally.forwarded[event.model] += heard.forwarded
+                self.tally.cost += heard.taken_back
                 if isinstance(event, e.CandidatesArrived):
                     self.tally.answered(event.candidates, self._sampling)
             case e.AloneStep(model):

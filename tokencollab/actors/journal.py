@@ -196,8 +196,9 @@ def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[Heard]
             case unknown:
                 raise TraceError(f"line {step.step + 1}: {unknown!r} is nothing that can have been heard")
         offset, *spelling = entry.get("spelling", (0,))
+        taken_back = int(entry.get("taken_back", 0))
         if spelling:
             kept, tokens, state = spelling
-            yield Heard(event, 0, offset, Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state)))
+            yield Heard(event, 0, offset, Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state)), taken_back)
         else:
-            yield Heard(event)
+            yield Heard(event, taken_back=taken_back)

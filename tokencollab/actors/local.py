@@ -18,6 +18,7 @@ from tokencollab.protocol.messages import (
     Reply,
     Request,
     ScoresReply,
+    Unsure,
     Written,
 )
 
@@ -62,7 +63,7 @@ def checked(reply: Reply) -> Reply:
         MalformedAnswer: it has candidates or figures that cannot be.
     """
     match reply:
-        case CandidatesReply() | Written():
+        case CandidatesReply() | Written() | Unsure():
             if reply.candidates is not None:
                 reply.candidates.checked()
         case ScoresReply(_, _, numbers) | MarginalsReply(_, _, _, _, numbers):

@@ -18,14 +18,12 @@ from typing import Any, TypeAlias, TypeVar
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
 from tokencollab.actors.runtime import ModelGone
+from tokencollab.actors.writing import Writing
 from tokencollab.engines.base import Answered, Ask, Engine
-from tokencollab.policies.selection import choose_alone
 from tokencollab.protocol.errors import PlatformFull
 from tokencollab.protocol.messages import (
     AskAlone,
-    AskCandidates,
     Behind,
-    CandidatesReply,
     Close,
     Closed,
     ModelInfo,
@@ -48,21 +46,13 @@ Deliver: TypeAlias = Callable[[Reply | Exception], None]
 
 @dataclass(eq=False)
 class _Job:
-    """A request, where its replies go, and what the engine is asked next for it (``step``: while writing alone)."""
+    """A request, where its replies go, what the engine is asked next for it, and the course of one to write alone."""
 
     request: Request
     deliver: Deliver
     ask: Ask | None = None
-    step: int = 0
+    writing: Writing | None = None
     cancelled: bool = False
-
-
-def write_step(request: AskAlone, step: int, answered: Answered, reply: CandidatesReply) -> Written:
-    """What a model that writes alone makes of its own candidates at ``step``."""
-    greedy = request.sampling.top_t == (1, 1)
-    piece = answered.greedy if greedy else choose_alone(reply.candidates, request.sampling, step)
-    listed = reply.candidates if request.report else None
-    return Written(reply.session, reply.offset, piece, listed, reply.forwarded, reply.spelling)
 
 
 def _settle(future: asyncio.Future[_T], outcome: _T | Exception) -> None:
@@ -284,8 +274,8 @@ class ModelActor:
             case _ if len(jobs) >= self._max_sessions * _WAITING:
                 self._call(job.deliver, self._full(engine, session, "requests waiting"))
             case AskAlone() as request:
-                job.step = request.first_step
-                job.ask = AskCandidates(session, request.start, request.data, request.sampling.top_k)
+                job.writing = Writing(request)
+                job.ask = job.writing.first
                 jobs.append(job)
             case ask:
                 job.ask = ask
@@ -349,15 +339,10 @@ class ModelActor:
 
     def _goes_on(self, job: _Job, answer: Answered) -> bool:
         """Delivers an answer; True while the model goes on writing alone."""
-        reply, request = answer.reply, job.request
-        if not (isinstance(request, AskAlone) and isinstance(reply, CandidatesReply)):
+        if job.writing is None:
+            self._call(job.deliver, answer.reply)
+            return False
+        replies, job.ask = job.writing.heard(answer)
+        for reply in replies:
             self._call(job.deliver, reply)
-            return False
-        written = write_step(request, job.step, answer, reply)
-        self._call(job.deliver, written)
-        piece = written.piece
-        job.step += 1
-        if piece is None or job.step >= request.first_step + request.max_steps:
-            return False
-        job.ask = AskCandidates(reply.session, reply.offset, piece, request.sampling.top_k)
-        return True
+        return job.ask is not None

@@ -16,7 +16,7 @@ from tokencollab.protocol.spelling import Spelling
 _REFUSALS: dict[str, type[errors.TokencollabError]] = {
     kind.__name__: kind for kind in (errors.PromptTooLong, errors.ModelRefused, errors.PlatformFull)
 }
-Answer: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.Written
+Answer: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.Written | m.Unsure
 
 _MOST_PIECES = 1024  # that a model which comes back is given one by one
 _BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
@@ -26,13 +26,14 @@ class Heard(NamedTuple):
     """An event, and what came with it.
 
     ``forwarded``: tokens that went through the model for it, the prompt left out. ``spelling``: what changed in how
-    the model holds the text up to ``offset``.
+    the model holds the text up to ``offset``. ``taken_back``: candidate sets for pieces that were not sent.
     """
 
     event: e.Event
     forwarded: int = 0
     offset: int = 0
     spelling: Spelling | None = None
+    taken_back: int = 0
 
 
 def after_piece(running: e.RunAlone, piece: Piece) -> e.RunAlone:
@@ -151,6 +152,7 @@ class Partner:
     async def write(self, command: e.RunAlone, report: bool) -> AsyncIterator[Heard]:
         """What the model writes alone. One that came back empty is opened again. Raises as `ask`."""
         running, reopened = command, False
+        unsure: Heard | None = None
         self._ahead = self._text.data[: command.offset]
         while running.max_steps:
             request = self._alone(running, report)
@@ -162,6 +164,9 @@ class Partner:
                         yield self._heard(e.AloneStep(running.model, running.question, piece, candidates), reply)
                         if piece is END:
                             return
+                    case m.Unsure(self._open.session, running.offset, candidates) if running.unsure:
+                        event = e.CandidatesArrived(running.model, running.question, candidates)
+                        unsure, running = self._heard(event, reply, reply.taken_back), running._replace(max_steps=0)
                     case m.Behind(self._open.session) if not reopened:
                         reopened = True
                         await self.open()
@@ -174,18 +179,20 @@ class Partner:
             else:
                 if running.max_steps:
                     raise self._malformed(m.Closed(self._open.session), request)  # it has stopped in the middle
+        if unsure is not None:  # not before the stream has ended: else it would be cut off
+            yield unsure
 
     async def close(self) -> None:
         """Ends the session at the model."""
         if self.opened:
             await self.member.close_session(self._open.session)
 
-    def _heard(self, event: e.Event, reply: Answer) -> Heard:
+    def _heard(self, event: e.Event, reply: Answer, taken_back: int = 0) -> Heard:
         self._held = reply.offset
         self.spelt(reply.offset, reply.spelling)
         forwarded = 0 if self._fresh else reply.forwarded
         self._fresh = False
-        return Heard(event, forwarded, reply.offset, reply.spelling)
+        return Heard(event, forwarded, reply.offset, reply.spelling, taken_back)
 
     async def _call(self, request: m.Request) -> m.Reply:
         reply = await self.member.call(request, self._tokens(len(self._text.data)))
@@ -210,7 +217,7 @@ class Partner:
         start = min(self._held, running.offset)
         data = self._until(running.offset)[start:]
         steps = (running.first_step, running.max_steps)
-        return m.AskAlone(self._open.session, start, data, *steps, report, self._sampling)
+        return m.AskAlone(self._open.session, start, data, *steps, report, self._sampling, running.unsure)
 
     def _until(self, offset: int) -> bytes:
         text = self._text.data

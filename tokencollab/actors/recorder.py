@@ -66,6 +66,8 @@ class Recorder:
             entry: dict[str, object] = {"event": name, "model": event.model}  # type: ignore[union-attr]
             if (number := getattr(event, "question", None)) is not None:
                 entry["question"] = number
+            if heard.taken_back:
+                entry["taken_back"] = heard.taken_back
             if self._spellings and (spelling := heard.spelling) is not None:
                 entry["spelling"] = [heard.offset, spelling.kept, spelling.tokens.hex(), spelling.state.hex()]
             self._heard.append(entry)

@@ -154,6 +154,12 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     add("--rejoin-below", type=real, metavar="X", help="mean probability at which the exit rejoin returns")
     add("--rejoin-window", type=positive, metavar="N", help="over how many pieces")
     add(
+        "--consult-below",
+        type=real,
+        metavar="X",
+        help="the base's probability below which the exit consult asks others",
+    )
+    add(
         "--carry",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -182,6 +188,7 @@ _METHOD_SETTINGS = [
     "patience",
     "rejoin_below",
     "rejoin_window",
+    "consult_below",
     "carry",
     "commit",
     "exact",

@@ -30,8 +30,9 @@ class TokenLevel:
         if self.method.aggregation == "base":
             return None
         settings = self.method.to_json()
-        exits = ("name", "exit", "exit_after", "omega", "theta", "rho", "eps", "ties", "quantile", "patience")
-        kept = {key: value for key, value in settings.items() if key not in (*exits, "rejoin_below", "rejoin_window")}
+        exits = ["exit", "exit_after", "omega", "theta", "rho", "eps", "ties", "quantile", "patience"]
+        exits += ["rejoin_below", "rejoin_window", "consult_below"]
+        kept = {key: value for key, value in settings.items() if key not in ("name", *exits)}
         return self.members, tuple(sorted((key, str(value)) for key, value in kept.items()))
 
     @property

@@ -15,6 +15,7 @@ from tokencollab.policies.bytewise_voter import Voter, answered, at_prior, with_
 from tokencollab.policies.decision import Decider, gather_evidence
 from tokencollab.policies.events import (
     AloneStep,
+    Ask,
     Cancelled,
     CandidatesArrived,
     Command,
@@ -111,7 +112,19 @@ class BytewisePolicy:
         for index, voter in enumerate(state.voters):
             if voter.question == event.question and voter.name == event.model:
                 return self._answered(state, index, answered(voter, event.candidates))
+        if state.roster.until and (event.model, event.question) == (state.roster.base, state.run_question):
+            return self._consult(state, event)
         return state, ()
+
+    def _consult(self, state: BytewiseState, event: CandidatesArrived) -> Outcome:
+        """The base is unsure of its next piece: a step together, with the answer that it has given."""
+        turn = Round(self._settings, state)
+        turn.begin(state.roster.live)
+        base = turn.roster.base
+        turn.commands = [ask for ask in turn.commands if isinstance(ask, Ask) and ask.model != base]
+        turn.voters = tuple(answered(voter, event.candidates) if voter.name == base else voter for voter in turn.voters)
+        turn.advance()
+        return turn.done()
 
     def _marginals(self, state: BytewiseState, event: MarginalsArrived) -> Outcome:
         for index, voter in enumerate(state.voters):
@@ -145,7 +158,7 @@ class BytewisePolicy:
             ballot = Decider(settings.method, settings.sampling).ballot(event.model, event.candidates)
             evidence = gather_evidence(turn.advances, event.model, event.piece, [ballot])
             ranks = evidence.ranks
-            if state.roster.returning:
+            if state.roster.returning and settings.exit.watch is not None:
                 turn.exit, verdict = settings.exit.observe(state.exit, evidence)
         turn.committed += 1
         turn.length += len(event.piece or b"")

@@ -62,10 +62,11 @@ class ReplayedStep:
 @dataclass(frozen=True, slots=True)
 class _Watched:
     """Another exit policy that is observed but, unless ``leaves``, not obeyed. Its state: (inner state,
-    exited)."""
+    exited). With ``until`` above 0 the base leaves after every step until it is so unsure, as it did when recorded."""
 
     inner: ExitPolicy[Any]
     leaves: bool
+    until: float
 
     @property
     def needs_decisive(self) -> bool:
@@ -81,7 +82,8 @@ class _Watched:
     def observe(self, state: tuple[Any, bool], evidence: Evidence) -> tuple[tuple[Any, bool], Verdict]:
         inner, verdict = self.inner.observe(state[0], evidence)
         exited = state[1] or verdict.alone
-        return (inner, exited), verdict if self.leaves else verdict._replace(alone=False)
+        alone = self.until > 0.0 or (self.leaves and verdict.alone)
+        return (inner, exited), verdict._replace(alone=alone, until=self.until)
 
 
 def replay_bytewise(
@@ -92,10 +94,12 @@ def replay_bytewise(
     seed: int,
     max_tokens: int,
     past_exit: bool = False,
+    until: float = 0.0,
 ) -> Iterator[ReplayedStep]:
     """Every commit of a trace of bytewise voting as ``method`` decides it from the recorded answers, up to the exit.
 
-    ``members``: the base first. With ``past_exit`` it goes on: where the recorded base went on alone it does,
+    ``members``: the base first. ``until``: the ``consult_below`` of the method that was recorded, 0 if it had another
+    exit. With ``past_exit`` it goes on: where the recorded base went on alone it does,
     and where the recorded collaboration went on so does this one.
 
     Raises:
@@ -105,7 +109,7 @@ def replay_bytewise(
     """
     exit_policy = build_exit(method)
     stays, leaves = (
-        BytewisePolicy(method, _Watched(exit_policy, obeyed), max_tokens=max_tokens, seed=seed, report=True)
+        BytewisePolicy(method, _Watched(exit_policy, obeyed, until), max_tokens=max_tokens, seed=seed, report=True)
         for obeyed in (False, True)
     )
     state, commands = stays.start(members)
@@ -128,7 +132,7 @@ def replay_bytewise(
         if step.alone and step.candidates:
             chosen = choose_alone(step.candidates[0][1], sampling_of(method, seed), number)
         yield ReplayedStep(number, chosen, step.chosen, record.ranks, record.offsets, efficacy, exited)
-        if state.phase == "stopped" or (exited and not past_exit):
+        if state.phase == "stopped" or (exited and not past_exit and method.exit != "consult"):
             return
 
 
@@ -146,6 +150,8 @@ def _in_order(
                 event = ModelLost(model)
             case "joined":
                 event = ModelJoined(model)
+            case "candidates" if model == state.roster.base and state.run_question is not None:
+                event = _unsure(state, step)
             case "candidates" | "marginals":
                 kind = Ask if what == "candidates" else Marginals
                 asked = [command for command in questions if isinstance(command, kind) and command.model == model]
@@ -197,6 +203,9 @@ def _one_commit(
         alone = AloneStep(state.roster.base, state.run_question, step.chosen, candidates)
         state, commands = policy.step(state, alone)
         questions = list(commands)
+    elif not any(isinstance(command, Commit) for command in questions) and (unsure := _unsure(state, step)):
+        state, commands = policy.step(state, unsure)
+        questions.extend(commands)
     while True:
         for index, command in enumerate(questions):
             if isinstance(command, Commit):  # also where a loss left nobody to wait for
@@ -207,6 +216,15 @@ def _one_commit(
         if answer is not None:
             state, commands = policy.step(state, answer)
             questions.extend(commands)
+
+
+def _unsure(state: BytewiseState, step: TraceStep) -> Event | None:
+    """What a base that wrote alone, and did not write this step, has answered."""
+    base = state.roster.base
+    candidates = dict(step.candidates).get(base)
+    if state.run_question is None or candidates is None:
+        return None
+    return CandidatesArrived(base, state.run_question, candidates)
 
 
 def _answer(command: Command, number: int, step: TraceStep, state: BytewiseState) -> Event | None:

@@ -231,8 +231,8 @@ class Round(Turn):
             self.stop("end")
         elif self.committed == self.settings.max_tokens:
             self.stop("length")
-        elif verdict.alone:
-            self.exit_now()
+        elif verdict.alone and (not verdict.until or len(advanced) == len(self.voters)):  # nobody is within a piece
+            self.exit_now(verdict.until)
         else:
             self._go_on(opened, advanced, verdict.out, closes)
 

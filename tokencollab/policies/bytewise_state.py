@@ -11,7 +11,8 @@ class Roster(NamedTuple):
 
     ``live`` are the models that take part (while the base is alone: those that wait for it to return),
     ``joining`` those from the next commit on, ``left`` those that an exit sent away for good, ``lost`` those
-    lost since the last commit. ``returning`` says whether the base, now alone, may come back.
+    lost since the last commit. ``returning`` says whether the base, now alone, may come back, and ``until``
+    below which probability of its best piece it does so by itself.
     """
 
     base: str
@@ -20,6 +21,7 @@ class Roster(NamedTuple):
     left: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     returning: bool = False
+    until: float = 0.0
 
     @property
     def counted(self) -> str:

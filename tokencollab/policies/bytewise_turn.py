@@ -162,13 +162,14 @@ class Turn:
 
     # ------------------------------------------------------------ exit and end
 
-    def exit_now(self) -> None:
+    def exit_now(self, until: float) -> None:
+        """The base goes on alone, ``until`` it is unsure (`Verdict`)."""
         roster = self.roster
-        returning = self.settings.exit.watch is not None
+        returning = self.settings.exit.watch is not None or until > 0.0
         everyone = including(roster.live, *roster.joining)
         live = everyone if returning else (roster.base,)
         self.commands.append(Exited(self.committed, without(everyone, roster.base)))
-        self.roster = roster._replace(live=live, joining=(), returning=returning)
+        self.roster = roster._replace(live=live, joining=(), returning=returning, until=until)
         self.run_alone(self.run_steps())
 
     def run_steps(self) -> int:
@@ -191,6 +192,7 @@ class Turn:
                 self.committed + 1,
                 steps,
                 self.settings.report,
+                self.roster.until,
             )
         )
 

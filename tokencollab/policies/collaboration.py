@@ -128,7 +128,7 @@ class CollaborationPolicy:
     def _run_alone(self, state: State, steps: int, commands: tuple[Command, ...] = ()) -> Outcome:
         """Let the base write the next ``steps`` pieces by itself."""
         question = state.questions
-        run = RunAlone(state.base, question, state.offset, state.step, steps, self._report)
+        run = RunAlone(state.base, question, state.offset, state.step, steps, self._report, state.until)
         state = state._replace(
             phase="alone",
             questions=question + 1,
@@ -149,8 +149,10 @@ class CollaborationPolicy:
 
     def _answered(self, state: State, event: CandidatesArrived) -> Outcome:
         model = event.model
-        if state.phase != "together" or (model, event.question) not in state.open:
+        if (model, event.question) not in state.open:
             return state, ()
+        if state.phase == "alone":
+            return self._consult(state, event) if state.until else (state, ())
         state = state._replace(
             open=tuple([pair for pair in state.open if pair[0] != model]),
             answers=tuple(sorted((*state.answers, (model, event.candidates)), key=_name)),
@@ -226,9 +228,9 @@ class CollaborationPolicy:
         if verdict.alone:
             others = without(including(state.live, *state.joining), state.base)
             commands = (*commands, Exited(state.committed, others))
-            returning = self._exit.watch is not None
+            returning = self._exit.watch is not None or verdict.until > 0.0
             live = including(state.live, *state.joining) if returning else (state.base,)
-            state = state._replace(live=live, joining=(), returning=returning)
+            state = state._replace(live=live, joining=(), returning=returning, until=verdict.until)
             return self._run_alone(state, self._run_steps(state), commands)
         if verdict.out:
             state = state._replace(
@@ -249,7 +251,7 @@ class CollaborationPolicy:
             ballot = self._decider.ballot(event.model, event.candidates)
             evidence = gather_evidence(state.step, state.base, event.piece, [ballot])
             ranks = evidence.ranks
-            if state.returning:
+            if state.returning and self._exit.watch is not None:
                 exit_state, verdict = self._exit.observe(exit_state, evidence)
         record = StepRecord(state.step, ranks, alone=True, lost=state.lost)
         state = state._replace(
@@ -270,6 +272,13 @@ class CollaborationPolicy:
         if state.run_left == 0:
             return self._run_alone(state, self._run_steps(state), commands)
         return state, commands
+
+    def _consult(self, state: State, event: CandidatesArrived) -> Outcome:
+        """The base is unsure of its next piece: the step is taken together, with the answer that it has given."""
+        state, asks = self._ask(state)
+        own = CandidatesArrived(state.base, dict(state.open)[state.base], event.candidates)
+        state, commands = self._answered(state, own)
+        return state, (*(ask for ask in asks if isinstance(ask, Ask) and ask.model != state.base), *commands)
 
     # ------------------------------------------------------------ models come and go
 

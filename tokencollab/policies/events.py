@@ -23,7 +23,7 @@ from tokencollab.protocol.pieces import Piece
 
 @dataclass(frozen=True, slots=True)
 class CandidatesArrived:
-    """``model`` answered ``Ask`` number ``question``."""
+    """``model`` answered ``Ask`` number ``question``, or is unsure how to go on with ``RunAlone`` of that number."""
 
     model: str
     question: int
@@ -171,7 +171,8 @@ class RunAlone(NamedTuple):
     """Let ``model`` write up to ``max_steps`` pieces by itself, reported as ``AloneStep`` events.
 
     Its first piece is step ``first_step``: selection draws depend on the step only, so the text is the same
-    wherever it is computed. ``report`` says whether each step brings its candidates.
+    wherever it is computed. ``report`` says whether each step brings its candidates. Before a piece of which it is
+    less sure than ``unsure`` (the probability of its best one) it stops, and answers with `CandidatesArrived`.
     """
 
     model: str
@@ -180,6 +181,7 @@ class RunAlone(NamedTuple):
     first_step: int
     max_steps: int
     report: bool
+    unsure: float = 0.0
 
 
 class Exited(NamedTuple):

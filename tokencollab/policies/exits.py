@@ -82,6 +82,26 @@ class Rejoin:
 
 
 @dataclass(frozen=True, slots=True)
+class Consult:
+    """The base writes alone and asks the others about the pieces that it is unsure of (ours).
+
+    Everybody votes on the first piece, and on every other whose best candidate has a probability below ``below`` in the
+    base's own eyes. What it is sure of costs one candidate set, as with the base alone.
+    """
+
+    below: float
+    needs_decisive: ClassVar[bool] = False
+    watch: ClassVar[int | None] = None
+
+    def start(self, base: str) -> None:
+        """There is nothing to remember."""
+
+    def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
+        """Leave after every step together, until the base is unsure."""
+        return None, Verdict(alone=True, until=self.below)
+
+
+@dataclass(frozen=True, slots=True)
 class PerCollaborator:
     """A collaborator that was not decisive in ``patience`` of its steps in a row leaves by itself (ours).
 
@@ -127,6 +147,8 @@ def build_exit(method: Method) -> ExitPolicy[Any]:
             policy = _self_efficacy(method, quantile=method.quantile)
         case "rejoin":
             policy = Rejoin(_self_efficacy(method), method.rejoin_below, method.rejoin_window)
+        case "consult":
+            policy = Consult(method.consult_below)
         case "per-collaborator":
             policy = PerCollaborator(method.patience)
         case _:

@@ -57,6 +57,7 @@ _PRESETS: Final[tuple[Preset, ...]] = (
     ),
     ("bytewise", "bytewise", "never", "byte by byte, where tokenizers cut differently", _OURS),
     ("confipara-b", "bytewise", "self-efficacy", "bytewise until the base's self-efficacy suffices", _OURS),
+    ("consult", "bytewise", "consult", "the base alone, and bytewise where it is unsure", _OURS),
 )
 
 _TRUNCATION: Final[Mapping[Aggregation, tuple[int, float | None]]] = {
@@ -93,6 +94,7 @@ _EXITS_USING: Final[Mapping[str, tuple[str, ...]]] = {
     "patience": ("per-collaborator",),
     "rejoin_below": ("rejoin",),
     "rejoin_window": ("rejoin",),
+    "consult_below": ("consult",),
 }
 
 
@@ -131,6 +133,7 @@ def parse_method(
     patience: int | None = None,
     rejoin_below: float | None = None,
     rejoin_window: int | None = None,
+    consult_below: float | None = None,
     carry: bool | None = None,
     commit: float | None = None,
     exact: bool | None = None,
@@ -167,6 +170,7 @@ def parse_method(
         "patience": patience,
         "rejoin_below": rejoin_below,
         "rejoin_window": rejoin_window,
+        "consult_below": consult_below,
         "carry": carry,
         "commit": commit,
         "exact": exact,

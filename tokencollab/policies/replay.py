@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Any
 
 from tokencollab.policies.aggregation import Ballot
@@ -102,6 +103,15 @@ def _is_bytewise(trace: Trace) -> bool:
         return False
 
 
+def _consulted_below(trace: Trace) -> float:
+    """How sure the base had to be where ``trace`` was recorded with the exit consult; else 0."""
+    try:
+        own = method_of(trace)
+    except UsageError:
+        return 0.0
+    return own.consult_below if own.exit == "consult" else 0.0
+
+
 def _bytewise(trace: Trace, method: Method, seed: int, past_exit: bool) -> Iterator[ReplayStep]:
     """A trace of bytewise voting goes on from its own bytes: the figures are those of the recomputed pieces.
 
@@ -109,7 +119,10 @@ def _bytewise(trace: Trace, method: Method, seed: int, past_exit: bool) -> Itera
     """
     steps = trace.steps
     enough = len(steps) + 1
-    for made in replay_bytewise(method, trace.models, steps, seed=seed, max_tokens=enough, past_exit=past_exit):
+    until = _consulted_below(trace)
+    for made in replay_bytewise(
+        method, trace.models, steps, seed=seed, max_tokens=enough, past_exit=past_exit, until=until
+    ):
         recorded = trace.steps[made.step - 1]
         yield ReplayStep(
             made.step, made.chosen, recorded.chosen, recorded.decided, made.ranks, made.efficacy, made.exited
@@ -133,6 +146,8 @@ class _Replayer:
         self._word = NO_WORD
         self._left: frozenset[str] = frozenset()
         self._alone = False
+        self._until = 0.0
+        self._consulted = _consulted_below(trace) > 0.0
         self._length = 0
         self._efficacy: Efficacy | None = None
 
@@ -142,12 +157,12 @@ class _Replayer:
             replayed = self._step(step)
             exited = self._alone or (exited and self._exit.watch is None)
             yield ReplayStep(*replayed, self._efficacy, exited)
-            if exited and not past_exit:
+            if exited and not past_exit and not self._until:
                 return
 
     def _step(self, step: TraceStep) -> tuple[int, Piece, Piece, bool, tuple[tuple[str, int | None], ...]]:
         returning = self._alone and self._exit.watch is not None
-        alone = step.alone or self._solo or returning
+        alone = step.alone or self._solo or returning or (self._until > 0.0 and not self._unsure(step))
         piece, ballots = self._choose(step, alone)
         fed = step.chosen if step.decided else piece
         decisive: frozenset[str] = frozenset()
@@ -164,6 +179,13 @@ class _Replayer:
         self._word = self._decider.word_after(self._word, fed, ballots)
         self._length += len(fed or b"")
         return step.step, piece, step.chosen, step.decided, evidence.ranks
+
+    def _unsure(self, step: TraceStep) -> bool:
+        """Whether the base asks the others about this step: as recorded, else judged by this piece alone."""
+        if self._consulted:
+            return not step.alone
+        own = dict(step.candidates).get(self._base)
+        return own is None or exp(own.candidates[0].logprob) < self._until
 
     def _choose(self, step: TraceStep, alone: bool) -> tuple[Piece, list[Ballot]]:
         """The recomputed piece, and the votes it comes from."""
@@ -195,7 +217,7 @@ class _Replayer:
         return evidence
 
     def _follow(self, verdict: Verdict) -> None:
-        self._alone = verdict.alone
+        self._alone, self._until = verdict.alone, verdict.until
         self._left |= verdict.out
         self._efficacy = verdict.efficacy or self._efficacy
 

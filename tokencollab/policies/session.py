@@ -23,8 +23,9 @@ class State(NamedTuple):
     that an exit sent away for good, ``lost`` those lost since the last committed piece. ``offset`` is the
     text's length in bytes, ``questions`` how many were asked so far. ``open`` are the questions that wait for
     an answer, ``answers`` this step's; ``scoring`` and ``scores`` the same for UniTE's foreign pieces.
-    ``run_left`` counts the pieces still to come from the present run of the base alone, and ``returning``
-    says whether it may come back from there. ``exit`` is the exit policy's own state.
+    ``run_left`` counts the pieces still to come from the present run of the base alone, ``returning`` says
+    whether it may come back from there, and ``until`` below which probability it does so by itself. ``exit``
+    is the exit policy's own state.
     """
 
     base: str
@@ -43,6 +44,7 @@ class State(NamedTuple):
     scores: tuple[tuple[str, Scores], ...] = ()
     run_left: int = 0
     returning: bool = False
+    until: float = 0.0
     word: Word = NO_WORD
     noticed: bool = False
 

@@ -10,7 +10,7 @@ from tokencollab.protocol.errors import UnknownMethod
 
 Aggregation: TypeAlias = Literal["base", "gac", "unite", "duetnet", "dp", "dk", "bytewise"]
 ExitName: TypeAlias = Literal[
-    "never", "fixed", "self-efficacy", "confidence", "reliability", "credible", "rejoin", "per-collaborator"
+    "never", "fixed", "self-efficacy", "confidence", "reliability", "credible", "rejoin", "consult", "per-collaborator"
 ]
 AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
 EXITS: Final[tuple[ExitName, ...]] = get_args(ExitName)
@@ -27,7 +27,8 @@ class Method:
     weight 1; in bytewise voting they are the priors. ``top_t`` is (T, T), or (low, high) where T is drawn per
     step. ``exit_after`` is n of the exit ``fixed``. ``quantile`` is the lower quantile of ``credible``,
     ``patience`` the steps of ``per-collaborator``; ``rejoin_below`` and ``rejoin_window`` are the mean
-    probability, and over how many pieces of the base alone, at which ``rejoin`` returns.
+    probability, and over how many pieces of the base alone, at which ``rejoin`` returns; ``consult_below`` is
+    the base's probability of its best piece below which ``consult`` asks the others.
 
     Raises:
         UnknownMethod: a value of the wrong type or out of range; one line, with what is allowed.
@@ -54,6 +55,7 @@ class Method:
     patience: int = 20
     rejoin_below: float = 0.5
     rejoin_window: int = 8
+    consult_below: float = 0.9
     carry: bool = True
     commit: float = 0.5
     exact: bool = False
@@ -83,6 +85,7 @@ class Method:
         _integer("patience", self.patience, 1)
         _number("rejoin_below", self.rejoin_below, "above 0 and at most 1", lambda x: 0 < x <= 1)
         _integer("rejoin_window", self.rejoin_window, 1)
+        _number("consult_below", self.consult_below, "above 0 and at most 1", lambda x: 0 < x <= 1)
         _number("commit", self.commit, "from 0 to 1", lambda x: 0 <= x <= 1)
         for flag in ("owner_finishes", "carry", "exact"):
             if not isinstance(getattr(self, flag), bool):

@@ -61,6 +61,12 @@ NO_WORD: Final = Word()
 """The beginning of a text."""
 
 
+def goes_on(text: bytes, piece: Piece) -> bool:
+    """Whether ``piece`` goes on with the character, the word, or the space before a word at the end of ``text``."""
+    word = Word(tail=_last_character(text))
+    return word.continued_by(piece) or (piece is not None and word.tail == b" ")
+
+
 def _last_character(text: bytes) -> bytes:
     """The last character of ``text``, whole or begun; one byte where it is not UTF-8."""
     for length in range(1, min(_LONGEST, len(text)) + 1):

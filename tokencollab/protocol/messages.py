@@ -100,7 +100,11 @@ class AskLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class AskAlone:
-    """Write up to ``max_steps`` pieces alone after the text, answered by a stream of `Written`."""
+    """Write up to ``max_steps`` pieces alone after the text, answered by a stream of `Written`.
+
+    Where the probability of its best piece is below ``unsure`` the model writes no further: the last answer is then
+    `Unsure`.
+    """
 
     session: str
     start: int
@@ -109,6 +113,7 @@ class AskAlone:
     max_steps: int
     report: bool
     sampling: Sampling
+    unsure: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,21 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsure:
+    """A model running alone is unsure of the word that begins at ``offset``: its candidates there.
+
+    ``taken_back``: how many pieces of that word it had written, and not sent.
+    """
+
+    session: str
+    offset: int
+    candidates: CandidateSet
+    forwarded: int
+    taken_back: int
+    spelling: Spelling | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Behind:
     """The model does not hold the text up to ``start``: open again and send everything."""
 
@@ -228,7 +248,17 @@ class Refused:
 
 
 Reply: TypeAlias = (
-    Opened | CandidatesReply | ScoresReply | MarginalsReply | LogprobsReply | Written | Behind | Full | Closed | Refused
+    Opened
+    | CandidatesReply
+    | ScoresReply
+    | MarginalsReply
+    | LogprobsReply
+    | Written
+    | Unsure
+    | Behind
+    | Full
+    | Closed
+    | Refused
 )
 
 

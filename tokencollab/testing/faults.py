@@ -8,9 +8,9 @@ from random import Random
 from typing import Any
 
 from tokencollab.actors.local import checked
-from tokencollab.actors.model import write_step
 from tokencollab.actors.partner import Answer
 from tokencollab.actors.runtime import ModelGone, ModelLink, ModelSpec
+from tokencollab.actors.writing import Writing
 from tokencollab.engines.base import Answered, Engine
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.errors import ModelUnavailable
@@ -28,6 +28,7 @@ from tokencollab.protocol.messages import (
     Opened,
     Reply,
     Request,
+    Unsure,
     Written,
 )
 
@@ -100,18 +101,13 @@ class _FaultyLink:
 
     async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
         """Pieces, until a fault."""
-        question = AskCandidates(request.session, request.start, request.data, request.sampling.top_k)
-        for step in range(request.first_step, request.first_step + request.max_steps):
+        writing = Writing(request)
+        question: AskCandidates | None = writing.first
+        while question is not None:
             await self._befall(request.session)
-            answered = self._answer(question)
-            if not isinstance(answered.reply, CandidatesReply):
-                yield await self._deliver(answered.reply)
-                return
-            written = write_step(request, step, answered, answered.reply)
-            yield await self._deliver(written)
-            if written.piece is None:
-                return
-            question = replace(question, start=written.offset, data=written.piece)
+            replies, question = writing.heard(self._answer(question))
+            for reply in replies:
+                yield await self._deliver(reply)
 
     async def alive(self) -> None:
         """Returns unless the model hangs or has crashed."""
@@ -216,7 +212,7 @@ class FaultyRuntime:
 
 def _with_candidates(change: Callable[[CandidateSet], CandidateSet]) -> Callable[[Reply], Reply]:
     def corrupt(reply: Reply) -> Reply:
-        if isinstance(reply, CandidatesReply | Written) and reply.candidates is not None:
+        if isinstance(reply, CandidatesReply | Written | Unsure) and reply.candidates is not None:
             return replace(reply, candidates=change(reply.candidates))
         return Behind(reply.session + "?")
 

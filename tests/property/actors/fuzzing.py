@@ -32,6 +32,7 @@ REQUESTS: list[wire.Message] = [
     m.AskScores("s", 0, b"ab", (b"a", None, b"bc")),
     m.AskMarginals("s", 0, b"ab", b"c"),
     m.AskAlone("s", 0, b"ab", 1, 6, True, SAMPLING),
+    m.AskAlone("s", 0, b"ab", 1, 6, True, SAMPLING, 0.5),
     m.AskAlone("s", 0, b"ab", 1, 6, False, m.Sampling(10, None, (1, 1), 1.0, 7, "top_k", True)),
     m.Close("s"),
 ]
@@ -42,6 +43,7 @@ REPLIES: list[wire.Message] = [
     m.MarginalsReply("s", 2, 0.25, 0.25, (0.5, *[0.0] * 255), 1, None),
     m.Written("s", 2, b"ab", LISTED, 1, SPELLING),
     m.Written("s", 2, END, None, 1, None),
+    m.Unsure("s", 2, LISTED, 3, 1, SPELLING),
     m.Behind("s"),
     m.Full("s", 2),
     m.Closed("s"),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from math import exp
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -30,7 +31,17 @@ NAMES = ("a", "b", "c", "d")
 VOCABULARY: tuple[Piece, ...] = (b" ", b"a", b"b", b"ab", b" a", b".", b"\xe6\x97", b"\xa5", "é".encode(), None)
 METHODS = (
     *("base", "gac", "unite", "duetnet", "dp", "dk", "upara-5", "dpara-5", "bytewise"),
-    *("confipara-u", "confipara-d", "confipara-b", "credible", "rejoin", "per-collaborator", "owner-finishes"),
+    *(
+        "confipara-u",
+        "confipara-d",
+        "confipara-b",
+        "credible",
+        "rejoin",
+        "consult",
+        "per-collaborator",
+        "owner-finishes",
+    ),
+    "consult-u",
 )
 
 
@@ -51,6 +62,8 @@ def method_named(name: str) -> Method:
     match name:
         case "credible" | "rejoin":
             return parse_method("duetnet", exit=name, omega=3, theta=0.5)
+        case "consult" | "consult-u":
+            return parse_method("consult" if name == "consult" else "unite", exit="consult", consult_below=0.4)
         case "per-collaborator":
             return parse_method("unite", exit=name, patience=2)
         case "owner-finishes":
@@ -191,7 +204,7 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
     state, commands = policy.start(course.models)
     queue = list(commands)
     while len(pieces) < len(voters):
-        _, now = voters[len(pieces)]
+        alone, now = voters[len(pieces)]
         queue.sort(key=lambda command: isinstance(command, e.Ask) and command.model in now)  # who is lost, first
         command = queue.pop(0)
         text = b"".join(piece or b"" for piece in pieces)
@@ -206,10 +219,17 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
             case e.Score(model, question, _, wanted):
                 logits = {c.piece: c.logit for c in candidates(model, text, len(VOCABULARY)).candidates}
                 happened = [e.ScoresArrived(model, question, tuple(logits[piece] for piece in wanted))]
-            case e.RunAlone(model, question):
+            case e.RunAlone(model, question, unsure=unsure):
                 listed = candidates(model, text, sampling.top_k + EXTRA_CANDIDATES)
-                piece = choose_alone(listed, sampling, len(pieces) + 1)
-                happened = [e.AloneStep(model, question, piece, listed)]
+                if not alone:  # unsure of this word
+                    back = sorted(now - set(policy.taking_part(state)))
+                    happened = [*map(e.ModelJoined, back), e.CandidatesArrived(model, question, listed)]
+                    goes_on = False
+                else:
+                    assert exp(listed.best.logprob) >= unsure
+                    piece = choose_alone(listed, sampling, len(pieces) + 1)
+                    happened = [e.AloneStep(model, question, piece, listed)]
+                    goes_on = goes_on or unsure > 0
             case e.Commit(piece, _):
                 pieces.append(piece)
         for model in after - set(policy.taking_part(state)) if happened and not queue and not goes_on else ():

@@ -13,6 +13,7 @@ from tokencollab.protocol.pieces import Piece
 
 BASE, MEMBERS = "m", ("m", "c", "x")
 MOST = 14
+RETURNING = ("rejoin", "consult")
 
 
 class Books(RuleBasedStateMachine):
@@ -39,7 +40,7 @@ class Books(RuleBasedStateMachine):
         self.expect_asks(list(commands))
 
     def welcome(self, model: str) -> bool:
-        return model == BASE or self.method.exit == "rejoin"
+        return model == BASE or self.method.exit in RETURNING
 
     def writers(self) -> set[str]:
         return {"together": self.live, "alone": {BASE}}.get(self.phase, set())
@@ -147,7 +148,7 @@ class Books(RuleBasedStateMachine):
         elif leaves:
             gone = tuple(sorted((self.live | self.joining) - {BASE}))
             assert commands.pop(0) == e.Exited(self.count, gone)
-            self.live = (self.live | self.joining) if self.method.exit == "rejoin" else {BASE}
+            self.live = (self.live | self.joining) if self.method.exit in RETURNING else {BASE}
             self.joining, self.phase = set(), "alone"
             self.expect_run(commands, self.run_steps())
         else:
@@ -190,6 +191,8 @@ class Books(RuleBasedStateMachine):
         m = self.method
         if m.exit == "never":
             return False, set(), None
+        if m.exit == "consult":
+            return True, set(), None
         if m.exit == "fixed":
             return self.count >= (m.exit_after or 0), set(), None
         if m.exit == "per-collaborator":
@@ -259,9 +262,28 @@ class Books(RuleBasedStateMachine):
         (run,) = commands
         assert isinstance(run, e.RunAlone)
         watched = self.method.exit == "rejoin"
-        assert run._replace(question=0) == e.RunAlone(BASE, 0, len(self.text), self.count + 1, steps, watched)
+        assert run._replace(question=0) == e.RunAlone(
+            BASE, 0, len(self.text), self.count + 1, steps, watched, self.unsure()
+        )
         self.fresh([run])
         self.open, self.run, self.left_to_write = [], run, steps
+
+    def unsure(self) -> float:
+        return self.method.consult_below if self.method.exit == "consult" else 0.0
+
+    def expect_consulted(self, sent: CandidateSet, commands: list[e.Command]) -> None:
+        """The base, alone until now, has answered as in a step together."""
+        asks = [command for command in commands if isinstance(command, e.Ask)]
+        assert [ask.model for ask in asks] == sorted(self.live - {BASE})
+        assert all((ask.offset, ask.k) == (len(self.text), self.method.top_k) for ask in asks)
+        self.fresh(asks)
+        self.phase, self.run, self.left_to_write = "together", None, 0
+        self.open, self.votes, self.foreign = list(asks), {BASE: sent}, {}
+        self.lost -= self.live
+        if asks:
+            assert len(asks) == len(commands)
+        else:
+            self.expect_commit(commands)
 
     def fresh(self, commands: list[Any]) -> None:
         numbers = [command.question for command in commands]

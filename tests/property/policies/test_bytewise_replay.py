@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.policies.test_bytewise_toys import CUTS, Toy, answer, bytewise, toys
+from tests.property.policies.test_bytewise_toys import CUTS, Toy, answer, bytewise, toys, write
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_replay import replay_bytewise
@@ -25,6 +25,7 @@ EXITS: list[dict[str, Any]] = [
     {"exit": "self-efficacy", "omega": 2, "theta": 0.3},
     {"exit": "per-collaborator", "patience": 3},
     {"exit": "rejoin", "omega": 2, "theta": 0.2, "rejoin_window": 2, "rejoin_below": 0.4},
+    {"exit": "consult", "consult_below": 0.5},
 ]
 
 
@@ -59,20 +60,10 @@ class Recorder:
                     if isinstance(command, e.Marginals):
                         self.asked[command.question] = command
                 case e.RunAlone():
-                    self.write(command)
-
-    def write(self, command: e.RunAlone) -> None:
-        written = self.text
-        for _ in range(command.max_steps):
-            listed = self.models[command.model].listed(written, self.method.top_k)
-            piece = listed.best.piece
-            self.waiting.append(e.AloneStep(command.model, command.question, piece, listed))
-            if piece is None:
-                return
-            written += piece
+                    self.waiting += write(self.models[command.model], self.text, command, self.method.top_k)
 
     def receive(self, event: e.Event) -> None:
-        open_questions = {v.question for v in self.state.voters}
+        open_questions = {v.question for v in self.state.voters} | {self.state.run_question}
         match event:
             case e.CandidatesArrived(model, question, sent) if question in open_questions:
                 self.candidates[model] = sent
@@ -112,15 +103,16 @@ def test_a_trace_with_its_own_settings_gives_every_decision_again(
     method = bytewise(top_k=k, exact=exact, **leaving)
     steps, commits = record(method, toys(seed, cuts), seed=seed, max_tokens=15, faults=[])
     members = tuple("abc"[: len(cuts)])
-    again = list(replay_bytewise(method, members, steps, seed=seed, max_tokens=15, past_exit=True))
+    until = method.consult_below if method.exit == "consult" else 0.0
+    again = list(replay_bytewise(method, members, steps, seed=seed, max_tokens=15, past_exit=True, until=until))
     assert [s.chosen for s in again] == [c.piece for c in commits]
     assert [s.ranks for s in again] == [c.record.ranks for c in commits]
     assert [s.offsets for s in again] == [c.record.offsets for c in commits]
     for replayed, commit in zip(again, commits, strict=True):
         assert commit.record.efficacy in (None, replayed.efficacy)
-    stopping = list(replay_bytewise(method, members, steps, seed=seed, max_tokens=15))
+    stopping = list(replay_bytewise(method, members, steps, seed=seed, max_tokens=15, until=until))
     assert stopping == again[: len(stopping)]
-    assert not any(s.exited for s in stopping[:-1])
+    assert until or not any(s.exited for s in stopping[:-1])
     assert len(stopping) == len(again) or stopping[-1].exited
 
 

@@ -60,6 +60,25 @@ def test_what_is_taken_without_counting_votes_is_what_counting_gives(
 
 
 @common
+@given(
+    seeds,
+    kinds,
+    st.sampled_from([2, 20]),
+    st.sampled_from([{}, {"carry": False}, {"commit": 0.8}, {"weights": (("a", 0.3),)}]),
+)
+def test_a_base_that_is_never_sure_enough_writes_what_all_write_together(
+    seed: int, cuts: list[Any], k: int, voting: dict[str, Any]
+) -> None:
+    """It leaves at common boundaries only, so nobody is ever asked in the middle of a piece of its own."""
+    whole = play(bytewise(top_k=k, **voting), toys(seed, cuts))
+    asking = play(bytewise(top_k=k, exit="consult", consult_below=1.0, **voting), toys(seed, cuts))
+    assert (asking.text, [commit.piece for commit in asking.commits]) == (whole.text, [c.piece for c in whole.commits])
+    assert not any(commit.record.alone for commit in asking.commits)
+    others = {name: count for name, count in whole.asks.items() if name != "a"}
+    assert {name: count for name, count in asking.asks.items() if name != "a"} == others
+
+
+@common
 @given(seeds, kinds, st.sampled_from([2, 4, 20]), st.booleans(), st.sampled_from([0.3, 0.5, 0.8]))
 def test_the_text_is_that_of_the_full_vocabularies_whatever_is_listed(
     seed: int, cuts: list[Any], k: int, carry: bool, commit: float

@@ -4,7 +4,7 @@ down a second time, plainly: full vocabularies, normalised weights, no bounds. T
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from math import log
+from math import exp, log
 from random import Random
 from typing import Any
 
@@ -112,6 +112,21 @@ def answer(toy: Toy, text: bytes, command: e.Ask | e.Marginals, extra: int) -> e
     return e.MarginalsArrived(toy.name, command.question, exact, end, following)
 
 
+def write(toy: Toy, text: bytes, command: e.RunAlone, k: int) -> list[e.Event]:
+    """What ``toy`` writes alone, up to END or to where it is unsure."""
+    events: list[e.Event] = []
+    for _ in range(command.max_steps):
+        listed = toy.listed(text, k)
+        if exp(listed.best.logprob) < command.unsure:
+            return [*events, e.CandidatesArrived(toy.name, command.question, listed)]
+        piece = listed.best.piece
+        events.append(e.AloneStep(toy.name, command.question, piece, listed))
+        if piece is None:
+            break
+        text += piece
+    return events
+
+
 def play(
     method: Method,
     models: Sequence[Toy],
@@ -146,15 +161,7 @@ def play(
                     run.marginals += 1
                 waiting.append(answer(by_name[command.model], run.text, command, extra))
             elif isinstance(command, e.RunAlone):
-                toy, offset = by_name[command.model], len(run.text)
-                written = b""
-                for _ in range(command.max_steps):
-                    listed = toy.listed(run.text[:offset] + written, method.top_k)
-                    piece = listed.best.piece
-                    waiting.append(e.AloneStep(toy.name, command.question, piece, listed))
-                    written += piece or b""
-                    if piece is None:
-                        break
+                waiting += write(by_name[command.model], run.text, command, method.top_k)
                 run.others.append(command)
             else:
                 run.others.append(command)

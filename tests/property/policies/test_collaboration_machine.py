@@ -74,6 +74,15 @@ class Machine(Books):
         )
         self.expect_alone(piece, sent, list(commands))
 
+    @precondition(lambda self: self.run is not None and self.run.unsure)
+    @rule(sent=candidate_sets())
+    def unsure_alone(self, sent: CandidateSet) -> None:
+        assert self.run is not None
+        event = e.CandidatesArrived(BASE, self.run.question, sent)
+        self.state, commands = self.policy.step(self.state, event)
+        self.heard.append(event)
+        self.expect_consulted(sent, list(commands))
+
     @precondition(lambda self: self.heard)
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
@@ -82,7 +91,9 @@ class Machine(Books):
     @rule(model=st.sampled_from(EVERYBODY), number=st.integers(-1, 200), sent=candidate_sets())
     def stray(self, model: str, number: int, sent: CandidateSet) -> None:
         """Answers with a wrong number, or the number of another model's or another kind of question."""
-        if not any((c.model, c.question) == (model, number) and isinstance(c, e.Ask) for c in self.open):
+        consulting = self.run is not None and self.run.unsure and (BASE, self.run.question) == (model, number)
+        asked = any((c.model, c.question) == (model, number) and isinstance(c, e.Ask) for c in self.open)
+        if not asked and not consulting:
             self.expect_nothing(e.CandidatesArrived(model, number, sent))
         if not any((c.model, c.question) == (model, number) and isinstance(c, e.Score) for c in self.open):
             self.expect_nothing(e.ScoresArrived(model, number, (1.0,)))
@@ -175,6 +186,8 @@ CASES: list[dict[str, Any]] = [
     {"aggregation": "dk", "top_k": 3, "exit": "reliability", "omega": 2, "theta": 0.5, "eps": 0.2},
     {"aggregation": "dp", "exit": "rejoin", "omega": 1, "theta": 0.2, "rejoin_window": 2, "rejoin_below": 0.4},
     {"exit": "per-collaborator", "patience": 2, "top_k": 4},
+    {"aggregation": "dp", "exit": "consult", "consult_below": 0.6},
+    {"aggregation": "unite", "top_k": 3, "exit": "consult", "consult_below": 0.3, "owner_finishes": True},
     {
         "aggregation": "dp",
         "exit": "rejoin",

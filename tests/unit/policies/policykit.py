@@ -144,9 +144,13 @@ class Driver:
                 masses = listed_marginals(self.book[model](self.text[:offset]), pending)
                 self.marginals.append(TraceMarginals(model, offset, pending, *masses))
                 self.hear(e.MarginalsArrived(model, question, *masses))
-            case e.RunAlone(model, question, _, first, steps, report):
+            case e.RunAlone(model, question, _, first, steps, report, unsure):
                 for step in range(first, first + steps):
                     candidates = self.book[model](self.text)
+                    if exp(candidates.best.logprob) < unsure:
+                        self.candidates = {model: candidates}
+                        self.hear(e.CandidatesArrived(model, question, candidates))
+                        break
                     piece = choose_alone(candidates, self.sampling, step)
                     self.candidates = {model: candidates}
                     self.hear(e.AloneStep(model, question, piece, candidates if report else None))

@@ -22,6 +22,7 @@ EXITS: list[tuple[str, dict[str, Any]]] = [
     ("reliability", {"omega": 3, "theta": 0.55, "eps": 0.2}),
     ("credible", {"omega": 4, "theta": 0.1}),
     ("rejoin", {"omega": 3, "theta": 0.3, "rejoin_below": 0.4, "rejoin_window": 3}),
+    ("consult", {"consult_below": 0.5}),
     ("per-collaborator", {"patience": 3}),
 ]
 

@@ -201,6 +201,13 @@ def test_rejoin_returns_below_its_bound_only() -> None:
     assert verdict.alone
 
 
+def test_consult_leaves_after_every_step_until_the_base_is_unsure() -> None:
+    policy = exit_of("consult", consult_below=0.7)
+    assert (policy.watch, policy.needs_decisive) == (None, False)
+    for verdict in steps(policy, {"a": 0, "b": 0}, {"a": None, "b": 3}):
+        assert verdict == Verdict(alone=True, until=0.7)
+
+
 def test_an_idle_collaborator_leaves_and_the_last_one_takes_the_base_along() -> None:
     policy = exit_of("per-collaborator", patience=2)
     assert policy.needs_decisive

@@ -32,6 +32,7 @@ def test_the_presets_are_those_of_the_papers_and_ours() -> None:
         "confipara-d-reliability",
         "bytewise",
         "confipara-b",
+        "consult",
     ]
     assert all(text and "\n" not in text and paper for _, text, paper in list_methods())
     assert len(_PRESETS) == len(list_methods())
@@ -65,6 +66,7 @@ def test_every_preset_goes_through_json_and_makes_a_policy(name: str) -> None:
         ("confipara-d-reliability", ("duetnet", 10, 0.75, "reliability", None)),
         ("bytewise", ("bytewise", 10, None, "never", None)),
         ("confipara-b", ("bytewise", 10, None, "self-efficacy", None)),
+        ("consult", ("bytewise", 10, None, "consult", None)),
     ],
 )
 def test_presets(name: str, expected: tuple[object, ...]) -> None:
@@ -77,7 +79,7 @@ def test_defaults_are_the_papers() -> None:
     assert (m.omega, m.theta, m.rho, m.eps, m.ties) == (20, 0.6, 1.5, 0.05, "success")
     assert (m.over, m.reference, m.top_t, m.temperature, m.weights) == ("vocabulary", "raw", (1, 1), 1.0, ())
     assert (m.carry, m.commit, m.exact, m.owner_finishes) == (True, 0.5, False, False)
-    assert (m.quantile, m.patience, m.rejoin_below, m.rejoin_window) == (0.1, 20, 0.5, 8)
+    assert (m.quantile, m.patience, m.rejoin_below, m.rejoin_window, m.consult_below) == (0.1, 20, 0.5, 8, 0.9)
 
 
 def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> None:
@@ -89,6 +91,7 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
     assert parse_method("dp", top_t="4").top_t == (4, 4)
     assert parse_method("dp", top_t=(2, 5)).top_t == (2, 5)
     assert parse_method("gac", exit="rejoin", rejoin_window=4, rejoin_below=0.9, eps=0.1).exit == "rejoin"
+    assert parse_method("gac", exit="consult", consult_below=0.7).consult_below == 0.7
     assert parse_method("gac", exit="per-collaborator", patience=2).name == "gac+per-collaborator"
     assert parse_method("dk", exit="credible", quantile=0.2, theta=0.5, omega=4, rho=2.0).exit == "credible"
     assert parse_method("upara-4", exit="never").exit_after is None
@@ -101,7 +104,7 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("best", {}, r"unknown method 'best'; there are base, gac, .*upara-N.*confipara-b$"),
+        ("best", {}, r"unknown method 'best'; there are base, gac, .*upara-N.*confipara-b, consult$"),
         ("upara", {}, "unknown method 'upara'"),
         ("upara-N", {}, "unknown method 'upara-N'"),
         ("upara-0", {}, "^upara-0 must have a number of tokens from 1 on, e.g. upara-20$"),
@@ -129,6 +132,10 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
         ("confipara-u", {"patience": 3}, "patience has no effect"),
         ("confipara-u", {"rejoin_below": 0.3}, "rejoin_below has no effect"),
         ("confipara-u", {"rejoin_window": 3}, "rejoin_window has no effect"),
+        ("bytewise", {"consult_below": 0.5}, "consult_below has no effect with the exit never; it belongs to consult"),
+        ("consult", {"omega": 5}, "omega has no effect with the exit consult"),
+        ("consult", {"consult_below": 0.0}, "consult_below must be a number above 0 and at most 1, not 0.0"),
+        ("consult", {"consult_below": 1.01}, "consult_below must be a number above 0 and at most 1"),
         ("unite", {"temperature": 2.0}, "temperature has no effect with the aggregation unite"),
         ("duetnet", {"temperature": 2.0}, "temperature has no effect on the best piece; give top_t above 1"),
         ("base", {"over": "top_k"}, "over says what top_p is a share of; give top_p as well"),
@@ -225,6 +232,7 @@ def test_weights_must_be_sorted_and_each_model_once() -> None:
 def test_edges_of_every_range_are_allowed() -> None:
     m = parse_method("dp", top_k=1000, top_p=1.0, exit="rejoin", theta=0.0, omega=1, rejoin_below=1.0, top_t=1)
     assert replace(m, top_k=1, exit="per-collaborator", patience=1, commit=0.0).patience == 1
+    assert parse_method("consult", consult_below=1.0).consult_below == 1.0
     assert replace(m, commit=1.0, rejoin_window=1).rejoin_window == 1
     assert len(m.to_json()) == len(fields(Method))
 

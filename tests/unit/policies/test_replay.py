@@ -36,7 +36,10 @@ def test_a_trace_gives_its_own_decisions_again(
             assert wanted is None or step.efficacy == wanted
         exits = [command.step for command in driver.others if isinstance(command, e.Exited)]
         stopping = list(replay(parse_trace(driver.trace), None, past_exit=False))
-        if exits:
+        if leave == "consult":  # which is no end
+            assert stopping == steps
+            assert {commit.record.alone for commit in driver.commits} == {True, False}
+        elif exits:
             assert stopping[-1].step == exits[0]
             assert stopping[-1].exited
             assert stopping == steps[: exits[0]]

@@ -59,13 +59,16 @@ everything = st.one_of(
         counts,
     ),
     st.builds(m.AskMarginals, names, counts, st.binary(max_size=8), st.binary(max_size=8)),
-    st.builds(m.AskAlone, names, counts, st.binary(max_size=8), counts, counts, st.booleans(), samplings),
+    st.builds(
+        m.AskAlone, names, counts, st.binary(max_size=8), counts, counts, st.booleans(), samplings, st.floats(0, 1)
+    ),
     st.builds(m.Close, names),
     st.builds(m.Opened, names, counts, counts),
     st.builds(m.CandidatesReply, names, counts, candidate_sets(), counts, spellings),
     st.builds(m.ScoresReply, names, counts, st.lists(numbers, max_size=4).map(tuple), counts, spellings),
     st.builds(m.MarginalsReply, names, counts, st.floats(0, 1), st.floats(0, 1), shares, counts, spellings),
     st.builds(m.Written, names, counts, pieces, st.none() | candidate_sets(), counts, spellings),
+    st.builds(m.Unsure, names, counts, candidate_sets(), counts, counts, spellings),
     st.builds(m.Behind, names),
     st.builds(m.Full, names, counts),
     st.builds(m.Closed, names),

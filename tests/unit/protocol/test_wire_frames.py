@@ -31,11 +31,11 @@ FRAMES: list[tuple[wire.Message, list[Any]]] = [
     (m.AskMarginals("s", 1, b"ab", b"b"), ["marginals", "s", 1, b"ab", b"b"]),
     (
         m.AskAlone("s", 1, b"a", 2, 3, True, m.Sampling(10, None, (1, 2), 0.5, 7)),
-        ["alone", "s", 1, b"a", 2, 3, True, [10, None, [1, 2], 0.5, 7, "vocabulary", False]],
+        ["alone", "s", 1, b"a", 2, 3, True, [10, None, [1, 2], 0.5, 7, "vocabulary", False], 0.0],
     ),
     (
-        m.AskAlone("s", 1, b"a", 2, 3, False, m.Sampling(10, 0.75, (1, 1), 1.0, 0, "top_k", True)),
-        ["alone", "s", 1, b"a", 2, 3, False, [10, 0.75, [1, 1], 1.0, 0, "top_k", True]],
+        m.AskAlone("s", 1, b"a", 2, 3, False, m.Sampling(10, 0.75, (1, 1), 1.0, 0, "top_k", True), 0.75),
+        ["alone", "s", 1, b"a", 2, 3, False, [10, 0.75, [1, 1], 1.0, 0, "top_k", True], 0.75],
     ),
     (m.Close("s"), ["close", "s"]),
     (m.Opened("s", 5, 100), ["opened", "s", 5, 100]),
@@ -44,6 +44,7 @@ FRAMES: list[tuple[wire.Message, list[Any]]] = [
     (m.MarginalsReply("s", 4, 0.25, 0.5, SHARES, 0), ["masses", "s", 4, 0.25, 0.5, list(SHARES), 0, None]),
     (m.Written("s", 4, None, None, 1), ["written", "s", 4, None, None, 1, None]),
     (m.Written("s", 4, b"a", TWO, 1), ["written", "s", 4, b"a", TWO_PLAIN, 1, None]),
+    (m.Unsure("s", 4, TWO, 3, 2), ["unsure", "s", 4, TWO_PLAIN, 3, 2, None]),
     (m.Behind("s"), ["behind", "s"]),
     (m.Full("s", 9), ["full", "s", 9]),
     (m.Closed("s"), ["closed", "s"]),
@@ -76,7 +77,7 @@ PIECE = f"a piece must have 1 to {MAX_PIECE_BYTES} bytes"
 
 
 def alone(*sampling: Any, flag: Any = True) -> tuple[Any, ...]:
-    return 1, "alone", "s", 0, b"", 1, 1, flag, list(sampling)
+    return 1, "alone", "s", 0, b"", 1, 1, flag, list(sampling), 0.0
 
 
 @pytest.mark.parametrize(
