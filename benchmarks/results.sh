@@ -18,7 +18,7 @@ transfer() {  # PRICE of Gemma, the small model, its PRICE: the methods, comma-s
 }
 math() { run "$1" "$2" --dataset simplemath --n "$n" "${@:3}"; }
 
-table=base,each,unite,gac,duetnet,dp,dk,bytewise,upara-20,dpara-20,confipara-u,confipara-d
+table=base,each,unite,gac,duetnet,dp,dk,bytewise,upara-20,dpara-20,confipara-u,confipara-d,consult
 declare -A pairs=(
   [bytes-pairs]="--base arith-bytes --with arith-pairs"
   [bytes-words]="--base arith-bytes --with arith-words"
@@ -45,7 +45,7 @@ for part in $only; do
       for kind in unite bytewise; do
         exits+=,$kind
         for after in 5 10 15 20 30; do exits+=,$kind:exit=fixed-$after; done
-        for exit in self-efficacy confidence reliability credible rejoin; do exits+=,$kind:exit=$exit; done
+        for exit in self-efficacy confidence reliability credible rejoin consult; do exits+=,$kind:exit=$exit; done
       done
       math eval exits $words --methods "$exits"
       ;;
@@ -75,7 +75,7 @@ for part in $only; do
       [[ $data ]] || { echo "results: without DATA=folder the real sets are left out" >&2; continue; }
       for set in boolq mmlu truthfulqa gsm8k; do
         run eval "real-$set" --dataset "$set" --data "$data" --n 50 --base smollm2-135m-instruct --with gemma-3-270m \
-          --methods each,unite,duetnet,duetnet:reference=floor,dp,bytewise,confipara-u,confipara-d
+          --methods each,unite,duetnet,duetnet:reference=floor,dp,bytewise,consult,confipara-u,confipara-d
       done
       ;;
     fluency)  # how probable the answers of the real sets are to the larger model
@@ -99,7 +99,7 @@ for part in $only; do
         members+=(--with "$model")
         for runtime in local ray; do
           math eval "latency-$((${#members[@]} / 2 + 1))-$runtime" --base arith-bytes "${members[@]}" --n $few \
-            --methods base,unite,bytewise,confipara-u,confipara-b --concurrency 1 --runtime $runtime
+            --methods base,unite,bytewise,confipara-u,confipara-b,consult --concurrency 1 --runtime $runtime
         done
       done
       ;;

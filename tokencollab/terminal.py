@@ -162,9 +162,8 @@ def summary_table(answer: Answer) -> Table:
         table.add_row("agreed", f"in {answer.agreed} of {answer.together} common steps ({share:.0%})")
         first = ", ".join(f"{model} {steps}" for model, steps in answer.proposed.items())
         table.add_row("first choice of", first)
-    exit_text = "never" if answer.exit_step is None else f"after step {answer.exit_step}"
     if len(answer.models) > 1:
-        table.add_row("base alone", exit_text)
+        table.add_row("base alone", answer.alone)
     forwarded = ", ".join(f"{model} {tokens:.2f}" for model, tokens in answer.forwarded.items())
     table.add_row("forwarded", f"{forwarded} tokens per piece")
     if answer.lost:

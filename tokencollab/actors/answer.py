@@ -84,6 +84,15 @@ class Answer:
     lost: Mapping[str, int]
     pieces: tuple[Piece, ...] = field(repr=False)
 
+    @property
+    def alone(self) -> str:
+        """When the base wrote by itself, in words."""
+        if self.exit_step is None:
+            return "never"
+        if self.together > self.exit_step:  # it came back
+            return f"in {self.tokens - self.together} of {self.tokens} steps"
+        return f"after step {self.exit_step}"
+
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON-ready data (without the pieces, which a trace has)."""
         figures = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "pieces"}

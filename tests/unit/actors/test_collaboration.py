@@ -5,7 +5,7 @@ import gc
 import io
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -19,6 +19,7 @@ from tokencollab import (
     UnknownMethod,
     UsageError,
 )
+from tokencollab.engines.base import Answered, Ask
 from tokencollab.policies.methods import parse_method
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
@@ -62,6 +63,7 @@ async def test_the_figures_of_an_answer() -> None:
         answer = await team.generate("?", max_tokens=10, seed=5)
     assert answer.finish_reason == "length"
     assert (answer.tokens, answer.cost, answer.exit_step) == (10, 3 * 2 + 7, 3)
+    assert answer.alone == "after step 3"
     assert (answer.together, answer.agreed) == (3, 3)
     assert answer.proposed == {"a": 3, "b": 3}
     assert answer.forwarded == {"a": 1.0, "b": 1.0}
@@ -72,6 +74,33 @@ async def test_the_figures_of_an_answer() -> None:
     assert set(json.loads(json.dumps(answer.to_json()))) >= {
         *("text", "finish_reason", "tokens", "cost", "exit_step", "models", "method", "seed", "seconds", "ms_per_token")
     }
+
+
+@pytest.mark.parametrize("method", ["consult", "unite+consult"])
+async def test_a_base_that_is_unsure_within_a_word_asks_from_its_beginning_on(method: str) -> None:
+    story = b"one two six ten"
+
+    def script(doubts: tuple[int, ...]) -> Callable[[bytes], Mapping[Piece, float]]:
+        def logits(done: bytes) -> Mapping[Piece, float]:
+            return {story[len(done) : len(done) + 1] or END: 3.0 if len(done) in doubts else 9.0, b"~": 2.0}
+
+        return logits
+
+    asked: list[int] = []
+
+    class Witness(ScriptedEngine):
+        def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+            asked.extend(request.start + len(request.data) for request in requests)
+            return super().answer(requests)
+
+    chosen = parse_method(method) if method == "consult" else parse_method("unite", exit="consult")
+    engines = ScriptedEngine("a", script((3, 10))), Witness("b", script(()))
+    async with Collaboration("a", ["b"], chosen, runtime=scripted_runtime(*engines)) as team:
+        answer = await team.generate("?")
+    assert answer.text.encode() == story
+    assert asked == [0, 3, 7, 8, 9, 10]  # " six" is taken back from its "x", and voted on from the space on
+    assert (answer.tokens, answer.together, answer.alone) == (16, 6, "in 10 of 16 steps")
+    assert answer.cost == 10 + 2 * 6 + (3 + 2 + 1)
 
 
 async def test_candidates_count_after_truncation_and_while_they_are_compared() -> None:
