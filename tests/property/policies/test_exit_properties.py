@@ -4,11 +4,12 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import betainc
 
 from tests.property.policies.oracle import History
-from tokencollab.policies.beta import beta_cdf, beta_quantile
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.exits import build_exit
@@ -162,10 +163,10 @@ def test_credible_figures_lie_below_the_means(run: Run, omega: int, quantile: fl
 
 
 @quick
-@given(st.floats(0.001, 0.999), st.integers(0, 400), st.integers(0, 400), st.floats(1.01, 4))
-def test_the_quantile_inverts_the_distribution(q: float, wins: int, losses: int, rho: float) -> None:
-    a, b = 1.0 + wins, 1.0 + rho * losses
-    x = beta_quantile(q, a, b)
-    assert 0 < x < 1
-    assert abs(beta_cdf(x, a, b) - q) < 1e-9
-    assert abs(beta_cdf(x, a, b) + beta_cdf(1 - x, b, a) - 1) < 1e-9
+@given(runs, st.integers(1, 6), st.floats(0.01, 0.99))
+def test_credible_figures_are_quantiles_of_the_posteriors(run: Run, omega: int, quantile: float) -> None:
+    for _, figures in observe(parse_method("dp", exit="credible", omega=omega, quantile=quantile), run):
+        assert betainc(figures.s_w, figures.f_w, figures.rt) == pytest.approx(quantile, abs=1e-9)
+        if figures.st is not None:
+            assert betainc(figures.s, figures.f, figures.st) == pytest.approx(quantile, abs=1e-9)
+            assert (type(figures.st), type(figures.rt)) == (float, float)

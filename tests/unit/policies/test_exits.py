@@ -5,8 +5,6 @@ from math import log
 
 import pytest
 
-from tokencollab.policies import beta
-from tokencollab.policies.beta import beta_cdf, beta_quantile
 from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.methods import parse_method
@@ -111,54 +109,6 @@ def test_a_model_lost_in_a_window_is_not_in_its_verdict() -> None:
     alone = steps(policy, strong, strong, {"b": 0})[-1].efficacy
     assert alone is not None
     assert (alone.s_w, alone.f_w, alone.rt) == (1.0, 1.0, 0.5)  # nobody to compare with: no verdict
-
-
-def test_beta_against_scipy() -> None:
-    """scipy.stats.beta.cdf and .ppf, to 12 digits."""
-    for x, a, b, value in BETA_CDF:
-        assert beta_cdf(x, a, b) == pytest.approx(value, rel=1e-11)
-    for q, a, b, value in BETA_PPF:
-        assert beta_quantile(q, a, b) == pytest.approx(value, rel=1e-11)
-    assert (beta_cdf(0.0, 2, 3), beta_cdf(1.0, 2, 3)) == (0.0, 1.0)
-
-
-BETA_CDF = [
-    (0.3, 1, 1, 0.3),
-    (0.3, 2, 3.5, 0.4117025023425647),
-    (0.9, 61, 1, 0.0016173092699229895),
-    (0.6, 40, 27.5, 0.5431250594156761),
-    (0.02, 1, 40, 0.5542995960490489),
-    (0.55, 500, 400.5, 0.3748648572581247),
-    (0.999, 3, 1.5, 0.9998618163126521),
-]
-BETA_PPF = [
-    (0.1, 1, 1, 0.1),
-    (0.1, 61, 1, 0.9629562524599026),
-    (0.05, 2, 3.5, 0.08572749421489521),
-    (0.9, 40, 27.5, 0.6684270312530303),
-    (0.01, 1, 40, 0.00025122683359019477),
-    (0.1, 500, 400.5, 0.534002220594427),
-    (0.5, 1, 2.5, 0.24214171674480095),
-    (0.001, 3, 300, 0.0006328033896571484),
-]
-
-
-def test_the_quantile_is_found_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is computed at every token: each step costs a continued fraction."""
-    calls = 0
-
-    fraction = beta._fraction
-
-    def counted(x: float, a: float, b: float) -> float:
-        nonlocal calls
-        calls += 1
-        return fraction(x, a, b)
-
-    monkeypatch.setattr(beta, "_fraction", counted)
-    for q in (0.05, 0.1, 0.5):
-        for wins, losses in ((0, 0), (20, 0), (61, 3), (300, 40), (2, 40)):
-            beta_quantile(q, 1.0 + wins, 1.0 + 1.5 * losses)
-    assert calls <= 17
 
 
 def test_credible_exits_later_than_the_mean() -> None:
