@@ -111,6 +111,18 @@ async def test_two_write_one_answer_byte_by_byte() -> None:
     assert written.text == " 3*4=12; 2*3=6; 2+12=14; 14+5=19; 19-6=13; answer 13"
 
 
+async def test_a_base_that_asks_where_it_is_unsure_is_put_right_at_little_cost() -> None:
+    """The README's example: arith-bytes was taught 4*11 wrongly."""
+    async with Collaboration("arith-bytes", ["arith-pairs"]) as team:
+        base, consult, bytewise = [
+            await team.generate("20+4*11+0-25*13", method=method) for method in ("base", "consult", "bytewise")
+        ]
+    assert (base.text[-4:], base.cost) == ("-255", 65)
+    assert consult.text == bytewise.text == " 4*11=44; 25*13=325; 20+44=64; 64+0=64; 64-325=-261; answer -261"
+    assert (consult.cost, bytewise.cost) == (67, 116)
+    assert consult.alone == "in 62 of 65 steps"
+
+
 def test_list_pull_and_remove_say_that_they_are_built_in() -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "tokencollab", "models", *arguments]
