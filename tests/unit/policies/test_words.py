@@ -6,7 +6,7 @@ from tests.unit.policies.policykit import by_probability
 from tokencollab.policies.decision import Decider, sampling_of
 from tokencollab.policies.methods import parse_method
 from tokencollab.policies.selection import DRAWS, select
-from tokencollab.policies.words import NO_WORD, Word
+from tokencollab.policies.words import NO_WORD, Word, goes_on
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 
@@ -172,3 +172,24 @@ def test_without_the_option_nobody_owns_a_word() -> None:
     assert decider.word_after(NO_WORD, b"x", ballots) is NO_WORD
     owning = parse_method("dp", owner_finishes=True)
     assert Decider(owning, sampling_of(owning, 0)).word_after(NO_WORD, b"x", ballots) == Word(("a",), b"x")
+
+
+@pytest.mark.parametrize(
+    ("text", "piece", "goes"),
+    [
+        (b"", b"a", False),
+        (b"ab", b"c", True),
+        (b"ab", b" c", False),
+        (b"ab ", b"c", True),  # the space before a word belongs to it
+        (b"ab ", b" ", True),
+        (b"ab ", b";", True),
+        (b"12", b";", False),
+        (b";", b"1", False),
+        (b"a", None, False),
+        (b"a ", None, False),
+        ("日".encode()[:1], "日".encode()[1:], True),
+        ("日".encode(), "本".encode(), False),
+    ],
+)
+def test_what_goes_on_with_the_end_of_a_text(text: bytes, piece: bytes | None, goes: bool) -> None:
+    assert goes_on(text, piece) is goes
