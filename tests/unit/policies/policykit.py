@@ -71,6 +71,16 @@ def listed_marginals(candidates: CandidateSet, pending: bytes) -> tuple[float, f
     return exact, end, tuple(following)
 
 
+NAMES = {
+    e.CandidatesArrived: "candidates",
+    e.ScoresArrived: "scores",
+    e.MarginalsArrived: "marginals",
+    e.AloneStep: "alone",
+    e.ModelLost: "lost",
+    e.ModelJoined: "joined",
+}
+
+
 class Driver:
     """Carries out a policy's commands with models from a book, in order of asking, and records the trace."""
 
@@ -82,6 +92,7 @@ class Driver:
         sampling: Sampling = Sampling(10, None, (1, 1), 1.0, 0),  # noqa: B008 - frozen
     ) -> None:
         self.policy, self.book, self.sampling = policy, book, sampling
+        self.heard: list[dict[str, object]] | None = None  # what traces say of the order of events; None: nothing
         self.trace: list[str] = []
         self.candidates: dict[str, CandidateSet] = {}
         self.scores: dict[str, Sequence[tuple[Piece, float]]] = {}
@@ -122,12 +133,18 @@ class Driver:
             efficacy=record.efficacy._asdict() if record.efficacy else None,
             lost=record.lost,
             marginals=self.marginals,
+            heard=self.heard or (),
         )
         self.trace.append(line)
         self.candidates, self.scores, self.marginals = {}, {}, []
+        if self.heard:
+            self.heard = []
 
     def hear(self, event: e.Event) -> None:
-        self.state, commands = self.policy.step(self.state, event)
+        before = self.state
+        self.state, commands = self.policy.step(before, event)
+        if self.heard is not None and self.state is not before and type(event) in NAMES:
+            self.heard.append({"event": NAMES[type(event)], "model": event.model})  # type: ignore[union-attr]
         self.take(commands)
 
     def answer(self, command: e.Command) -> None:

@@ -27,12 +27,16 @@ EXITS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def record(method: Method, seed: int = 5, *, lose: bool = False) -> Driver:
-    """One answer of three toy models; with ``lose`` the first collaborator goes away twice and comes back once."""
+def record(method: Method, seed: int = 5, *, lose: bool = False, heard: bool = False) -> Driver:
+    """One answer of three toy models; with ``lose`` the first collaborator goes away twice and comes back once.
+
+    ``heard``: the trace says in which order things were heard.
+    """
     book = {name: toy(name) for name in ("base", "a", "c")}
     policy = make_policy(method, max_tokens=40, seed=seed, report=True)
     driver = Driver(policy, book, sampling=sampling_of(method, seed))
     driver.trace.insert(0, header_line(list(book), {"method": method.to_json(), "seed": seed}))
+    driver.heard = [] if heard else None
     for _ in range(500):
         if driver.stop:
             return driver

@@ -158,6 +158,30 @@ def test_who_comes_and_goes_while_the_base_is_alone_is_known_when_it_returns() -
     )
 
 
+@pytest.mark.parametrize("aggregation", ["dp", "bytewise"])
+def test_a_base_that_is_unsure_has_answered_already(aggregation: str) -> None:
+    doubt = by_probability((b"y", 0.55), (b"x", 0.44))
+    for leave, until in (("consult", 0.9), ("fixed-1", 0.0)):
+        method = parse_method("gac", aggregation=aggregation, exit=leave)
+        machine = make_policy(method, max_tokens=9, seed=0, report=False)
+        state, commands = machine.start(("b", "a"))
+        for ask in commands:
+            assert isinstance(ask, e.Ask)
+            state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, doubt))
+        assert commands[-2:] == (e.Exited(1, ("a",)), e.RunAlone("b", 2, 1, 2, 8, False, until))
+        for stray in (e.CandidatesArrived("a", 2, doubt), e.CandidatesArrived("b", 0, doubt)):
+            assert machine.step(state, stray) == (state, ())
+        after, commands = machine.step(state, e.CandidatesArrived("b", 2, doubt))
+        if not until:
+            assert (after, commands) == (state, ())
+            continue
+        (other,) = commands
+        assert isinstance(other, e.Ask)
+        assert (other.model, other.offset) == ("a", 1)
+        after, commands = machine.step(after, e.CandidatesArrived("a", other.question, doubt))
+        assert commands[0] == e.Commit(b"y", e.StepRecord(2, (("a", 0), ("b", 0))))
+
+
 def test_unite_scores_foreign_pieces_with_one_question_per_model() -> None:
     machine = policy("unite")
     state, _ = machine.start(("b", "a"))

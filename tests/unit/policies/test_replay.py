@@ -200,6 +200,17 @@ def test_rejoin_over_a_trace_of_full_collaboration() -> None:
     assert (steps[4].efficacy.s, steps[4].efficacy.f) == (1.0, 2.5)
 
 
+def test_consult_over_a_trace_of_full_collaboration() -> None:
+    doubt = {"b": by_probability((b"x", 0.3), (b"y", 0.2)), "a": APART["a"]}
+    lines = trace_of(AGREED, APART, doubt, AGREED)
+    steps = replayed(lines, "dp", exit="consult", consult_below=0.5, past_exit=False)
+    assert [[model for model, _ in step.ranks] for step in steps] == [["a", "b"], ["b"], ["a", "b"], ["b"]]
+    assert [step.chosen for step in steps] == [b"x", b"x", b"y", b"x"]
+    bound = replayed(lines, "dp", exit="consult", consult_below=0.8)
+    assert [len(step.ranks) for step in bound] == [2, 1, 2, 1]  # 0.8 is not below 0.8
+    assert [len(step.ranks) for step in replayed(lines, "dp", exit="consult", consult_below=0.81)] == [2, 2, 2, 2]
+
+
 def test_collaborators_leave_one_after_the_other() -> None:
     """c never matters; a does at first: without it x would win over y."""
     early = {"b": by_probability((b"x", 0.5), (b"y", 0.3)), "a": by_probability((b"y", 0.6))}

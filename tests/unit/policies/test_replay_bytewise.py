@@ -19,9 +19,10 @@ from tokencollab.protocol.trace import parse_trace
 
 @pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
 @pytest.mark.parametrize("top_t", [1, 2])
-def test_bytewise_gives_its_own_decisions_again(leave: str, settings: dict[str, Any], top_t: int) -> None:
+@pytest.mark.parametrize("heard", [False, True])
+def test_bytewise_gives_its_own_decisions_again(leave: str, settings: dict[str, Any], top_t: int, heard: bool) -> None:
     method = parse_method("bytewise", exit=leave, top_k=4, top_t=top_t, **settings)
-    driver = record(method, lose=top_t == 1)
+    driver = record(method, lose=top_t == 1, heard=heard)
     trace = parse_trace(driver.trace)
     steps = list(replay(trace, None, past_exit=True))
     assert [step.step for step in steps] == list(range(1, len(driver.pieces) + 1))
