@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.policies.test_bytewise_toys import CUTS, Toy, answer, bytewise, toys, write
+from tests.unit.policies.policykit import NAMES
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_replay import replay_bytewise
@@ -42,6 +43,7 @@ class Recorder:
         self.marginals: list[TraceMarginals] = []
         self.steps: list[TraceStep] = []
         self.commits: list[e.Commit] = []
+        self.heard: list[tuple[str, str]] = []
         self.state, commands = self.policy.start(tuple(self.models))
         self.carry_out(commands)
 
@@ -52,9 +54,12 @@ class Recorder:
                     self.text += piece or b""
                     sent, told = tuple(sorted(self.candidates.items())), tuple(self.marginals)
                     number = len(self.steps) + 1
-                    self.steps.append(TraceStep(number, sent, piece, True, made.alone, lost=made.lost, marginals=told))
+                    heard = tuple(self.heard)
+                    self.steps.append(
+                        TraceStep(number, sent, piece, True, made.alone, lost=made.lost, marginals=told, heard=heard)
+                    )
                     self.commits.append(command)
-                    self.candidates, self.marginals = {}, []
+                    self.candidates, self.marginals, self.heard = {}, [], []
                 case e.Ask() | e.Marginals():
                     self.waiting.append(answer(self.models[command.model], self.text, command, 2))
                     if isinstance(command, e.Marginals):
@@ -72,7 +77,10 @@ class Recorder:
                 self.marginals.append(TraceMarginals(model, of.offset, of.pending, exact, end, following))
             case e.AloneStep(model, _, _, CandidateSet() as sent) if self.state.phase == "alone":
                 self.candidates[model] = sent
-        self.state, commands = self.policy.step(self.state, event)
+        before = self.state
+        self.state, commands = self.policy.step(before, event)
+        if self.state is not before and type(event) in NAMES:
+            self.heard.append((NAMES[type(event)], event.model))  # type: ignore[union-attr]
         self.carry_out(commands)
 
 
@@ -96,13 +104,17 @@ def record(
     st.sampled_from(EXITS),
     st.sampled_from([2, 20]),
     st.booleans(),
+    st.booleans(),
 )
 def test_a_trace_with_its_own_settings_gives_every_decision_again(
-    seed: int, cuts: list[Any], leaving: dict[str, Any], k: int, exact: bool
+    seed: int, cuts: list[Any], leaving: dict[str, Any], k: int, exact: bool, silent: bool
 ) -> None:
+    """Also where it is ``silent`` on the order in which things were heard, which matters with losses only."""
     method = bytewise(top_k=k, exact=exact, **leaving)
     steps, commits = record(method, toys(seed, cuts), seed=seed, max_tokens=15, faults=[])
     members = tuple("abc"[: len(cuts)])
+    if silent:
+        steps = [replace(step, heard=()) for step in steps]
     until = method.consult_below if method.exit == "consult" else 0.0
     again = list(replay_bytewise(method, members, steps, seed=seed, max_tokens=15, past_exit=True, until=until))
     assert [s.chosen for s in again] == [c.piece for c in commits]
@@ -117,12 +129,22 @@ def test_a_trace_with_its_own_settings_gives_every_decision_again(
 
 
 @common
-@given(seeds, st.integers(0, 12), st.integers(1, 12), st.sampled_from(["b", "c"]))
-def test_losses_and_returns_are_replayed(seed: int, at: int, later: int, model: str) -> None:
-    method = bytewise(top_k=20)
+@given(
+    seeds,
+    st.integers(0, 20),
+    st.integers(1, 12),
+    st.sampled_from(["b", "c"]),
+    st.sampled_from([2, 20]),
+    st.sampled_from([EXITS[0], EXITS[-1]]),
+)
+def test_losses_and_returns_are_replayed(
+    seed: int, at: int, later: int, model: str, k: int, leaving: dict[str, Any]
+) -> None:
+    method = bytewise(top_k=k, **leaving)
     faults: list[tuple[int, e.Event]] = [(at, e.ModelLost(model)), (at + later, e.ModelJoined(model))]
     steps, commits = record(method, toys(seed), seed=0, max_tokens=12, faults=faults)
-    again = list(replay_bytewise(method, tuple("abc"), steps, seed=0, max_tokens=12))
+    until = method.consult_below if method.exit == "consult" else 0.0
+    again = list(replay_bytewise(method, tuple("abc"), steps, seed=0, max_tokens=12, until=until))
     assert [s.chosen for s in again] == [c.piece for c in commits]
     assert [s.ranks for s in again] == [c.record.ranks for c in commits]
 
