@@ -10,15 +10,6 @@ from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceMarginals, header_line, step_line
 
-EVENT_NAMES: Mapping[type[e.Event], str] = {
-    e.CandidatesArrived: "candidates",
-    e.ScoresArrived: "scores",
-    e.MarginalsArrived: "marginals",
-    e.AloneStep: "alone",
-    e.ModelLost: "lost",
-    e.ModelJoined: "joined",
-}
-
 
 class Recorder:
     """Collects what the policy heard, and writes a line per committed piece.
@@ -62,7 +53,7 @@ class Recorder:
                 self._joined.append(model)
             case _:
                 pass
-        if name := EVENT_NAMES.get(type(event)):
+        if name := e.EVENT_NAMES.get(type(event)):
             entry: dict[str, object] = {"event": name, "model": event.model}  # type: ignore[union-attr]
             if (number := getattr(event, "question", None)) is not None:
                 entry["question"] = number

@@ -12,6 +12,7 @@ What a policy makes at every token is a named tuple and not a dataclass, here an
 fast.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -97,6 +98,16 @@ Event: TypeAlias = (
 
 ANSWERS: Final = (CandidatesArrived, ScoresArrived, MarginalsArrived, AloneStep)
 """Events that a model's answer brings."""
+
+EVENT_NAMES: Final[Mapping[type[Event], str]] = {
+    CandidatesArrived: "candidates",
+    ScoresArrived: "scores",
+    MarginalsArrived: "marginals",
+    AloneStep: "alone",
+    ModelLost: "lost",
+    ModelJoined: "joined",
+}
+"""What traces call the events that they keep."""
 
 # ---------------------------------------------------------------- commands
 

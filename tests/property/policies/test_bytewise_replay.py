@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.policies.test_bytewise_toys import CUTS, Toy, answer, bytewise, toys, write
-from tests.unit.policies.policykit import NAMES
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_replay import replay_bytewise
@@ -79,8 +78,8 @@ class Recorder:
                 self.candidates[model] = sent
         before = self.state
         self.state, commands = self.policy.step(before, event)
-        if self.state is not before and type(event) in NAMES:
-            self.heard.append((NAMES[type(event)], event.model))  # type: ignore[union-attr]
+        if self.state is not before and type(event) in e.EVENT_NAMES:
+            self.heard.append((e.EVENT_NAMES[type(event)], event.model))  # type: ignore[union-attr]
         self.carry_out(commands)
 
 

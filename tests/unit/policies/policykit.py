@@ -71,16 +71,6 @@ def listed_marginals(candidates: CandidateSet, pending: bytes) -> tuple[float, f
     return exact, end, tuple(following)
 
 
-NAMES = {
-    e.CandidatesArrived: "candidates",
-    e.ScoresArrived: "scores",
-    e.MarginalsArrived: "marginals",
-    e.AloneStep: "alone",
-    e.ModelLost: "lost",
-    e.ModelJoined: "joined",
-}
-
-
 class Driver:
     """Carries out a policy's commands with models from a book, in order of asking, and records the trace."""
 
@@ -143,8 +133,8 @@ class Driver:
     def hear(self, event: e.Event) -> None:
         before = self.state
         self.state, commands = self.policy.step(before, event)
-        if self.heard is not None and self.state is not before and type(event) in NAMES:
-            self.heard.append({"event": NAMES[type(event)], "model": event.model})  # type: ignore[union-attr]
+        if self.heard is not None and self.state is not before and type(event) in e.EVENT_NAMES:
+            self.heard.append({"event": e.EVENT_NAMES[type(event)], "model": event.model})  # type: ignore[union-attr]
         self.take(commands)
 
     def answer(self, command: e.Command) -> None:
