@@ -1,12 +1,10 @@
 """What a model that writes alone sends of what it writes."""
 
-from dataclasses import replace
-from math import exp
-
 from tokencollab.engines.base import Answered
 from tokencollab.policies.selection import choose_alone
 from tokencollab.policies.words import goes_on
 from tokencollab.protocol.messages import AskAlone, AskCandidates, CandidatesReply, Reply, Unsure, Written
+from tokencollab.protocol.pieces import Piece
 
 _LONGEST = 32  # pieces of one word
 
@@ -23,8 +21,7 @@ class Writing:
         """Nothing is written yet."""
         self._request = request
         self._step = request.first_step
-        self._word: list[Written] = []
-        self._begun: CandidatesReply | None = None  # the candidates where the word began
+        self._word: list[tuple[CandidatesReply, Written]] = []  # what is kept, and the candidates it was chosen from
 
     @property
     def first(self) -> AskCandidates:
@@ -37,38 +34,37 @@ class Writing:
         reply, request = answered.reply, self._request
         if not isinstance(reply, CandidatesReply):
             return [*self._whole(), reply], None
-        text = b"".join(written.piece or b"" for written in self._word)
-        if exp(reply.candidates.best.logprob) < request.unsure:
-            return self._unsure(reply, inside=goes_on(text, reply.candidates.best.piece)), None
+        if reply.candidates.confidence < request.unsure:
+            return self._unsure(reply), None
         greedy = request.sampling.top_t == (1, 1)
         piece = answered.greedy if greedy else choose_alone(reply.candidates, request.sampling, self._step)
         listed = reply.candidates if request.report else None
         written = Written(reply.session, reply.offset, piece, listed, reply.forwarded, reply.spelling)
         self._step += 1
-        over = piece is None or self._step == request.first_step + request.max_steps
         sent: list[Reply] = []
-        if not goes_on(text, piece) or len(self._word) == _LONGEST:
+        if not self._goes_on(piece) or len(self._word) == _LONGEST:
             sent += self._whole()
-            self._begun = reply
-        self._word.append(written)
-        if over or not request.unsure:
+        self._word.append((reply, written))
+        over = self._step == request.first_step + request.max_steps
+        if piece is None or over or not request.unsure:
             sent += self._whole()
         if piece is None or over:
             return sent, None
         return sent, AskCandidates(reply.session, reply.offset, piece, request.sampling.top_k)
 
+    def _goes_on(self, piece: Piece) -> bool:
+        """Whether ``piece`` belongs to the word that is kept."""
+        return bool(self._word) and goes_on(b"".join(written.piece or b"" for _, written in self._word), piece)
+
     def _whole(self) -> list[Written]:
         """The pieces that were kept: their word has ended."""
         word, self._word = self._word, []
-        return word
+        return [written for _, written in word]
 
-    def _unsure(self, reply: CandidatesReply, *, inside: bool) -> list[Reply]:
-        sent: list[Reply] = [] if inside else [*self._whole()]
-        if self._word and self._begun is not None:
-            wasted = reply.forwarded + sum(written.forwarded for written in self._word[1:])
-            reply = replace(self._begun, forwarded=self._begun.forwarded + wasted)
-        taken_back = len(self._word)
-        return [
-            *sent,
-            Unsure(reply.session, reply.offset, reply.candidates, reply.forwarded, taken_back, reply.spelling),
-        ]
+    def _unsure(self, reply: CandidatesReply) -> list[Reply]:
+        """What is sent where the model is unsure: the candidates there, or where the word began."""
+        sent: list[Reply] = [] if self._goes_on(reply.candidates.best.piece) else [*self._whole()]
+        answers = [*(earlier for earlier, _ in self._word), reply]
+        begun, forwarded = answers[0], sum(answer.forwarded for answer in answers)
+        unsure = Unsure(begun.session, begun.offset, begun.candidates, forwarded, len(self._word), begun.spelling)
+        return [*sent, unsure]

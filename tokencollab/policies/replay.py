@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import Any
 
 from tokencollab.policies.aggregation import Ballot
@@ -185,7 +184,7 @@ class _Replayer:
         if self._consulted:
             return not step.alone
         own = dict(step.candidates).get(self._base)
-        return own is None or exp(own.candidates[0].logprob) < self._until
+        return own is None or own.confidence < self._until
 
     def _choose(self, step: TraceStep, alone: bool) -> tuple[Piece, list[Ballot]]:
         """The recomputed piece, and the votes it comes from."""

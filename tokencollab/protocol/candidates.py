@@ -1,7 +1,7 @@
 """Candidate sets: one model's answer to "what would you append to this prefix?"."""
 
 from dataclasses import dataclass
-from math import isfinite
+from math import exp, isfinite
 from typing import Final
 
 from tokencollab.protocol.errors import MalformedAnswer
@@ -65,3 +65,8 @@ class CandidateSet:
     def best(self) -> Candidate:
         """The most probable candidate."""
         return self.candidates[0]
+
+    @property
+    def confidence(self) -> float:
+        """Its probability: how sure the model is of what comes next."""
+        return exp(self.best.logprob)
