@@ -7,6 +7,7 @@ from tokencollab.actors.collaboration import Collaboration
 from tokencollab.evaluation.askers import Given, Question
 from tokencollab.evaluation.grading import read_answer
 from tokencollab.policies.methods import Method
+from tokencollab.policies.presets import EXIT_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,7 @@ class TokenLevel:
         if self.method.aggregation == "base":
             return None
         settings = self.method.to_json()
-        exits = ["exit", "exit_after", "omega", "theta", "rho", "eps", "ties", "quantile", "patience"]
-        exits += ["rejoin_below", "rejoin_window", "consult_below"]
-        kept = {key: value for key, value in settings.items() if key not in ("name", *exits)}
+        kept = {key: value for key, value in settings.items() if key not in ("name", *EXIT_SETTINGS)}
         return self.members, tuple(sorted((key, str(value)) for key, value in kept.items()))
 
     @property

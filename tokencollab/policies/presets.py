@@ -96,6 +96,8 @@ _EXITS_USING: Final[Mapping[str, tuple[str, ...]]] = {
     "rejoin_window": ("rejoin",),
     "consult_below": ("consult",),
 }
+EXIT_SETTINGS: Final = ("exit", "exit_after", *_EXITS_USING)
+"""The settings of a `Method` that say who leaves and when; the others say how pieces are chosen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,27 +88,25 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     if strangers:
         raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
     if chosen.aggregation == "bytewise":
-        if _is_bytewise(trace):
+        own = _recorded_method(trace)
+        if own is not None and own.aggregation == "bytewise":
             return _bytewise(trace, chosen, seed, past_exit)
         return _BytewiseReplayer(trace, chosen, seed).steps(past_exit)
     return _Replayer(trace, chosen, seed).steps(past_exit)
 
 
-def _is_bytewise(trace: Trace) -> bool:
-    """Whether ``trace`` was recorded under bytewise voting."""
+def _recorded_method(trace: Trace) -> Method | None:
+    """The method that ``trace`` was recorded with, None where it does not say."""
     try:
-        return method_of(trace).aggregation == "bytewise"
+        return method_of(trace)
     except UsageError:
-        return False
+        return None
 
 
 def _consulted_below(trace: Trace) -> float:
     """How sure the base had to be where ``trace`` was recorded with the exit consult; else 0."""
-    try:
-        own = method_of(trace)
-    except UsageError:
-        return 0.0
-    return own.consult_below if own.exit == "consult" else 0.0
+    own = _recorded_method(trace)
+    return own.consult_below if own is not None and own.exit == "consult" else 0.0
 
 
 def _bytewise(trace: Trace, method: Method, seed: int, past_exit: bool) -> Iterator[ReplayStep]:
