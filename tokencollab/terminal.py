@@ -163,7 +163,7 @@ def summary_table(answer: Answer) -> Table:
         first = ", ".join(f"{model} {steps}" for model, steps in answer.proposed.items())
         table.add_row("first choice of", first)
     if len(answer.models) > 1:
-        table.add_row("base alone", answer.alone)
+        table.add_row("base alone", answer.when_alone)
     forwarded = ", ".join(f"{model} {tokens:.2f}" for model, tokens in answer.forwarded.items())
     table.add_row("forwarded", f"{forwarded} tokens per piece")
     if answer.lost:

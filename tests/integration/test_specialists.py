@@ -120,7 +120,7 @@ async def test_a_base_that_asks_where_it_is_unsure_is_put_right_at_little_cost()
     assert (base.text[-4:], base.cost) == ("-255", 65)
     assert consult.text == bytewise.text == " 4*11=44; 25*13=325; 20+44=64; 64+0=64; 64-325=-261; answer -261"
     assert (consult.cost, bytewise.cost) == (67, 116)
-    assert consult.alone == "in 62 of 65 steps"
+    assert consult.when_alone == "in 62 of 65 steps"
 
 
 def test_list_pull_and_remove_say_that_they_are_built_in() -> None:

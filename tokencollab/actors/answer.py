@@ -85,7 +85,7 @@ class Answer:
     pieces: tuple[Piece, ...] = field(repr=False)
 
     @property
-    def alone(self) -> str:
+    def when_alone(self) -> str:
         """When the base wrote by itself, in words."""
         if self.exit_step is None:
             return "never"

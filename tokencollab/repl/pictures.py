@@ -80,5 +80,5 @@ def caption(turn: Turn, times: bool = True) -> str:
     if times and answer.ms_per_token is not None:
         said.append(f"{answer.ms_per_token:.0f} ms per token")
     if answer.exit_step is not None:
-        said.append(f"base alone {answer.alone}")
+        said.append(f"base alone {answer.when_alone}")
     return ", ".join(said)

@@ -63,7 +63,7 @@ async def test_the_figures_of_an_answer() -> None:
         answer = await team.generate("?", max_tokens=10, seed=5)
     assert answer.finish_reason == "length"
     assert (answer.tokens, answer.cost, answer.exit_step) == (10, 3 * 2 + 7, 3)
-    assert answer.alone == "after step 3"
+    assert answer.when_alone == "after step 3"
     assert (answer.together, answer.agreed) == (3, 3)
     assert answer.proposed == {"a": 3, "b": 3}
     assert answer.forwarded == {"a": 1.0, "b": 1.0}
@@ -99,7 +99,7 @@ async def test_a_base_that_is_unsure_within_a_word_asks_from_its_beginning_on(me
         answer = await team.generate("?")
     assert answer.text.encode() == story
     assert asked == [0, 3, 7, 8, 9, 10]  # " six" is taken back from its "x", and voted on from the space on
-    assert (answer.tokens, answer.together, answer.alone) == (16, 6, "in 10 of 16 steps")
+    assert (answer.tokens, answer.together, answer.when_alone) == (16, 6, "in 10 of 16 steps")
     assert answer.cost == 10 + 2 * 6 + (3 + 2 + 1)
 
 
