@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import structlog
 from rich.console import Console
@@ -18,6 +18,9 @@ from tokencollab.actors.answer import Answer
 from tokencollab.actors.registry import Entry
 from tokencollab.actors.response import Response
 from tokencollab.batch.run import Progress as BatchProgress
+
+UNBROKEN: Final = 10_000
+"""Columns: no row is broken."""
 
 
 def quiet_logs(only_errors: bool = False) -> None:
@@ -140,12 +143,12 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
             f"{row['tokens_mean']:.1f}",
             str(row["unreadable"]),
         )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    _print(table)
 
 
 def print_summary(answer: Answer) -> None:
     """Figures of an answer, on standard error."""
-    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(summary_table(answer))
+    _print(summary_table(answer), stderr=True)
 
 
 def summary_table(answer: Answer) -> Table:
@@ -189,12 +192,12 @@ def print_platform(entries: Sequence[Entry]) -> None:
             str(entry.restarts),
             what,
         )
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    _print(table)
 
 
 def print_response(response: Response) -> None:
     """Figures of a response, on standard error."""
-    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(response_table(response))
+    _print(response_table(response), stderr=True)
 
 
 def response_table(response: Response) -> Table:
@@ -296,7 +299,13 @@ def print_batch_summary(batch: BatchProgress, *, method: str, out: str, before: 
         table.add_row("cost", f"{batch.cost:.12g} candidate sets")
     if batch.lost:
         table.add_row("lost", f"models were lost {batch.lost} times; `answer.lost` says in which answers")
-    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(table)
+    _print(table, stderr=True)
+
+
+def _print(table: Table, *, stderr: bool = False) -> None:
+    """As wide as the terminal; in a log or a pipe a row is one line, and a path in it one word."""
+    stream = sys.stderr if stderr else sys.stdout
+    Console(stderr=stderr, markup=False, width=None if stream.isatty() else UNBROKEN).print(table)
 
 
 def _duration(seconds: float) -> str:
