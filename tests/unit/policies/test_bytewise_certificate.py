@@ -146,6 +146,14 @@ class TestDraws:
         one = next(n for n in range(1, 999) if uniform(0, n, 0) < 0.49 and uniform(0, n, 1) > 0.97)
         assert sure(loose, sampling=one_or_two, position=one)  # whatever would be drawn among two
         assert not sure(loose, sampling=one_or_two, position=self.at(0.51, 1.0, draw=0))
+        two = next(n for n in range(1, 999) if uniform(0, n, 0) > 0.51 and uniform(0, n, 1) < 0.3)
+        assert choose(loose.votes, one_or_two, two) == A  # the best by far, but whether the second is b or c is open
+        assert not sure(loose, sampling=one_or_two, position=two)
+
+    def test_an_unknown_weight_counts_for_the_mass_that_it_weighs(self) -> None:
+        """a .3, b .15 with a weight of .9 to 1.1: both scores are within .1 * .45 of that; with .1 / .45 nothing is."""
+        unsure = Row(0.9, 1.0, 1.1, {A: 0.3, B: 0.15}, 0.45, 0.0)
+        assert sure(unsure, sampling=self.TWO, position=self.at(0.0, 0.5))
 
 
 class TestQuestions:

@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.unit.policies.policykit import Driver, toy
+from tokencollab.policies import events as e
+from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.methods import Method, list_methods, make_policy, parse_method, sampling_of
-from tokencollab.policies.presets import _PRESETS
+from tokencollab.policies.presets import _PRESETS, uses
 from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.messages import Sampling
 
@@ -252,3 +255,34 @@ def test_sampling_follows_the_method() -> None:
         "confipara-d-confidence",
         "confipara-d-reliability",
     }
+
+
+def test_what_a_method_uses_is_what_its_preset_may_be_given() -> None:
+    def used(method: Method, *names: str) -> list[bool]:
+        return [uses(method, name) for name in names]
+
+    bytewise, duetnet = parse_method("confipara-b"), parse_method("duetnet", top_t=2)
+    assert used(bytewise, "carry", "theta", "top_k", "patience", "temperature") == [True, True, True, False, False]
+    assert used(duetnet, "carry", "theta", "top_k", "temperature", "reference") == [False, False, True, True, True]
+
+
+class Sends(NamedTuple):
+    """An exit policy of somebody's own, which leaves at once."""
+
+    needs_decisive: bool = False
+    watch: int | None = None
+
+    def start(self, base: str) -> None:
+        """Nothing to remember."""
+
+    def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
+        return None, Verdict(alone=True)
+
+
+@pytest.mark.parametrize("name", ["dp", "bytewise"])
+def test_an_exit_of_ones_own_takes_the_place_of_the_methods(name: str) -> None:
+    policy = make_policy(parse_method(name), max_tokens=9, seed=1, report=False, exit_policy=Sends())
+    driver = Driver(policy, {"b": toy("b"), "a": toy("a")})
+    while not any(isinstance(command, e.Exited) for command in driver.others):
+        driver.answer(driver.pending.pop(0))
+    assert len(driver.commits) == 1

@@ -153,3 +153,14 @@ def test_a_step_in_which_nothing_is_probable_is_named() -> None:
             candidate["logprob"] = -1e4
     with pytest.raises(TraceError, match="line 3: no candidate has a probability above zero"):
         replayed([*lines[:2], json.dumps(nothing)], "bytewise")
+
+
+def test_a_collaborator_without_which_the_answer_would_have_ended_is_decisive() -> None:
+    """Also where all that the others would write is END, which begins with nothing and nothing begins with it."""
+    ending = by_probability((None, 0.6), (b"x", 0.3))
+    votes = {"b": ending, "a": by_probability((b"x", 0.9), (None, 0.05))}
+    steps = replayed(trace_of(*[votes] * 3, chosen=[b"x"] * 3), "bytewise", exit="per-collaborator", patience=2)
+    assert [(step.chosen, step.exited) for step in steps] == [(b"x", False)] * 3
+    ended = {"b": ending, "a": by_probability((None, 0.9), (b"x", 0.05))}
+    steps = replayed(trace_of(*[ended] * 3), "bytewise", exit="per-collaborator", patience=2)
+    assert [(step.chosen, step.exited) for step in steps] == [(None, False), (None, True), (None, True)]

@@ -9,7 +9,15 @@ import pytest
 from tests.unit.policies.policykit import by_logit
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.errors import TraceError
-from tokencollab.protocol.trace import Trace, TraceMarginals, TraceStep, header_line, parse_trace, step_line
+from tokencollab.protocol.trace import (
+    Trace,
+    TraceMarginals,
+    TraceStep,
+    header_line,
+    lines_of,
+    parse_trace,
+    step_line,
+)
 
 A1 = by_logit((b"x", 0.1), (b"\xf0\x9f", -7.25), (None, -8.0))
 B1 = CandidateSet(
@@ -199,6 +207,10 @@ DAMAGE: list[tuple[str, list[str], str]] = [
     ("end", edit(3, lambda s: marginal(s, end=True)), "line 3: end of b must be a number, not True"),
     ("follow", edit(3, lambda s: marginal(s, following=[])), "line 3: following must be an object"),
     ("offset.", edit(3, lambda s: s.update(offsets={"b": 1.0})), "line 3: the offset of b must be a whole numb"),
+    ("heard", edit(3, lambda s: s.update(heard={})), "line 3: heard must be a list"),
+    ("heard what", edit(3, lambda s: s.update(heard=["lost"])), "line 3: an entry of heard must be an object"),
+    ("no event", edit(3, lambda s: s.update(heard=[{"model": "b"}])), "line 3: an entry of heard must have an event a"),
+    ("of nobody", edit(3, lambda s: s.update(heard=[{"event": "lost"}])), "line 3: an entry of heard must have an ev"),
 ]
 
 
@@ -226,9 +238,23 @@ def test_models_may_rest_only_where_the_method_says_so() -> None:
         assert len(parse_trace([header, step_line(1, {"b": B1}, b"y")]).steps) == 1
     flushed = [header_line(["b", "a"], {"method": {"aggregation": "bytewise"}}), step_line(1, {}, b"y")]
     assert parse_trace(flushed).steps[0].candidates == ()
-    header = header_line(["b", "a"], {"method": {"aggregation": "dp", "exit": "never"}})
+    everybody = {"aggregation": "dp", "exit": "never"}
+    header = header_line(["b", "a"], {"method": everybody})
     with pytest.raises(TraceError, match="no candidates of 'a'"):
         parse_trace([header, step_line(1, {"b": B1}, b"y")])
+    header = header_line(["b", "a"], {"method": everybody, "exit_policy": "somebody's own"})
+    assert len(parse_trace([header, step_line(1, {"b": B1}, b"y")]).steps) == 1
+
+
+def test_only_a_line_feed_ends_a_line() -> None:
+    assert lines_of("a b\u2028c\r\n\nd\n") == ["a b\u2028c\r", "", "d"]
+    assert lines_of("") == []
+
+
+def test_in_which_order_things_were_heard_comes_back() -> None:
+    heard = [{"event": "lost", "model": "a"}, {"event": "candidates", "model": "b"}]
+    (step,) = parse_trace([HEADER, step_line(1, {"b": B1}, b"y", lost=["a"], heard=heard)]).steps
+    assert step.heard == (("lost", "a"), ("candidates", "b"))
 
 
 def test_edges_are_allowed() -> None:

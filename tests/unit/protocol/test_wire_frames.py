@@ -131,6 +131,10 @@ def alone(*sampling: Any, flag: Any = True) -> tuple[Any, ...]:
             (1, "candidates", "s", 0, [1.0, [[b"a", 1.0, -1.0]] * (MAX_CANDIDATES + 1)], 0, None),
             f"candidates: a list of at most {MAX_CANDIDATES} items expected",
         ),
+        ((1, "likelihoods", "s", 0, [0], [0.5], 0), "likelihoods: log-probabilities (at most zero) expected"),
+        ((1, "refused", "s", "k", "x" * 1001), "refused: a reason of at most 1000 characters expected"),
+        (("v" * 99, "close", "s"), f"protocol version {'v' * 40}, this side speaks 1"),
+        ((1, "k" * 99, "s"), f"unknown kind of message '{'k' * 40}'"),
         ((1, "masses", "s", 0, 0.0, 0.0, [0.0] * 255, 0, None), "masses: a list of 256 items expected"),
         ((1, "masses", "s", 0, 0.0, 0.0, [0.0] * 257, 0, None), "masses: a list of 256 items expected"),
         ((1, "masses", "s", 0, -1e-8, 0.0, [0.0] * 256, 0, None), "masses: " + PROBABILITY),
@@ -149,12 +153,34 @@ def test_what_is_not_msgpack_is_named() -> None:
         wire.decode(b"x" * (wire.MAX_FRAME_BYTES + 1))
 
 
+@pytest.mark.parametrize("large", [b"", b"x" * 70_000], ids=["small", "large"])
+def test_maps_and_extensions_are_not_even_read(large: bytes) -> None:
+    for value in ({}, {"a": 1}, msgpack.ExtType(1, b""), msgpack.ExtType(1, b"x")):
+        frame = msgpack.packb([1, "close", value, large])
+        if value == {} or value == msgpack.ExtType(1, b""):  # nothing in it
+            assert refusal(1, "close", value, large) == "close: 2 fields instead of 1"
+        else:
+            with pytest.raises(MalformedAnswer, match=r"^not a msgpack frame: "):
+                wire.decode(frame)
+
+
+def test_a_frame_has_so_many_values_and_no_deeper_lists() -> None:
+    most = wire._MAX_VALUES - 4  # the frame itself, version and kind, and the list
+    assert refusal(1, "none", [0] * most) == "unknown kind of message 'none'"
+    assert refusal(1, "none", [0] * (most + 1)) == "not a msgpack frame: ValueError"
+    wide = b"x" * 70_000  # a frame that is read value by value
+    assert refusal(1, "none", wide, [[[0]]]) == "unknown kind of message 'none'"
+    assert refusal(1, "none", wide, [[[[0]]]]) == "not a msgpack frame: ValueError"
+
+
 def test_the_limits_themselves_are_allowed() -> None:
     shares = (-1e-9, 1 + 1e-6, *SHARES[2:])
     for message in (
         m.AskCandidates("s", (1 << 53) - 1, b"", 0),
         m.AskScores("s", 0, b"", (b"x" * MAX_PIECE_BYTES,) + (None,) * 4095),
         m.MarginalsReply("s", 0, 0.0, 0.0, shares, 0),
+        m.LogprobsReply("s", 0, tuple(range(5000)), (-1.0,) * 5000, 0),
+        m.Refused("s", "k" * wire.MAX_REASON, "r" * wire.MAX_REASON),
         m.CandidatesReply(
             "s", 0, CandidateSet(tuple(Candidate(b"%d" % i, 0.0, -9.0) for i in range(MAX_CANDIDATES)), 9.0), 0
         ),
