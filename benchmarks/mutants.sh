@@ -38,5 +38,5 @@ source_paths = ["tokencollab"]
 CONFIG
 unset PYTHONPATH
 if (($# == 0)); then "$python" benchmarks/mutants_definitions.py "$copy"; fi
-for tests in tests/unit tests/property; do "$python" benchmarks/mutants_run.py "$copy" "$tests" "$@"; done
+for tests in tests/unit tests/property; do "$python" -m benchmarks.mutants_run "$copy" "$tests" "$@"; done
 "$python" benchmarks/mutants_table.py "$copy"

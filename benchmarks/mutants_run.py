@@ -1,8 +1,9 @@
 """Mutants of functions: mutmut makes them, and each is tried in a fork of a process that has collected the tests.
 
-Usage: python benchmarks/mutants_run.py COPY TESTS [PATTERN ...], with the copy that `mutants.sh` makes and a folder of
+Usage: python -m benchmarks.mutants_run COPY TESTS [PATTERN ...], with the copy that `mutants.sh` makes and a folder of
 tests. mutmut's own runner collects the tests again for each mutant, which takes many times as long. Writes
-COPY/functions.json; mutants that it says are dead are not tried again.
+COPY/functions.json; mutants that it says are dead are not tried again. Known survivors (`mutants_table`) meet the
+unit tests only.
 """
 
 import ast
@@ -23,8 +24,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.mutants_table import known, place
+
 CHILDREN = os.cpu_count() or 1
 PATIENCE, LEAST = 5, 5  # a mutant is endless after so many times the processor time of its tests, and seconds at least
+PROPERTIES = "tests/property"
 
 
 @dataclass
@@ -149,10 +153,12 @@ def main(copy: Path, tests: str, patterns: list[str]) -> None:
     if patterns:
         mutants = [m for m in mutants if any(fnmatch(m.name, pattern) for pattern in patterns)]
     results = Path("functions.json")
-    known = {(m["name"], m["change"]): m["status"] for m in json.loads(results.read_text())} if results.exists() else {}
+    tried = {(m["name"], m["change"]): m["status"] for m in json.loads(results.read_text())} if results.exists() else {}
+    settled = known() if tests == PROPERTIES else {}
     for mutant in mutants:
-        found = known.get((mutant.name, mutant.change), "open")
-        mutant.status = "open" if found == "survived" else found
+        mutant.status = tried.get((mutant.name, mutant.change), "open")
+        if mutant.status == "survived" and (place(mutant.function), mutant.change) not in settled:
+            mutant.status = "open"
     sys.path[:0] = [os.getcwd()]
     code = pytest.main(["-q", "-p", "no:cacheprovider", tests], plugins=[Trials(mutants, results)])
     if any(mutant.status == "open" for mutant in mutants):

@@ -117,6 +117,16 @@ class TestLost:
         table.hear(e.ModelLost("b"))
         assert (table.text, table.stopped()) == (b"a", "length")
 
+    def test_who_was_to_join_goes_on_where_everybody_is_lost_and_has_joined_then(self) -> None:
+        table = Table(("a", "b"))
+        table.hear(e.ModelJoined("c"))
+        table.hear(e.ModelLost("a"))
+        table.hear(e.ModelLost("b"))
+        assert table.asked() == {"c": 0}
+        assert table.state.roster == Roster("a", ("c",), lost=("a", "b"))
+        table.answer(c=surely(b"x"))
+        assert (table.asked(), len(table.state.voters)) == ({"c": 1}, 1)
+
     def test_the_others_keep_their_weights_inside_a_token(self) -> None:
         table = Table(("a", "b", "c"))
         table.answer(a=surely(b"842"), b=surely(b"8"), c=surely(b"8"))
