@@ -63,6 +63,8 @@ def test_unite_asks_for_pieces_that_were_not_sent_and_uses_the_answer() -> None:
     a, b = by_logit((b"a", 1.0), (b"b", 0.0)), by_logit((b"b", 1.0), (None, 0.5))
     ballots = [decider.ballot("A", a), decider.ballot("B", b)]
     assert foreign_pieces(ballots) == [("A", (None,)), ("B", (b"a",))]
+    same = [decider.ballot("A", a), decider.ballot("B", a)]
+    assert foreign_pieces(same) == []
     answered = [decider.ballot("A", a, ((None, 1.0),)), decider.ballot("B", b, ((b"a", 9.0),))]
     assert select(aggregate("unite", answered, "raw"), decider.sampling, 1) == b"a"
 

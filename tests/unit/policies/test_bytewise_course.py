@@ -277,3 +277,17 @@ def test_weights_that_are_all_gone_start_again_from_the_priors() -> None:
     table.hear(e.ModelLost("a"))
     table.answer(b=surely(b"es"))
     assert table.text == b"yes"
+
+
+def test_they_start_again_at_the_first_byte_that_nobody_with_a_weight_votes_for() -> None:
+    """a and c have no weight and agree on "e", which ends a piece of c: from there on c counts with .6 of its prior."""
+    table = Table(("a", "b", "c"))
+    other = listed((b"x", 0.4), (b"z", 0.4), (b"q", 0.2))
+    table.answer(a=other, b=surely(b"yes"), c=other)
+    assert table.asked() == {"a": 1, "c": 1}
+    assert [voter.weight > 0 for voter in table.state.voters] == [False, True, False]
+    table.hear(e.ModelLost("b"))
+    table.answer(a=listed((b"es", 0.7), (b"et", 0.3)), c=listed((b"e", 0.6), (b"o", 0.4)))
+    assert table.asked() == {"c": 2}
+    table.answer(c=listed((b"t", 0.8), (b"s", 0.2)))
+    assert table.text == b"yes"  # s: .7 + .6 * .2, t: .3 + .6 * .8

@@ -260,6 +260,19 @@ class TestCourse:
         assert table.state.exit[0].base_logprob == pytest.approx(log(0.7) + log(0.6 / 0.7))
         assert table.state.logprob == 0.0
 
+    def test_what_is_not_listed_counts_where_nothing_is_pending(self) -> None:
+        table = Table(("a",), leaving=Watch(watch=3))
+        table.answer(a=listed((b"x", 0.7), (b"y", 0.1)))
+        assert table.state.exit[0].base_logprob == pytest.approx(log(0.7))
+
+    def test_exactly_only_the_branch_in_doubt_is_asked_about(self) -> None:
+        """After "ab" the first branch has "ab" listed; whether the second has a piece "b" is not known."""
+        table = Table(("a",), EXACT)
+        table.answer(a=listed((b"a", 0.4), (b"ab", 0.3), (b"abc", 0.2)))
+        assert table.asked() == {"a": 1}
+        table.answer(a=listed((b"bc", 0.9)))
+        assert [c for c in table.commands if isinstance(c, e.Marginals)] == [e.Marginals("a", 2, 1, b"b")]
+
     def test_a_base_without_a_vote_has_no_probability(self) -> None:
         table = Table(("b", "a"), leaving=Watch(watch=3))
         table.answer(a=surely(b"x"), b=CandidateSet((Candidate(b"x", 0.0, -2000.0),), 0.0))

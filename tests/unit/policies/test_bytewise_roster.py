@@ -312,6 +312,15 @@ class TestAnswers:
         table.answer(b=surely(b"x"))
         assert table.text == b"x"
 
+    @pytest.mark.parametrize("exact", [False, True])
+    def test_nor_does_one_to_a_model_that_has_followed_and_is_asked_nothing(self, exact: bool) -> None:
+        table = Table(("a", "b"), replace(BYTEWISE, exact=exact))
+        table.answer(a=listed((b"xyz", 1.0)), b=listed((b"x", 1.0)))
+        waiting = table.state
+        assert table.asked() == {"b": 1}
+        assert table.hear(e.MarginalsArrived("a", 0, 1.0, 0.0, (0.0,) * 256)) == []
+        assert table.state == waiting
+
     def test_questions_are_numbered_through(self) -> None:
         table = Table(("a", "b"))
         table.answer(a=listed((b"x", 0.3), (b"y", 0.29)), b=listed((b"x", 0.3), (b"y", 0.29)))

@@ -260,3 +260,9 @@ def test_members_and_weights_are_checked() -> None:
         policy("dp").start(("b", "b"))
     with pytest.raises(UnknownMethod, match="at least 1 token"):
         policy("dp", 0)
+
+
+def test_marginals_are_none_of_its_questions() -> None:
+    machine = policy("dp")
+    state, _ = machine.start(("b", "a"))
+    assert machine.step(state, e.MarginalsArrived("a", 0, 1.0, 0.0, (0.0,) * 256)) == (state, ())

@@ -233,3 +233,13 @@ def test_a_collaborator_that_left_has_no_vote_afterwards() -> None:
     orphan = trace_of(AGREED, AGREED, {"a": APART["a"]})
     orphan[3] = json.dumps({**json.loads(orphan[3]), "lost": ["b"]})
     assert replayed(orphan, "dp", exit="per-collaborator", patience=2)[2].chosen == b"y"
+
+
+@pytest.mark.parametrize("aggregation", ["dp", "bytewise"])
+def test_with_consult_the_first_piece_is_a_vote_however_sure_the_base_is(aggregation: str) -> None:
+    over = {"b": by_probability((b"x", 0.6), (b"y", 0.4)), "a": by_probability((b"y", 0.95), (b"z", 0.05))}
+    lines = trace_of(over, over, over)
+    steps = replayed(lines, "gac", aggregation=aggregation, exit="consult", consult_below=0.5)
+    assert [step.chosen for step in steps] == [b"y", b"x", b"x"]
+    unsure = replayed(lines, "gac", aggregation=aggregation, exit="consult", consult_below=0.7)
+    assert [step.chosen for step in unsure] == [b"y", b"y", b"y"]

@@ -11,6 +11,7 @@ from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KE
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import parse_method
 from tokencollab.policies.replay import replay
+from tokencollab.policies.selection import uniform
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import TraceError
 from tokencollab.protocol.pieces import Piece
@@ -132,6 +133,12 @@ def test_a_vote_of_bytewise_uses_weights_draws_and_exits() -> None:
     assert set(drawn) == {b"x", b"y"}
     longer = trace_of(*[APART] * 12, chosen=[b"xx"] * 12)
     assert [step.chosen for step in replayed(longer, "bytewise", top_t=2)] != drawn  # draws belong to bytes
+    for seed in (3, 4):
+        seeded = replayed(trace_of(*[APART] * 12, chosen=[b"x"] * 12, seed=seed), "bytewise", top_t=2)
+        # y has .95 / .96 and .1 / .9 of what is listed, x the rest; byte n of the text has draw n
+        share = (0.95 / 0.96 + 0.1 / 0.9) / (0.95 / 0.96 + 0.9 / 0.9)
+        wanted = [b"y" if uniform(seed, n, 1) < share else b"x" for n in range(1, 13)]
+        assert [step.chosen for step in seeded] == wanted
     alone = replayed(trace_of(*[AGREED] * 3, chosen=[b"x"] * 3), "bytewise", exit="per-collaborator", patience=2)
     assert [step.exited for step in alone] == [False, True, True]
     needed = replayed(trace_of(*[APART] * 3, chosen=[b"y"] * 3), "bytewise", exit="per-collaborator", patience=2)
