@@ -2,8 +2,7 @@
 
 Usage: python -m benchmarks.mutants_run COPY TESTS [PATTERN ...], with the copy that `mutants.sh` makes and a folder of
 tests. mutmut's own runner collects the tests again for each mutant, which takes many times as long. Writes
-COPY/functions.json; mutants that it says are dead are not tried again. Known survivors (`mutants_table`) meet the
-unit tests only.
+COPY/functions.json; mutants that it says are dead, and known survivors (`mutants_table`), are not tried again.
 """
 
 import ast
@@ -28,7 +27,6 @@ from benchmarks.mutants_table import known, place
 
 CHILDREN = os.cpu_count() or 1
 PATIENCE, LEAST = 5, 5  # a mutant is endless after so many times the processor time of its tests, and seconds at least
-PROPERTIES = "tests/property"
 
 
 @dataclass
@@ -154,7 +152,7 @@ def main(copy: Path, tests: str, patterns: list[str]) -> None:
         mutants = [m for m in mutants if any(fnmatch(m.name, pattern) for pattern in patterns)]
     results = Path("functions.json")
     tried = {(m["name"], m["change"]): m["status"] for m in json.loads(results.read_text())} if results.exists() else {}
-    settled = known() if tests == PROPERTIES else {}
+    settled = known()
     for mutant in mutants:
         mutant.status = tried.get((mutant.name, mutant.change), "open")
         if mutant.status == "survived" and (place(mutant.function), mutant.change) not in settled:
