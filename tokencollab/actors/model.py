@@ -83,7 +83,8 @@ class ModelActor:
         self._ending = False
         self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
-        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # Not a `SimpleQueue`: its `get` waits for ever where a short timeout is over before it looks again (CPython 3.11).
+        self._inbox: queue.Queue[_Job | None] = queue.Queue()
         self._outbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False  # the loop has been told of what is in the outbox
         self._load = load

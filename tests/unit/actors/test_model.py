@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -202,3 +204,23 @@ async def test_ctrl_c_is_heard_however_much_a_model_has_sent_to_a_loop_that_is_b
     finally:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
         await actor.stop()
+
+
+async def test_the_inbox_is_never_waited_on_longer_than_said() -> None:
+    """`queue.SimpleQueue` is, once in some thousand short waits on a busy machine; nothing then wakes the model."""
+    actor = ModelActor(Held)
+    await actor.ready()
+    await actor.stop()
+    inbox = actor._inbox
+
+    def wait_often() -> None:
+        for _ in range(50_000):
+            inbox.put(None)
+            inbox.get()
+            with suppress(queue.Empty):
+                inbox.get(timeout=1e-7)
+
+    thread = threading.Thread(target=wait_often, daemon=True)
+    thread.start()
+    await asyncio.to_thread(thread.join, 30)
+    assert not thread.is_alive()
