@@ -117,15 +117,23 @@ class Tally:
     took_part: Counter[str] = field(default_factory=Counter)
     forwarded: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+    _sets: int = 0
+    _kept: int = 0
 
     def answered(self, candidates: CandidateSet, sampling: Sampling) -> None:
-        """Counts the candidates of one model in one step."""
-        self.cost += 1
-        self.aligned += len(truncate(candidates.candidates, sampling.top_k, sampling.top_p, sampling.over))
+        """Counts the candidates of one model in one step, as soon as the step is committed.
+
+        Those of a step that never is depend on who was quicker than the end of the answer.
+        """
+        self._sets += 1
+        self._kept += len(truncate(candidates.candidates, sampling.top_k, sampling.top_p, sampling.over))
 
     def commit(self, piece: Piece, record: StepRecord) -> None:
         """Counts one committed step."""
         self.pieces.append(piece)
+        self.cost += self._sets
+        self.aligned += self._kept
+        self._sets = self._kept = 0
         if record.alone:
             self.cost += 1  # of the others the coordinator counts what arrives
             self.took_part[self.base] += 1

@@ -13,7 +13,9 @@ from typing import Any, TextIO, TypeAlias, assert_never
 from tokencollab.actors.answer import Answer
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.log import log
-from tokencollab.actors.prompt import Prompt, read_prompt
+from tokencollab.actors.prompt import Prompt
+from tokencollab.actors.recorder import written
+from tokencollab.actors.request import AnswerRequest
 from tokencollab.actors.respondents import Respondent, resolve_respondents
 from tokencollab.actors.response import Response, Usage
 from tokencollab.actors.runtime import ModelFailed
@@ -78,7 +80,7 @@ async def ask(
     max_tokens: int = 256,
     stop: Sequence[str] = (),
     seed: int = 0,
-    scorer: Scorer | None = None,
+    scorer: Scorer | str | None = None,
     heard: Callable[[Heard], None] | None = None,
     trace: TextIO | None = None,
     **settings: Any,
@@ -96,7 +98,7 @@ async def ask(
         max_tokens: of each answer.
         stop: texts before which an answer ends.
         seed: of every random choice.
-        scorer: of best-of-N, in place of the method's.
+        scorer: of best-of-N, in place of the method's: a function, or a name (``likelihood``, ``reward:FOLDER``).
         heard: is called with every answer as it comes in.
         trace: a text file that receives one line, from which the decision can be replayed.
         settings: of the method, as of `parse_response_method`.
@@ -111,7 +113,7 @@ async def ask(
     )  # fmt: skip
     response = await asking.run()
     if trace is not None:
-        print(asking.trace_line(), file=trace)
+        written(asking.trace_line(), trace)
     return response
 
 
@@ -130,7 +132,7 @@ class Asking:
         max_tokens: int = 256,
         stop: Sequence[str] = (),
         seed: int = 0,
-        scorer: Scorer | None = None,
+        scorer: Scorer | str | None = None,
         heard: Callable[[Heard], None] | None = None,
         **settings: Any,
     ) -> None:
@@ -139,15 +141,17 @@ class Asking:
             check_kind(extract)
         self._team = team
         self._respondents = resolve_respondents(team, respondents)
-        self._question = Question(read_prompt(prompt), extract, tuple(options), max_tokens, tuple(stop), seed)
+        asked = AnswerRequest.of(team.method, prompt, max_tokens, stop, seed)
+        self._question = Question(asked.messages, extract, tuple(options), asked.max_tokens, asked.stop, asked.seed)
         if isinstance(method, str):
             method = parse_response_method(method, models=len(self._respondents), **settings)
         elif settings:
             raise UsageError("settings go with a method's name; with a ResponseMethod, use dataclasses.replace")
         if scorer is not None:
-            method = replace(method, scorer="callable")
+            method = replace(method, scorer=scorer if isinstance(scorer, str) else "callable")
         self._method = method
-        self._scoring = Scoring(team, self._respondents, self._count_scored, scorer or scorer_of(method))
+        own = scorer_of(method) if scorer is None or isinstance(scorer, str) else scorer
+        self._scoring = Scoring(team, self._respondents, self._count_scored, own)
         self._policy = self._make_policy()
         self._heard = heard or (lambda heard: None)
         self._inbox: asyncio.Queue[e.Event | Exception] = asyncio.Queue()

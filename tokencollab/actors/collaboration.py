@@ -17,7 +17,7 @@ from tokencollab.actors.finding import find_model, lasting_source, unique_names
 from tokencollab.actors.following import follow
 from tokencollab.actors.journal import Journal, Past, read_journal
 from tokencollab.actors.measuring import measured
-from tokencollab.actors.prompt import Prompt, read_prompt
+from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.request import AnswerRequest
 from tokencollab.actors.runtime import ModelLink, ModelSpec, OpenRuntime, Runtime
@@ -90,7 +90,8 @@ class Collaboration:
         self._options = options or EngineOptions()
         self._progress = progress or (lambda what, done, total: None)
         self._notify = notify or (lambda text: None)
-        self._runtime: Runtime | None = None
+        self._runtime: Runtime | None = None  # inside ``async with``
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._patience = patience or Patience()
         self._journal = None if journal is None else Path(journal)
         self._keep_journal = keep_journal
@@ -105,8 +106,12 @@ class Collaboration:
 
         Raises:
             UnknownModel, ModelUnavailable, ModelRefused: a model cannot be had, or cannot take part.
+            UsageError: it has been entered, and not left yet.
         """
+        if self._runtime is not None:
+            raise UsageError("this Collaboration is in use already: share it, or make another one")
         self._runtime = runtime = self._make_runtime()
+        self._loop = asyncio.get_running_loop()
         wanted = self._specs
         try:
             if self._everybody and isinstance(runtime, OpenRuntime):
@@ -114,7 +119,9 @@ class Collaboration:
             specs = await self._specifications(wanted)
             self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
             links = await runtime.start(specs)
+            self._progress("ready", 1, 1)
         except BaseException:
+            self._runtime = None
             await runtime.close()
             raise
         for spec, link in zip(specs, links, strict=True):
@@ -122,7 +129,6 @@ class Collaboration:
         if isinstance(runtime, OpenRuntime):
             later = None if self._everybody else wanted
             self._watching = asyncio.create_task(follow(runtime, self._members, later, self._take_in, self.remove))
-        self._progress("ready", 1, 1)
         return self
 
     async def _specifications(self, wanted: Sequence[str]) -> list[ModelSpec]:
@@ -166,10 +172,9 @@ class Collaboration:
             UnknownModel, ModelUnavailable, ModelRefused: it cannot be had, or cannot take part.
             UsageError: outside ``async with``.
         """
-        if self._runtime is None:
-            raise UsageError("a Collaboration takes in models inside `async with` only")
+        runtime = self._entered()
         (spec,) = await self._specifications([os.fspath(model)])
-        await self._begin(self._runtime, spec)
+        await self._begin(runtime, spec)
         return spec.name
 
     async def remove(self, name: str) -> None:
@@ -178,7 +183,8 @@ class Collaboration:
         Raises:
             UsageError: no such model, or it is the base.
         """
-        if self._runtime is None or name not in self._members:
+        runtime = self._entered()
+        if name not in self._members:
             raise UsageError(f"no model {name!r} takes part; there are {', '.join(self._members) or 'none'}")
         if name == next(iter(self._members)):
             raise UsageError(f"{name!r} is the base: without it there is no collaboration")
@@ -186,7 +192,7 @@ class Collaboration:
         for coordinator in self._streams:
             coordinator.leave(name)
         await member.leave()
-        await self._runtime.stop(name)
+        await runtime.stop(name)
 
     def _member(self, spec: ModelSpec, link: ModelLink) -> Member:
         assert self._runtime is not None
@@ -202,6 +208,21 @@ class Collaboration:
         for coordinator, (_, open_to_all) in self._streams.items():
             if open_to_all:
                 coordinator.join(member)
+
+    def _entered(self) -> Runtime:
+        """The runtime, inside ``async with`` and in its event loop.
+
+        Raises:
+            UsageError: anywhere else.
+        """
+        if self._runtime is None:
+            raise UsageError("a Collaboration answers, and takes in models, inside `async with` only")
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError(
+                "a Collaboration belongs to the event loop it was entered in: from another thread use "
+                "asyncio.run_coroutine_threadsafe(..., loop)"
+            )
+        return self._runtime
 
     def _make_runtime(self) -> Runtime:
         if self._runtime_choice == "local":
@@ -255,7 +276,7 @@ class Collaboration:
                 the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
-        request = AnswerRequest(chosen, read_prompt(prompt), max_tokens, tuple(stop), seed)
+        request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
         return self._stream(request, trace, members=members, keep=keep)
 
     def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
@@ -288,8 +309,7 @@ class Collaboration:
         past: Past | None = None,
         keep: bool = False,
     ) -> AnswerStream:
-        if self._runtime is None:
-            raise UsageError("a Collaboration answers inside `async with` only")
+        self._entered()
         here = self._members
         wanted = tuple(here) if members is None else tuple(members)
         if not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
@@ -337,7 +357,8 @@ class Collaboration:
 
         def finish(text: str) -> Answer:
             ended = coordinator.ended or now()
-            return finished_answer(text, coordinator, names, request.method.name, request.seed, started, ended)
+            everybody = tuple(dict.fromkeys((*names, *coordinator.tally.took_part)))  # those that came later as well
+            return finished_answer(text, coordinator, everybody, request.method.name, request.seed, started, ended)
 
         tokens = measured(self._track(coordinator, members is None), coordinator, request.method.name)
         return AnswerStream(coordinator, tokens, finish, None if journal is None else journal.path)

@@ -20,6 +20,7 @@ from tokencollab.actors.supervision import Member
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy
 from tokencollab.protocol import messages as m
+from tokencollab.protocol.errors import PlatformFull, UsageError
 from tokencollab.protocol.text import TextStream
 
 Question: TypeAlias = e.Ask | e.Score | e.Marginals
@@ -101,8 +102,7 @@ class Coordinator:
             ModelFailed: every model was lost, for good.
         """
         try:
-            tokens, commands = self._begin()
-            await self._attendance.open()
+            tokens, commands = await self._begin()
             for token in tokens:
                 yield token
             stop: e.Stop | None = None
@@ -136,13 +136,21 @@ class Coordinator:
             self._keep = False
             await self._attendance.close()
 
-    def _begin(self) -> tuple[Sequence[Token], Sequence[e.Command]]:
-        """What was written before, and what is to be done first."""
+    async def _begin(self) -> tuple[Sequence[Token], Sequence[e.Command]]:
+        """What was written before, and what is to be done first, when every model has the conversation."""
         for recorder in self._recorders:
             recorder.begin()
         if self._past is not None:
-            return self._relive(self._past)
-        self._state, commands = self._policy.start(tuple(self._attendance.partners))
+            relived = self._relive(self._past)
+            await self._attendance.open()
+            return relived
+        try:
+            self._state, commands = self._policy.start(tuple(self._attendance.partners))
+            await self._attendance.open()
+        except (UsageError, PlatformFull):
+            for recorder in self._recorders:
+                recorder.refused()
+            raise
         return (), commands
 
     # ------------------------------------------------------------ events

@@ -132,6 +132,10 @@ class Journal(Recorder):
         if not self._keep:
             self.path.unlink(missing_ok=True)
 
+    def refused(self) -> None:
+        """Removes the file: there is nothing to go on with."""
+        self.path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:

@@ -35,6 +35,7 @@ from tokencollab.protocol.messages import (
     Written,
 )
 
+_FAREWELL = 10.0  # seconds that a pass may take to its end before its thread is left alone
 _LEASE = 900.0  # seconds without a request after which a session is given up: its owner is gone
 _WAITING = 4  # requests of one session that may wait at the same time, on average
 _WORTH_WAITING = 0.15  # of a pass: what sharing the next one gains is several times that
@@ -83,7 +84,7 @@ class ModelActor:
         self._ending = False
         self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
-        # Not a `SimpleQueue`: its `get` waits for ever where a short timeout is over before it looks again (CPython 3.11).
+        # Not a `SimpleQueue`: its `get` waits for ever where a short timeout is over too soon (CPython 3.11).
         self._inbox: queue.Queue[_Job | None] = queue.Queue()
         self._outbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False  # the loop has been told of what is in the outbox
@@ -129,10 +130,10 @@ class ModelActor:
             job.cancelled = True
 
     async def stop(self) -> None:
-        """Ends the thread; open requests fail. A thread that still loads ends by itself when it has loaded."""
+        """Ends the thread; open requests fail. One that still loads, or hangs, is left: it ends by itself, or never."""
         self.abandon()
         if self._loaded.done():
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, _FAREWELL)
 
     def abandon(self) -> None:
         """Ends the thread as soon as it comes to it, without waiting; open requests fail then."""

@@ -1,6 +1,6 @@
 """What a user asks: a question, or a conversation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, cast
 
 from tokencollab.protocol.errors import UsageError
@@ -14,17 +14,34 @@ def read_prompt(prompt: Prompt) -> tuple[ChatMessage, ...]:
     """A prompt as messages.
 
     Raises:
-        UsageError: empty, an unknown role, or nothing that a model could answer.
+        UsageError: empty, an unknown role, no text, or nothing that a model could answer.
     """
+    if isinstance(prompt, Mapping) or not isinstance(prompt, Iterable):
+        raise UsageError(f"a prompt is a text or a list of messages, not {type(prompt).__name__}")
     turns: list[ChatMessage] = []
     for turn in [ChatMessage("user", prompt)] if isinstance(prompt, str) else prompt:
+        role: object = None
+        content: object = None
         if isinstance(turn, ChatMessage):
-            turns.append(turn)
-            continue
-        role, content = turn.get("role"), turn.get("content")
+            role, content = turn.role, turn.content
+        elif isinstance(turn, Mapping):
+            role, content = turn.get("role"), turn.get("content")
         if role not in ("system", "user", "assistant") or not isinstance(content, str):
             raise UsageError('a message is {"role": "system" | "user" | "assistant", "content": text}')
-        turns.append(ChatMessage(cast(Role, role), content))
+        turns.append(ChatMessage(cast(Role, role), sendable("the prompt", content)))
     if not any(turn.content.strip() for turn in turns if turn.role == "user"):
         raise UsageError("the prompt is empty: give a question")
     return tuple(turns)
+
+
+def sendable(what: str, text: str) -> str:
+    """``text``, which models, traces and journals can take.
+
+    Raises:
+        UsageError: it has half a character (a lone surrogate), as of an argument or a file name that is not UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{what} is not Unicode text: character {error.start + 1} is half of one") from None
+    return text

@@ -88,6 +88,9 @@ class Recorder:
     def ended(self) -> None:
         """The answer has come to its end."""
 
+    def refused(self) -> None:
+        """There will be no answer: a model cannot take the conversation, or the method does not go with the models."""
+
     def close(self) -> None:
         """Nothing more is written."""
         self._file = None
@@ -95,8 +98,15 @@ class Recorder:
     def _write(self, line: str) -> None:
         if self._file is None:
             return
-        try:
-            print(line, file=self._file, flush=True)
-        except OSError as error:
+        if not written(line, self._file):
             self.close()
-            log.warning("recording ended", reason=f"{error.strerror}; the answer goes on")
+
+
+def written(line: str, file: TextIO) -> bool:
+    """Whether ``line`` could be written: a full disk, or a file that is closed or no UTF-8, must not cost an answer."""
+    try:
+        print(line, file=file, flush=True)
+    except (OSError, ValueError) as error:
+        log.warning("recording ended", reason=f"{getattr(error, 'strerror', None) or error}; the answer goes on")
+        return False
+    return True

@@ -1,10 +1,12 @@
 """What is asked of a collaboration: the conversation, how it is to be answered, and within what limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Self
 
 from tokencollab.actors.journal import Past
+from tokencollab.actors.prompt import Prompt, read_prompt, sendable
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.errors import UsageError
 from tokencollab.protocol.messages import ChatMessage
@@ -12,11 +14,7 @@ from tokencollab.protocol.messages import ChatMessage
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """All that an answer follows from, besides the models.
-
-    Raises:
-        UsageError: a number out of range, or an empty stop text.
-    """
+    """All that an answer follows from, besides the models; made by `of` or `of_journal`."""
 
     method: Method
     messages: tuple[ChatMessage, ...]
@@ -24,13 +22,23 @@ class AnswerRequest:
     stop: tuple[str, ...]
     seed: int
 
-    def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise UsageError(f"max_tokens must be at least 1, not {self.max_tokens}")
-        if not 0 <= self.seed < 1 << 53:
-            raise UsageError(f"seed must be from 0 to 2**53 - 1, not {self.seed}")
-        if not all(self.stop):
+    @classmethod
+    def of(cls, method: Method, prompt: Prompt, max_tokens: int, stop: Sequence[str], seed: int) -> Self:
+        """What a caller asks for.
+
+        Raises:
+            UsageError: a number out of range, a stop text that is none, or as `read_prompt`.
+        """
+        if (limit := whole("max_tokens", max_tokens)) < 1:
+            raise UsageError(f"max_tokens must be at least 1, not {limit}")
+        if not 0 <= (number := whole("seed", seed)) < 1 << 53:
+            raise UsageError(f"seed must be from 0 to 2**53 - 1, not {number}")
+        if isinstance(stop, str) or not all(isinstance(text, str) for text in stop):
+            raise UsageError('stop texts are given as a list, e.g. stop=["\\n"]')
+        if not all(stop):
             raise UsageError("a stop text must not be empty")
+        stops = tuple(sendable("a stop text", text) for text in stop)
+        return cls(method, read_prompt(prompt), limit, stops, number)
 
     @classmethod
     def of_journal(cls, past: Past) -> Self:
@@ -42,7 +50,7 @@ class AnswerRequest:
         match past.trace.settings:
             case {"method": Mapping() as method, "max_tokens": int(limit), "stop": list(stop), "seed": int(seed)}:
                 # Not `replay.method_of`: without a setting that only a newer version knows, another text would follow.
-                return cls(Method.from_json(method), past.messages, limit, tuple(map(str, stop)), seed)
+                return cls.of(Method.from_json(method), past.messages, limit, stop, seed)
             case _:
                 raise UsageError(f"the header of {past.path} is not that of a journal")
 
@@ -54,3 +62,15 @@ class AnswerRequest:
             "max_tokens": self.max_tokens,
             "stop": list(self.stop),
         }
+
+
+def whole(what: str, value: int) -> int:
+    """``value`` as a whole number.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return index(value)
+    except TypeError:
+        raise UsageError(f"{what} must be a whole number, not {value!r}") from None

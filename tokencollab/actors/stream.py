@@ -11,7 +11,8 @@ from tokencollab.actors.coordinator import Coordinator
 class AnswerStream:
     """An answer while it is being written: an async iterator of `Token`, then an `Answer`.
 
-    Leaving the loop early ends the session and frees its memory everywhere; `aclose` does so at once.
+    To leave early, say `aclose` (or use ``contextlib.aclosing``): it ends the session and frees its memory everywhere.
+    Leaving the loop alone does so only when the stream itself is forgotten, as with any iterator.
 
     Attributes:
         journal: the file that `Collaboration.resume` goes on from, where one is kept.
@@ -44,8 +45,11 @@ class AnswerStream:
         self._coordinator.cancel()
 
     async def aclose(self) -> None:
-        """Ends the session now and frees everything."""
-        await self._tokens.aclose()
+        """Ends the session now and frees everything. A task that waits for the next token sees the stream end."""
+        try:
+            await self._tokens.aclose()
+        except RuntimeError:  # the generator is running in that task, which ends it
+            self.cancel()
         await self._coordinator.free()
 
     @property

@@ -232,9 +232,9 @@ class Round(Turn):
         elif self.committed == self.settings.max_tokens:
             self.stop("length")
         elif verdict.alone and (not verdict.until or len(advanced) == len(self.voters)):  # nobody is within a piece
-            self.exit_now(verdict.until)
+            self.exit_now(verdict)
         else:
-            self._go_on(opened, advanced, verdict.out, closes)
+            self._go_on(opened, advanced, verdict.out - {self.roster.base}, closes)
 
     def _observe(self) -> Verdict:
         """Close the base's step: the evidence of all bytes since its last boundary."""

@@ -162,14 +162,16 @@ class Turn:
 
     # ------------------------------------------------------------ exit and end
 
-    def exit_now(self, until: float) -> None:
-        """The base goes on alone, ``until`` it is unsure (`Verdict`)."""
-        roster = self.roster
+    def exit_now(self, verdict: Verdict) -> None:
+        """The base goes on alone, as the ``verdict`` says."""
+        roster, until = self.roster, verdict.until
         returning = self.settings.exit.watch is not None or until > 0.0
         everyone = including(roster.live, *roster.joining)
-        live = everyone if returning else (roster.base,)
         self.commands.append(Exited(self.committed, without(everyone, roster.base)))
-        self.roster = roster._replace(live=live, joining=(), returning=returning, until=until)
+        out = verdict.out - {roster.base} if returning else frozenset[str]()
+        live = tuple([model for model in everyone if model not in out]) if returning else (roster.base,)
+        left = including(roster.left, *out)
+        self.roster = roster._replace(live=live, joining=(), left=left, returning=returning, until=until)
         self.run_alone(self.run_steps())
 
     def run_steps(self) -> int:

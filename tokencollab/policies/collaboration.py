@@ -225,19 +225,21 @@ class CollaborationPolicy:
 
     def _carry_out(self, state: State, verdict: Verdict, commands: tuple[Command, ...]) -> Outcome:
         """Do what the exit policy said after a step together, then go on with the next."""
-        if verdict.alone:
-            others = without(including(state.live, *state.joining), state.base)
-            commands = (*commands, Exited(state.committed, others))
-            returning = self._exit.watch is not None or verdict.until > 0.0
-            live = including(state.live, *state.joining) if returning else (state.base,)
-            state = state._replace(live=live, joining=(), returning=returning, until=verdict.until)
-            return self._run_alone(state, self._run_steps(state), commands)
-        if verdict.out:
+        others = without(including(state.live, *state.joining), state.base)
+        returning = self._exit.watch is not None or verdict.until > 0.0
+        out = verdict.out - {state.base}
+        if out and (returning or not verdict.alone):  # else everybody leaves
             state = state._replace(
-                live=tuple(model for model in state.live if model not in verdict.out),
-                left=including(state.left, *verdict.out),
+                live=tuple(model for model in state.live if model not in out),
+                joining=tuple(model for model in state.joining if model not in out),
+                left=including(state.left, *out),
             )
-        return self._ask(state, commands)
+        if not verdict.alone:
+            return self._ask(state, commands)
+        commands = (*commands, Exited(state.committed, others))
+        live = including(state.live, *state.joining) if returning else (state.base,)
+        state = state._replace(live=live, joining=(), returning=returning, until=verdict.until)
+        return self._run_alone(state, self._run_steps(state), commands)
 
     # ------------------------------------------------------------ the base alone
 

@@ -25,7 +25,7 @@ class Evidence(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What an exit policy says after a step: who is out from now on, and the figures to show.
+    """What an exit policy says after a step: who is out from now on (the base never is), and the figures to show.
 
     ``alone``: the base goes on alone; with ``until`` above 0 only up to a piece whose best candidate has, in its own
     eyes, a lower probability than that: this piece is everybody's again.

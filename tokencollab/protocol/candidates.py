@@ -38,8 +38,8 @@ class CandidateSet:
         """This set, after the checks that every answer of a model passes on arrival.
 
         Raises:
-            MalformedAnswer: empty or too many, a number that is not finite, out of order, a repeated piece, a
-                piece that is empty or too long, or probabilities that cannot be.
+            MalformedAnswer: empty or too many, a number that is not finite, out of order, a probability above one, or
+                a piece that is repeated, empty, too long, or no bytes.
         """
         if not 0 < len(self.candidates) <= MAX_CANDIDATES:
             raise MalformedAnswer(f"{len(self.candidates)} candidates, not 1 to {MAX_CANDIDATES}")
@@ -49,6 +49,8 @@ class CandidateSet:
         seen = set()
         for candidate in self.candidates:
             piece = candidate.piece
+            if piece is not None and not isinstance(piece, bytes):
+                raise MalformedAnswer(f"a piece must be bytes, not {type(piece).__name__}")
             if piece is not None and not 0 < len(piece) <= MAX_PIECE_BYTES:
                 raise MalformedAnswer(f"a piece of {len(piece)} bytes, not 1 to {MAX_PIECE_BYTES}")
             if not (isfinite(candidate.logit) and isfinite(candidate.logprob)):
