@@ -8,7 +8,8 @@ class TextStream:
     """Turns pieces into text as they come.
 
     A character that is split over pieces appears with the piece that completes it; bytes that are not valid UTF-8
-    appear as U+FFFD once that is certain. Text that may be the beginning of a stop text is held back.
+    appear as U+FFFD once that is certain. Text that may be the beginning of a stop text is held back. The stop text
+    that is complete first ends the answer, so that it does not matter how the text was cut into pieces.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -25,10 +26,8 @@ class TextStream:
         if self.stopped:
             return ""
         self._held += self._decoder.decode(piece)
-        found = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
-        if found:
-            self.stopped = True
-            return self._held[: min(found)]
+        if self._stop():
+            return self._held
         keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
         cut = len(self._held) - keep
         text, self._held = self._held[:cut], self._held[cut:]
@@ -38,7 +37,17 @@ class TextStream:
         """What is left at the end of the answer."""
         if self.stopped:
             return ""
-        return self._held + self._decoder.decode(b"", True)
+        self._held += self._decoder.decode(b"", True)
+        self._stop()
+        return self._held
+
+    def _stop(self) -> bool:
+        """Whether the text that is held has a stop text; it and what follows is then left out."""
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            self._held = self._held[: min(found)[1]]
+        return self.stopped
 
 
 def _overlap(text: str, stop: str) -> int:

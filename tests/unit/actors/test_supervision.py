@@ -199,7 +199,19 @@ def test_a_model_that_leaves_is_not_brought_back() -> None:
         assert restarts.times == []
 
 
-@pytest.mark.parametrize("wrong", [{"floor": 0}, {"floor": 9, "ceiling": 8}, {"failures": 0}, {"restarts": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"floor": 0},
+        {"floor": 9, "ceiling": 8},
+        {"failures": 0},
+        {"restarts": -1},
+        {"restarts": 1.5},
+        {"backoff": float("nan")},
+        {"multiple": float("nan")},
+        {"longest_backoff": float("nan")},
+    ],
+)
 def test_impossible_patience_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Patience(**wrong)  # type: ignore[arg-type]
