@@ -280,14 +280,15 @@ def test_weights_that_are_all_gone_start_again_from_the_priors() -> None:
 
 
 def test_they_start_again_at_the_first_byte_that_nobody_with_a_weight_votes_for() -> None:
-    """a and c have no weight and agree on "e", which ends a piece of c: from there on c counts with .6 of its prior."""
+    """a and c have no weight left, and agree on "s", which ends a piece of c: from there on c has .6 of its prior."""
     table = Table(("a", "b", "c"))
     other = listed((b"x", 0.4), (b"z", 0.4), (b"q", 0.2))
-    table.answer(a=other, b=surely(b"yes"), c=other)
-    assert table.asked() == {"a": 1, "c": 1}
+    table.answer(a=other, b=surely(b"yes!"), c=other)
     assert [voter.weight > 0 for voter in table.state.voters] == [False, True, False]
-    table.hear(e.ModelLost("b"))
-    table.answer(a=listed((b"es", 0.7), (b"et", 0.3)), c=listed((b"e", 0.6), (b"o", 0.4)))
+    table.answer(a=listed((b"esa", 0.7), (b"esb", 0.3)), c=surely(b"e"))
     assert table.asked() == {"c": 2}
-    table.answer(c=listed((b"t", 0.8), (b"s", 0.2)))
-    assert table.text == b"yes"  # s: .7 + .6 * .2, t: .3 + .6 * .8
+    table.hear(e.ModelLost("b"))  # a is within its piece: no common boundary
+    table.answer(c=listed((b"s", 0.6), (b"q", 0.4)))
+    assert table.asked() == {"c": 3}
+    table.answer(c=listed((b"b", 0.8), (b"a", 0.2)))
+    assert table.text == b"yesa"  # a: .7 + .6 * .2, b: .3 + .6 * .8

@@ -44,7 +44,7 @@ def test_what_is_allowed(answer: CandidateSet) -> None:
         (one(b"x" * (MAX_PIECE_BYTES + 1)), "^a piece of 4097 bytes, not 1 to 4096$"),
         (one(logit=inf), "^a score of piece b'x' is not finite$"),
         (one(logprob=-inf), "^a score of piece b'x' is not finite$"),
-        (one(logprob=2 * LOGPROB_SLACK), "^piece b'x' is out of order or its probability is above one$"),
+        (one(logprob=0.0015), "^piece b'x' is out of order or its probability is above one$"),
         (
             CandidateSet((Candidate(b"x", 1.0, -1.0), Candidate(b"y", 1.0, -0.9)), 2.0),
             "^piece b'y' is out of order or its probability is above one$",

@@ -197,6 +197,25 @@ def test_unite_scores_foreign_pieces_with_one_question_per_model() -> None:
     assert commands[0].piece == b"x"
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_who_is_lost_while_foreign_pieces_are_scored_is_not_waited_for(answered: bool) -> None:
+    """Whatever it has scored until then."""
+    machine = policy("unite")
+    state, _ = machine.start(("b", "a", "c"))
+    for number, (model, piece) in enumerate([("a", b"x"), ("b", b"z"), ("c", b"x")]):
+        state, commands = machine.step(state, e.CandidatesArrived(model, number, by_logit((piece, 2.0))))
+    asked = {command.model: command for command in commands if isinstance(command, e.Score)}
+    assert [(model, score.pieces) for model, score in asked.items()] == [("a", (b"z",)), ("b", (b"x",)), ("c", (b"z",))]
+    state, commands = machine.step(state, e.ScoresArrived("a", asked["a"].question, (1.0,)))
+    if answered:
+        state, commands = machine.step(state, e.ScoresArrived("c", asked["c"].question, (9.0,)))
+    state, commands = machine.step(state, e.ModelLost("c"))
+    assert commands == ()
+    assert [model for model, _, _ in state.scoring] == ["b"]
+    state, commands = machine.step(state, e.ScoresArrived("b", asked["b"].question, (0.0,)))
+    assert commands[0] == e.Commit(b"z", e.StepRecord(1, (("a", None), ("b", 0)), lost=("c",)))
+
+
 def test_a_lost_model_is_left_out_and_comes_back_with_the_next_step() -> None:
     machine = policy("dp")
     state, _ = machine.start(("b", "a"))

@@ -11,6 +11,7 @@ from tokencollab.policies import events as e
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.methods import Method, list_methods, make_policy, parse_method, sampling_of
 from tokencollab.policies.presets import _PRESETS, uses
+from tokencollab.policies.settings import AGGREGATIONS, EXITS
 from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.messages import Sampling
 
@@ -257,13 +258,40 @@ def test_sampling_follows_the_method() -> None:
     }
 
 
-def test_what_a_method_uses_is_what_its_preset_may_be_given() -> None:
-    def used(method: Method, *names: str) -> list[bool]:
-        return [uses(method, name) for name in names]
+EFFICACY = {"self-efficacy", "confidence", "reliability", "credible", "rejoin"}
+USED_BY_EXITS = {
+    **dict.fromkeys(("omega", "theta", "rho", "ties"), EFFICACY),
+    "eps": EFFICACY - {"confidence"},
+    "quantile": {"credible"},
+    "patience": {"per-collaborator"},
+    "rejoin_below": {"rejoin"},
+    "rejoin_window": {"rejoin"},
+    "consult_below": {"consult"},
+}
+USED_BY_AGGREGATIONS = {
+    "top_p": {"base", "duetnet", "dp"},
+    "over": {"base", "duetnet", "dp"},
+    "weights": {"gac", "unite", "duetnet", "dp", "dk", "bytewise"},
+    "reference": {"duetnet", "dk"},
+    "temperature": {"base", "duetnet", "dk"},
+    "owner_finishes": {"gac", "unite", "duetnet", "dp", "dk"},
+    "carry": {"bytewise"},
+    "commit": {"bytewise"},
+    "exact": {"bytewise"},
+}
 
-    bytewise, duetnet = parse_method("confipara-b"), parse_method("duetnet", top_t=2)
-    assert used(bytewise, "carry", "theta", "top_k", "patience", "temperature") == [True, True, True, False, False]
-    assert used(duetnet, "carry", "theta", "top_k", "temperature", "reference") == [False, False, True, True, True]
+
+def test_what_a_method_uses() -> None:
+    for aggregation in AGGREGATIONS:
+        for leave in EXITS if aggregation != "base" else ("never",):
+            numbered = "fixed-3" if leave == "fixed" else leave
+            method = parse_method("base") if aggregation == "base" else parse_method(f"{aggregation}", exit=numbered)
+            used = {setting for setting in (*USED_BY_EXITS, *USED_BY_AGGREGATIONS, "top_k") if uses(method, setting)}
+            assert used == {
+                "top_k",
+                *(setting for setting, exits in USED_BY_EXITS.items() if leave in exits),
+                *(setting for setting, users in USED_BY_AGGREGATIONS.items() if aggregation in users),
+            }
 
 
 class Sends(NamedTuple):

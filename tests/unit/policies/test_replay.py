@@ -8,8 +8,10 @@ import pytest
 from tests.unit.policies.policykit import Driver, by_logit, by_probability, toy
 from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, replayed, trace_of
 from tokencollab.policies import events as e
+from tokencollab.policies.decision import Decider
 from tokencollab.policies.methods import make_policy, parse_method, sampling_of
 from tokencollab.policies.replay import replay
+from tokencollab.policies.words import NO_WORD
 from tokencollab.protocol.errors import TraceError, UnknownMethod, UsageError
 from tokencollab.protocol.trace import header_line, parse_trace
 
@@ -243,3 +245,27 @@ def test_with_consult_the_first_piece_is_a_vote_however_sure_the_base_is(aggrega
     assert [step.chosen for step in steps] == [b"y", b"x", b"x"]
     unsure = replayed(lines, "gac", aggregation=aggregation, exit="consult", consult_below=0.7)
     assert [step.chosen for step in unsure] == [b"y", b"y", b"y"]
+
+
+def test_a_trace_of_consult_says_which_pieces_were_votes() -> None:
+    """Also pieces that the base was sure of: a word in doubt is voted on from its beginning."""
+    method = parse_method("dp", exit="consult", consult_below=0.5)
+    votes = {"b": by_probability((b"x", 0.6), (b"y", 0.4)), "a": by_probability((b"y", 0.95), (b"z", 0.05))}
+    lines = trace_of(votes, votes, chosen=[b"y", b"y"], method=method.to_json())
+    assert [step.chosen for step in replayed(lines, None)] == [b"y", b"y"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_leaves_is_judged_with_the_draws_of_each_step(seed: int) -> None:
+    votes = {"b": by_probability((b"x", 0.75), (b"y", 0.2)), "a": by_probability((b"x", 0.1), (b"y", 0.85))}
+    method = parse_method("dp", exit="per-collaborator", patience=8, top_t=2)
+    steps = replayed(trace_of(*[votes] * 60, seed=seed), "dp", exit="per-collaborator", patience=8, top_t=2)
+    decider = Decider(method, sampling_of(method, seed))
+    ballots = [decider.ballot(model, votes[model]) for model in ("a", "b")]
+    idle = 0
+    for step in steps:
+        idle = 0 if decider.decisive(step.step, step.chosen, ballots, NO_WORD, "b") else idle + 1
+        assert step.exited is (idle >= 8)
+        if step.exited:
+            break
+    assert idle

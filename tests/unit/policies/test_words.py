@@ -39,6 +39,7 @@ def tail_after(*pieces: bytes) -> Word:
         (b"a", "«".encode(), False),
         ("日".encode(), "本".encode(), False),
         (b"a", "日".encode(), False),
+        (b"a", "ก".encode(), False),  # begins with 0xE0, the first of three bytes
         ("日".encode(), b"a", False),
         ("日".encode()[:1], "日".encode()[1:], True),
         ("日".encode()[:2], b" ", True),

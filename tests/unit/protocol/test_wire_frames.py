@@ -188,6 +188,11 @@ def test_the_limits_themselves_are_allowed() -> None:
         assert wire.decode(wire.encode(message)) == message
 
 
+def test_the_longest_text_has_all_its_probabilities() -> None:
+    message = m.LogprobsReply("s", 0, tuple(range(wire._MAX_TOKENS)), (-1.0,) * wire._MAX_TOKENS, 0)
+    assert wire.decode(wire.encode(message)) == message
+
+
 def test_the_largest_frame_goes_through() -> None:
     rest = len(wire.encode(m.AskCandidates("s", 0, b"x" * 70_000, 10))) - 70_000
     largest = m.AskCandidates("s", 0, b"x" * (wire.MAX_FRAME_BYTES - rest), 10)
