@@ -23,7 +23,7 @@ from tokencollab.responses.vote import by_scores, vote
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One question's samples; ``line`` is where they stand."""
+    """One question's samples; ``line`` is where they stand, ``altered`` whether they were chosen or read anew since."""
 
     line: int
     samples: Samples
@@ -31,6 +31,7 @@ class Recorded:
     method: ResponseMethod | None
     seed: int
     scores: SampleScores = ()
+    altered: bool = False
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -55,7 +56,8 @@ class Recorded:
         chosen = tuple((model, by_model[model]) for model in models)
         scored = dict(self.scores)
         scores = tuple((model, scored[model]) for model in models) if scored else ()
-        return replace(self, samples=chosen, lost=self.lost & set(models), scores=scores)
+        altered = self.altered or chosen != self.samples
+        return replace(self, samples=chosen, lost=self.lost & set(models), scores=scores, altered=altered)
 
 
 def record(
@@ -108,13 +110,12 @@ def replay_recorded(recorded: Recorded, method: ResponseMethod, chances: Sequenc
     ``scores`` are those of all samples of the models that were asked: what is recorded costs nothing.
 
     Raises:
-        UsageError: the method is not one whose decision follows from samples.
+        UsageError: the method is not one whose decision follows from samples, or the decision needs scores that were
+            not recorded.
         TraceError: the method needs a sample that was not recorded.
     """
     if method.family != "sampling":
         raise UsageError(f"{method.name} cannot be recomputed from samples alone; modelswitch and its like can")
-    if method.scorer is not None and not recorded.scores:
-        raise UsageError(f"{method.name} with a scorer needs the samples' scores, and line {recorded.line} has none")
     rule = make_rule(method, recorded.models, chances)
     given = {model: dict(enumerate(answers[: method.samples])) for model, answers in recorded.samples}
     decision = decide(rule, given, recorded.lost)
@@ -130,6 +131,10 @@ def replay_recorded(recorded: Recorded, method: ResponseMethod, chances: Sequenc
     outcome = replace(decision.outcome(rule), scores=vote(asked, dict(rule.priors)))
     if method.scorer is None or decision.model is not None or decision.answer is None:
         return outcome
+    if not recorded.scores:
+        if method == recorded.method and not recorded.altered:
+            return outcome  # the same decision came to its scorer and has no scores: it failed, and the vote stood
+        raise UsageError(f"{method.name} with a scorer needs the samples' scores, and line {recorded.line} has none")
     scores = tuple((model, values[: len(seen[model])]) for model, values in recorded.scores)
     best = by_scores(decision.seen, scores, method.pick)
     return replace(outcome, answer=best[0][0], reason="score", scores=best, sample_scores=scores)
@@ -141,7 +146,7 @@ def canonical_samples(recorded: Recorded, read: Callable[[str], str | None]) -> 
         (model, tuple(None if answer is None else read(answer) for answer in answers))
         for model, answers in recorded.samples
     )
-    return replace(recorded, samples=samples)
+    return replace(recorded, samples=samples, altered=recorded.altered or samples != recorded.samples)
 
 
 def _question(number: int, text: str) -> Recorded:
