@@ -156,7 +156,11 @@ def _question(number: int, text: str) -> Recorded:
         raise TraceError(f"line {number}: not whole JSON (a cut line?): {error}") from error
     if not isinstance(line, Mapping) or "samples" not in line:
         _fail(number, 'a line of recorded samples must be {"samples": {model: [answer or null, ...]}}')
-    samples = line["samples"]
+    samples, method = line["samples"], line.get("method")
+    try:
+        json.dumps([samples, method], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        _fail(number, "half of a surrogate pair, which is no character")
     if not isinstance(samples, Mapping) or not samples:
         _fail(number, f"samples must give a list of answers for each model, not {_short(samples)}")
     for model, answers in samples.items():
@@ -173,7 +177,6 @@ def _question(number: int, text: str) -> Recorded:
     seed = line.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         _fail(number, f"seed must be a whole number from 0 on, not {_short(seed)}")
-    method = line.get("method")
     try:
         settings = ResponseMethod.from_json(method) if isinstance(method, Mapping) else None
     except UsageError as error:
