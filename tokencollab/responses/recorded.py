@@ -9,7 +9,6 @@ for best-of-N). Other keys are ignored.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any, NoReturn
 
 from tokencollab.protocol.errors import TraceError, UsageError
@@ -18,7 +17,7 @@ from tokencollab.responses.events import Outcome, Samples, SampleScores
 from tokencollab.responses.methods import make_rule
 from tokencollab.responses.settings import ResponseMethod
 from tokencollab.responses.switching import Need, decide
-from tokencollab.responses.vote import by_scores, vote
+from tokencollab.responses.vote import MOST_SCORE, by_scores, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +198,12 @@ def _scores(number: int, scores: object, samples: Samples) -> SampleScores:
         for index, (answer, value) in enumerate(zip(answers, values, strict=True), start=1):
             if value is None and answer is None:
                 continue
-            if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
-                _fail(number, f"score {index} of {model} must be a number, not {_short(value)}")
+            if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MOST_SCORE:
+                _fail(
+                    number,
+                    f"score {index} of {model} must be a number from {-MOST_SCORE:g} to {MOST_SCORE:g}, not "
+                    f"{_short(value)}",
+                )
     return tuple((model, tuple(scores[model])) for model, _ in samples)
 
 

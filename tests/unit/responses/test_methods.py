@@ -6,6 +6,7 @@ import pytest
 
 from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.messages import ChatMessage
+from tokencollab.responses import events as e
 from tokencollab.responses.methods import (
     ResponseMethod,
     list_response_methods,
@@ -105,3 +106,17 @@ def test_models_that_do_not_fit_are_refused() -> None:
 def test_a_prior_of_0_is_enough_of_a_vote_beside_a_model_without_a_prior() -> None:
     method = parse_response_method("modelswitch", models=2, priors={"a": 0})
     assert make_response_policy(method, ["a", "b"], TURNS) is not None
+
+
+@pytest.mark.parametrize("score", [1e308, -1e308, float("inf"), float("nan")])
+def test_scores_whose_sums_would_be_no_numbers_leave_the_vote(score: float) -> None:
+    policy = make_response_policy(parse_response_method("best-of-n", samples=2, pick="sum"), ["a"], TURNS)
+    state, draws = policy.start()
+    for draw in draws:
+        assert isinstance(draw, e.Draw)
+        state, commands = policy.step(state, e.Answered(draw.ask, "x", "x"))
+    (asked,) = commands
+    assert isinstance(asked, e.Score)
+    _, (decided,) = policy.step(state, e.Scored(asked.ask, (score, score)))
+    assert isinstance(decided, e.Decide)
+    assert (decided.outcome.answer, decided.outcome.reason) == ("x", "vote")

@@ -148,6 +148,11 @@ def test_several_questions_and_one_over_several_lines() -> None:
         ('{"samples": {"A": ["5", null]}, "scores": {"A": [null, null]}}', "line 1: score 1 of A"),
         ('{"samples": {"A": ["5"]}, "scores": {"A": [true]}}', "line 1: score 1 of A"),
         ('{"samples": {"A": ["5"]}, "scores": {"A": [1e999]}}', "line 1: score 1 of A"),
+        (
+            '{"samples": {"A": ["5"]}, "scores": {"A": [1e308]}}',
+            r"line 1: score 1 of A must .* from -1e\+150 to 1e\+150",
+        ),
+        ('{"samples": {"A": ["5"]}, "scores": {"A": [1%s]}}' % ("0" * 400), "line 1: score 1 of A"),
     ],
 )
 def test_damage_is_refused_with_line_and_reason(text: str, reason: str) -> None:
