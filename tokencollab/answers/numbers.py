@@ -19,7 +19,7 @@ _DIGITS: Final = (
 )
 _NUMBER: Final = re.compile(
     rf"(?<![\w.])(?P<sign>(?<![\d)\]}}%])[-+]\s?(?:[$€£¥]\s?)?)?(?P<whole>{_DIGITS})"
-    r"(?:[eE](?P<exponent>[-+]?\d{1,4})(?!\w)|\s*[×x*·]\s*10\s*\^?\s*\{?\s*(?P<power>[-+]?\d{1,4})\s*\}?)?"
+    r"(?:[eE](?P<exponent>[-+]?\d+)(?!\w)|\s*[×x*·]\s*10\s*\^?\s*\{?\s*(?P<power>[-+]?\d+)\s*\}?)?"
     rf"(?:\s(?P<upper>\d{{1,9}})/(?P<mixed>\d{{1,9}})(?![\d/])|\s*/\s*(?P<lower>-?(?:{_DIGITS}))(?![\d/]))?"
     r"(?:\s*(?P<scale>thousand|million|billion|trillion)\b)?",
     re.IGNORECASE,
@@ -106,7 +106,10 @@ def _value(found: re.Match[str]) -> Fraction | None:
         if not lower:
             return None
         whole /= -lower if found["lower"].startswith("-") else lower
-    exponent = int(found["exponent"] or found["power"] or 0)
+    power = found["exponent"] or found["power"] or "0"
+    if len(power) > 9:  # far beyond the limit, and perhaps too long for int()
+        return None
+    exponent = int(power)
     exponent += _SCALES.get((found["scale"] or "").lower(), 0)
     if abs(exponent) > _MAX_DIGITS:
         return None

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
@@ -190,15 +191,20 @@ class AnswerFile:
 
     def _replace(self, content: bytes) -> None:
         """Puts a file with other content in the place of this one, locked before anybody else can see it."""
-        beside = self.path.with_name(self.path.name + ".new")
-        fresh = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
-        self._old_file, self._file = self._file, fresh
-        self._lock(fresh)
-        os.fchmod(fresh, os.fstat(self._old_file).st_mode & 0o777)
-        _write(fresh, content)
-        os.fsync(fresh)
-        os.replace(beside, self.path)
-        sync_folder(self.path.parent)
+        place = self.path.resolve()  # of a link the file that it names; the link stays
+        beside = place.with_name(f".{place.name}.{token_hex(4)}")
+        fresh = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        try:
+            self._old_file, self._file = self._file, fresh
+            self._lock(fresh)
+            os.fchmod(fresh, os.fstat(self._old_file).st_mode & 0o777)
+            _write(fresh, content)
+            os.fsync(fresh)
+            os.replace(beside, place)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        sync_folder(place.parent)
         self._end = len(content)
 
 

@@ -45,17 +45,17 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         ALL_ATTENTION_FUNCTIONS.register(ATTENTION, packed_attention)
     if options.threads:
         torch.set_num_threads(options.threads)
-    device = torch.device(options.device if options.device != "auto" else _best_device())
-    dtype = _dtype(options.dtype, device)
     try:
+        device = torch.device(options.device if options.device != "auto" else _best_device())
+        dtype = _dtype(options.dtype, device)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         with _LOADING:
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, attn_implementation="sdpa", trust_remote_code=False, use_safetensors=True
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        model.eval().to(device)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AssertionError) as error:
         raise ModelRefused(f"{name}: {folder} cannot be loaded: {_first_line(error)}") from error
-    model.eval().to(device)
     try:
         kv_bytes_per_token = _check_packing(model)
         vocabulary = read_vocabulary(tokenizer, _end_ids(model), model.get_output_embeddings().weight.shape[0])

@@ -3,10 +3,16 @@
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
+
+from tokencollab.protocol.errors import UsageError
 
 DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 EngineName: TypeAlias = Literal["transformers", "llamacpp"]
+
+MAX_THREADS: Final = max(1024, 4 * (os.cpu_count() or 1))
+"""Of one model, which may be computed on a larger machine than this one; torch takes minutes to start millions."""
+_MOST: Final = 1 << 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,9 @@ class EngineOptions:
             When it is used up the caches of idle sessions are dropped and computed again when they come back.
         max_sessions: answers that may be under way at a model; one more is refused at once (`PlatformFull`).
         max_batch: how many of them share a forward pass; those beyond come first in the next.
+
+    Raises:
+        UsageError: a value of the wrong type or out of range; one line says which, and what is allowed.
     """
 
     dtype: DtypeName = "auto"
@@ -36,13 +45,38 @@ class EngineOptions:
     max_sessions: int = 256
     max_batch: int = 64
 
+    def __post_init__(self) -> None:
+        for what, known in (("engine", get_args(EngineName)), ("dtype", get_args(DtypeName))):
+            if getattr(self, what) not in known:
+                raise UsageError(f"unknown {what} {getattr(self, what)!r}; there are {', '.join(known)}")
+        if not isinstance(self.device, str) or not self.device:
+            raise UsageError(f"device must be a text such as auto, cpu or cuda:0, not {self.device!r}")
+        for what, most in (
+            ("threads", MAX_THREADS),
+            ("kv_megabytes", _MOST),
+            ("prefill_chunk", _MOST),
+            ("max_sessions", _MOST),
+            ("max_batch", _MOST),
+        ):
+            value = getattr(self, what)
+            if value is None and what in ("threads", "kv_megabytes"):
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                raise UsageError(f"{what} must be a whole number from 1 to {most}")
+
     def to_json(self) -> dict[str, str | int | None]:
         """The options as JSON-ready data; `from_json` takes it."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "EngineOptions":
-        """Options from `to_json`; what this version does not know is left out."""
+    def from_json(cls, data: object) -> "EngineOptions":
+        """Options from `to_json`; what this version does not know is left out.
+
+        Raises:
+            UsageError: not an object, or a value that cannot be.
+        """
+        if not isinstance(data, Mapping):
+            raise UsageError(f"the options of an engine must be an object, not {data!r}")
         return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})
 
     def as_it_is(self, spec: str) -> str | None:

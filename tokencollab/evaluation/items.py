@@ -97,7 +97,7 @@ def _read_file(path: Path) -> list[Item]:
                     continue
                 try:
                     yield json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     raise UsageError(f"{path.name}, line {number}: not JSON; each line must be one object") from None
 
     try:
@@ -148,4 +148,8 @@ def _item(row: object) -> Item:
         if texts["answer"] not in LETTERS[: len(choices)]:
             raise ValueError(f"the answer must be a letter from A to {LETTERS[len(choices) - 1]}")
         choices = tuple(choices)
+    try:
+        "".join([*texts.values(), *(choices or ()), context or ""]).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair, which is no character") from None
     return Item(texts["id"], texts["question"], texts["answer"], choices, context)

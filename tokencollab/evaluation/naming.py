@@ -70,12 +70,15 @@ def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[A
         for model in (*settings.get("priors", {}), *settings.get("prices", {})):
             if model not in members:
                 raise UsageError(f"{name}: {model!r} does not take part; the models are {', '.join(members)}")
-        return [ResponseLevel(name, _response_method(preset, settings, len(members)), members)], set()
+        method = _response_method(preset, settings, len(members))
+        method.check_priors(members)
+        return [ResponseLevel(name, method, members)], set()
     if preset == "base":
         return [TokenLevel(name, _method(preset, settings), models[:1])], set()
+    plain = _method(preset, settings)  # a name that is no method's is said to be that, whoever takes part
     if len(models) == 1:
         raise UsageError(f"{name} needs collaborators; give some with --with")
-    keys = [key for key in grid if key not in settings and uses(_method(preset, settings), key)]
+    keys = [key for key in grid if key not in settings and uses(plain, key)]
     askers: list[Asker] = []
     for values in product(*(grid[key] for key in keys)):
         point = dict(zip(keys, values, strict=True))

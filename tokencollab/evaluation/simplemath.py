@@ -10,7 +10,11 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tokencollab.protocol.errors import UsageError
+
 LARGEST = 30
+MOST_PROBLEMS = 1_000_000
+"""At a time: a hundredth of those that there are, so that chance soon finds one more (all of them in half a minute)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,13 @@ class Problem:
 
 
 def simplemath(n: int, seed: int) -> list[Problem]:
-    """The first ``n`` held-out problems of this seed, all different; a larger ``n`` only adds to the end."""
+    """The first ``n`` held-out problems of this seed, all different; a larger ``n`` only adds to the end.
+
+    Raises:
+        UsageError: more than `MOST_PROBLEMS`.
+    """
+    if n > MOST_PROBLEMS:
+        raise UsageError(f"simplemath has {MOST_PROBLEMS} problems of a seed at most, not {n}; give a smaller --n")
     draws = random.Random(seed)  # noqa: S311  (reproducible, nothing is secret)
     found: dict[str, Problem] = {}
     while len(found) < n:

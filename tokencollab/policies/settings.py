@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from math import isfinite
+from sys import float_info
 from typing import Final, Literal, TypeAlias, cast, get_args
 
 from tokencollab.protocol.candidates import MAX_CANDIDATES
@@ -17,6 +17,9 @@ EXITS: Final[tuple[ExitName, ...]] = get_args(ExitName)
 
 MAX_TOP_K: Final = MAX_CANDIDATES - 24
 """A model sends a few candidates more than k, and an answer may have `MAX_CANDIDATES`."""
+
+_MOST: Final = 1 << 52
+"""Of whole numbers without a limit of their own: every message to a model can carry it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,11 @@ class Method:
         _integer("omega", self.omega, 1)
         _number("theta", self.theta, "0 or more", lambda x: x >= 0)
         _number("rho", self.rho, "above 1", lambda x: x > 1)
+        _number("rho", self.rho, "at most 1e6", lambda x: x <= 1e6)  # Beta's quantiles are no numbers far beyond
         _number("eps", self.eps, "above 0", lambda x: x > 0)
         _one_of("ties", self.ties, ("success", "failure"))
         _number("quantile", self.quantile, "between 0 and 1", lambda x: 0 < x < 1)
+        _number("quantile", self.quantile, "from 1e-12 on", lambda x: x >= 1e-12)
         _integer("patience", self.patience, 1)
         _number("rejoin_below", self.rejoin_below, "above 0 and at most 1", lambda x: 0 < x <= 1)
         _integer("rejoin_window", self.rejoin_window, 1)
@@ -96,6 +101,8 @@ class Method:
         for model, weight in self.weights:
             _text("a model's name in weights", model)
             _number(f"the weight of {model}", weight, "above 0", lambda x: x > 0)
+            # Their products with probabilities and logits must stay numbers, and only their ratios matter.
+            _number(f"the weight of {model}", weight, "from 1e-150 to 1e150", lambda x: 1e-150 <= x <= 1e150)
             names.append(model)
         if names != sorted(set(names)):
             raise UnknownMethod("weights must name each model once, sorted by name")
@@ -170,12 +177,24 @@ def _one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:
         raise UnknownMethod(f"unknown {what} {value!r}; there are {', '.join(allowed)}")
 
 
-def _integer(what: str, value: object, low: int, high: int | None = None) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
-        limit = f"{low} or more" if high is None else f"from {low} to {high}"
-        raise UnknownMethod(f"{what} must be a whole number, {limit}, not {value!r}")
+def _integer(what: str, value: object, low: int, high: int = _MOST) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        limit = f"from {low} to {high}" if high < _MOST or _is_huge(value) else f"{low} or more"
+        raise UnknownMethod(f"{what} must be a whole number, {limit}, not {_shown(value)}")
 
 
 def _number(what: str, value: object, limit: str, allowed: Callable[[float], bool]) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value) or not allowed(value):
-        raise UnknownMethod(f"{what} must be a number {limit}, not {value!r}")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not _is_finite(value) or not allowed(value):
+        raise UnknownMethod(f"{what} must be a number {limit}, not {_shown(value)}")
+
+
+def _is_finite(value: float) -> bool:
+    return abs(value) <= float_info.max  # math.isfinite raises where an int is larger
+
+
+def _is_huge(value: object) -> bool:
+    return isinstance(value, int) and abs(value) > _MOST
+
+
+def _shown(value: object) -> str:
+    return "one of more than 15 digits" if _is_huge(value) else repr(value)  # Python writes no int of 5,000 digits

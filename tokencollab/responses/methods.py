@@ -47,11 +47,9 @@ def make_rule(method: ResponseMethod, models: Sequence[str], chances: Sequence[f
     ``chances`` are numbers in [0, 1), one per model, of random switching.
 
     Raises:
-        UnknownMethod: a prior of a model that does not take part.
+        UnknownMethod: a prior of a model that does not take part, or 0 for every model.
     """
-    for model, _ in method.priors:
-        if model not in models:
-            raise UnknownMethod(f"a prior is given for {model!r}; the models are {', '.join(models)}")
+    method.check_priors(models)
     stops = None
     if method.stop_probability is not None:
         stops = tuple(chance < method.stop_probability for chance in chances)

@@ -9,7 +9,6 @@ for best-of-N). Other keys are ignored.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any, NoReturn
 
 from tokencollab.protocol.errors import TraceError, UsageError
@@ -18,12 +17,12 @@ from tokencollab.responses.events import Outcome, Samples, SampleScores
 from tokencollab.responses.methods import make_rule
 from tokencollab.responses.settings import ResponseMethod
 from tokencollab.responses.switching import Need, decide
-from tokencollab.responses.vote import by_scores, vote
+from tokencollab.responses.vote import MOST_SCORE, by_scores, vote
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One question's samples; ``line`` is where they stand."""
+    """One question's samples; ``line`` is where they stand, ``altered`` whether they were chosen or read anew since."""
 
     line: int
     samples: Samples
@@ -31,6 +30,7 @@ class Recorded:
     method: ResponseMethod | None
     seed: int
     scores: SampleScores = ()
+    altered: bool = False
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -55,7 +55,8 @@ class Recorded:
         chosen = tuple((model, by_model[model]) for model in models)
         scored = dict(self.scores)
         scores = tuple((model, scored[model]) for model in models) if scored else ()
-        return replace(self, samples=chosen, lost=self.lost & set(models), scores=scores)
+        altered = self.altered or chosen != self.samples
+        return replace(self, samples=chosen, lost=self.lost & set(models), scores=scores, altered=altered)
 
 
 def record(
@@ -108,13 +109,12 @@ def replay_recorded(recorded: Recorded, method: ResponseMethod, chances: Sequenc
     ``scores`` are those of all samples of the models that were asked: what is recorded costs nothing.
 
     Raises:
-        UsageError: the method is not one whose decision follows from samples.
+        UsageError: the method is not one whose decision follows from samples, or the decision needs scores that were
+            not recorded.
         TraceError: the method needs a sample that was not recorded.
     """
     if method.family != "sampling":
         raise UsageError(f"{method.name} cannot be recomputed from samples alone; modelswitch and its like can")
-    if method.scorer is not None and not recorded.scores:
-        raise UsageError(f"{method.name} with a scorer needs the samples' scores, and line {recorded.line} has none")
     rule = make_rule(method, recorded.models, chances)
     given = {model: dict(enumerate(answers[: method.samples])) for model, answers in recorded.samples}
     decision = decide(rule, given, recorded.lost)
@@ -130,6 +130,10 @@ def replay_recorded(recorded: Recorded, method: ResponseMethod, chances: Sequenc
     outcome = replace(decision.outcome(rule), scores=vote(asked, dict(rule.priors)))
     if method.scorer is None or decision.model is not None or decision.answer is None:
         return outcome
+    if not recorded.scores:
+        if method == recorded.method and not recorded.altered:
+            return outcome  # the same decision came to its scorer and has no scores: it failed, and the vote stood
+        raise UsageError(f"{method.name} with a scorer needs the samples' scores, and line {recorded.line} has none")
     scores = tuple((model, values[: len(seen[model])]) for model, values in recorded.scores)
     best = by_scores(decision.seen, scores, method.pick)
     return replace(outcome, answer=best[0][0], reason="score", scores=best, sample_scores=scores)
@@ -141,7 +145,7 @@ def canonical_samples(recorded: Recorded, read: Callable[[str], str | None]) -> 
         (model, tuple(None if answer is None else read(answer) for answer in answers))
         for model, answers in recorded.samples
     )
-    return replace(recorded, samples=samples)
+    return replace(recorded, samples=samples, altered=recorded.altered or samples != recorded.samples)
 
 
 def _question(number: int, text: str) -> Recorded:
@@ -151,7 +155,11 @@ def _question(number: int, text: str) -> Recorded:
         raise TraceError(f"line {number}: not whole JSON (a cut line?): {error}") from error
     if not isinstance(line, Mapping) or "samples" not in line:
         _fail(number, 'a line of recorded samples must be {"samples": {model: [answer or null, ...]}}')
-    samples = line["samples"]
+    samples, method = line["samples"], line.get("method")
+    try:
+        json.dumps([samples, method], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        _fail(number, "half of a surrogate pair, which is no character")
     if not isinstance(samples, Mapping) or not samples:
         _fail(number, f"samples must give a list of answers for each model, not {_short(samples)}")
     for model, answers in samples.items():
@@ -168,7 +176,6 @@ def _question(number: int, text: str) -> Recorded:
     seed = line.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         _fail(number, f"seed must be a whole number from 0 on, not {_short(seed)}")
-    method = line.get("method")
     try:
         settings = ResponseMethod.from_json(method) if isinstance(method, Mapping) else None
     except UsageError as error:
@@ -191,8 +198,12 @@ def _scores(number: int, scores: object, samples: Samples) -> SampleScores:
         for index, (answer, value) in enumerate(zip(answers, values, strict=True), start=1):
             if value is None and answer is None:
                 continue
-            if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
-                _fail(number, f"score {index} of {model} must be a number, not {_short(value)}")
+            if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MOST_SCORE:
+                _fail(
+                    number,
+                    f"score {index} of {model} must be a number from {-MOST_SCORE:g} to {MOST_SCORE:g}, not "
+                    f"{_short(value)}",
+                )
     return tuple((model, tuple(scores[model])) for model, _ in samples)
 
 

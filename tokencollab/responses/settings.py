@@ -1,8 +1,8 @@
 """`ResponseMethod`: every setting of a method between models, checked, as one frozen value with a JSON form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import isfinite
+from sys import float_info
 from typing import Any, Final, Literal, TypeAlias
 
 from tokencollab.protocol.errors import UnknownMethod
@@ -67,9 +67,7 @@ class ResponseMethod:
                 raise UnknownMethod("threshold must be above 0: at 0 any answer would be agreement")
         for what, pairs in (("the prior", self.priors), ("the price", self.prices)):
             for model, value in pairs:
-                _real(f"{what} of {model}", value, 0, None)
-        if self.priors and not any(prior for _, prior in self.priors):
-            raise UnknownMethod("at least one prior must be above 0")
+                _real(f"{what} of {model}", value, 0, 1e150)  # so that sums of products stay numbers
         if self.at_once is not None:
             _whole("at_once", self.at_once, 1, MAX_SAMPLES)
         if self.scorer is not None and self.scorer not in ("likelihood", "callable") and self.reward_folder is None:
@@ -96,6 +94,19 @@ class ResponseMethod:
     def price_of(self, model: str) -> float:
         """The price of one token that ``model`` writes."""
         return dict(self.prices).get(model, 1.0)
+
+    def check_priors(self, models: Sequence[str]) -> None:
+        """Refuses priors that leave ``models`` without a vote.
+
+        Raises:
+            UnknownMethod: a prior of a model that does not take part, or 0 for every model.
+        """
+        priors = dict(self.priors)
+        for model in priors:
+            if model not in models:
+                raise UnknownMethod(f"a prior is given for {model!r}; the models are {', '.join(models)}")
+        if not any(priors.get(model, 1) for model in models):
+            raise UnknownMethod(f"at least one prior must be above 0 (of {', '.join(models)})")
 
     def to_json(self) -> dict[str, Any]:
         """Every setting by name, as plain data."""
@@ -137,16 +148,16 @@ def pairs_of(what: str, numbers: object) -> tuple[tuple[str, float], ...]:
 
 def _whole(what: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UnknownMethod(f"{what} must be a whole number from {low} to {high}, not {value!r}")
+        raise UnknownMethod(f"{what} must be a whole number from {low} to {high}, not {_shown(value)}")
 
 
 def _real(what: str, value: object, low: float, high: float | None) -> None:
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or not isfinite(value)
-        or value < low
-        or (high is not None and value > high)
-    ):
+    most = float_info.max if high is None else high  # math.isfinite raises where an int is larger
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= most:
         limit = f"{low:g} or more" if high is None else f"from {low:g} to {high:g}"
-        raise UnknownMethod(f"{what} must be a number {limit}, not {value!r}")
+        raise UnknownMethod(f"{what} must be a number {limit}, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    huge = isinstance(value, int) and abs(value) > 1 << 52  # Python writes no int of 5,000 digits
+    return "one of more than 15 digits" if huge else repr(value)

@@ -5,7 +5,6 @@ prompt, and takes back what it does not need any more.
 """
 
 from dataclasses import dataclass, replace
-from math import isfinite
 
 from tokencollab.responses.events import (
     Answered,
@@ -22,7 +21,7 @@ from tokencollab.responses.events import (
     Withdraw,
 )
 from tokencollab.responses.switching import Need, Rule, Verdict, decide
-from tokencollab.responses.vote import Pick, Scores, by_scores, vote
+from tokencollab.responses.vote import MOST_SCORE, Pick, Scores, by_scores, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class SwitchPolicy:
     ) -> tuple[SwitchState, tuple[Command, ...]]:
         verdict = state.verdict
         assert verdict is not None
-        if len(scores) != len(samples) or not all(map(isfinite, scores)):
+        if len(scores) != len(samples) or not all(abs(score) <= MOST_SCORE for score in scores):
             return self._decide(state, verdict)  # a scorer that fails leaves the vote
         numbers = {model: sorted(s.number for s in state.samples if s.model == model) for model in self.rule.models}
         by_place = {(sample.model, sample.number): score for sample, score in zip(samples, scores, strict=True)}

@@ -10,6 +10,9 @@ from tokencollab.responses.events import Samples, SampleScores
 TIE: Final = 1e-9
 """Scores that differ by less than this share of the best are equal: what is left of them is rounding."""
 
+MOST_SCORE: Final = 1e150
+"""Of a sample, either side of 0: far beyond it sums are no numbers."""
+
 Scores: TypeAlias = tuple[tuple[str, float], ...]
 
 Pick: TypeAlias = Literal["best", "sum"]

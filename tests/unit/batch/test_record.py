@@ -151,6 +151,42 @@ def test_one_writer_at_a_time_also_after_errors_were_taken_out(path: Path) -> No
     assert sorted(os.listdir(path.parent)) == ["answers.jsonl", "answers.jsonl.run.json"]
 
 
+def test_taking_errors_out_keeps_a_link_and_touches_no_other_file(path: Path) -> None:
+    target = path.parent / "elsewhere" / "target.jsonl"
+    target.parent.mkdir()
+    with open_file(path) as file:
+        file.error(LINES[0], "no")
+        file.answer(LINES[1], {})
+    path.rename(target)
+    path.symlink_to(target)
+    others = [place.with_name(place.name + ".new") for place in (path, target)]
+    for other in others:
+        other.write_text("mine")
+    open_file(path, resume=True, retry_failed=True).close()
+    assert path.is_symlink()
+    assert [entry["line"] for entry in records(target)] == [2]
+    assert [other.read_text() for other in others] == ["mine", "mine"]
+    assert sorted(os.listdir(target.parent)) == ["target.jsonl", "target.jsonl.new"]
+
+
+def test_errors_that_cannot_be_taken_out_stay_and_nothing_is_left_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_file(path) as file:
+        file.error(LINES[0], "no")
+        file.answer(LINES[1], {})
+    before = path.read_bytes()
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(UsageError, match="cannot be used: No space left on device"):
+        open_file(path, resume=True, retry_failed=True)
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(path.parent)) == ["answers.jsonl", "answers.jsonl.run.json"]
+
+
 def test_a_run_that_wrote_nothing_leaves_nothing_behind(path: Path) -> None:
     open_file(path).close()
     assert os.listdir(path.parent) == []

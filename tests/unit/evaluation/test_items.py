@@ -59,6 +59,9 @@ def test_simplemath_is_made_and_is_the_same_for_a_seed() -> None:
         (OPEN | {"choices": ["a", 2]}, "choices must be a list"),
         (CHOICE | {"answer": "C"}, "a letter from A to B"),
         (OPEN | {"context": 3}, "context must be"),
+        (OPEN | {"id": "\ud800"}, "half of a surrogate pair, which is no character"),
+        (OPEN | {"context": "\ud800"}, "half of a surrogate pair"),
+        (CHOICE | {"choices": ["a", "\udfff"]}, "half of a surrogate pair"),
     ],
 )
 def test_a_row_that_is_no_item_is_named_with_its_number(tmp_path: Path, row: object, reason: str) -> None:
@@ -71,12 +74,14 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     write(tmp_path, OPEN, OPEN, name="twice")
     write(tmp_path, name="empty")
     (tmp_path / "torn.jsonl").write_text('{"id": ', encoding="utf-8")
+    (tmp_path / "so_deep.jsonl").write_text("[" * 200_000, encoding="utf-8")
     (tmp_path / "latin.jsonl").write_bytes(b"\xff\n")
     write(tmp_path, OPEN)
     for dataset, data, reason in [
         ("twice", tmp_path, "occurs twice"),
         ("empty", tmp_path, "no items"),
         ("torn", tmp_path, "line 1: not JSON"),
+        ("so_deep", tmp_path, "line 1: not JSON"),
         ("latin", tmp_path, "not UTF-8"),
         ("other", tmp_path, "has empty, latin, own"),
         ("own", tmp_path / "missing", "no folder"),

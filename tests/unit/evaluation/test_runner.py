@@ -194,6 +194,7 @@ def test_the_seed_of_an_item_is_its_own_and_the_same_for_every_method() -> None:
         (["unite:top_k"], {}, "name:key=value"),
         (["duetnet"], {"omega": [5]}, "no method of duetnet uses omega"),
         (["duetnet"], {"exit": ["never"]}, "exit cannot be varied"),
+        (["modelswitch:prior.one=0:prior.two=0"], {}, "at least one prior must be above 0"),
     ],
 )
 def test_methods_that_cannot_be(names: list[str], grid: dict[str, list[Any]], reason: str) -> None:
@@ -205,6 +206,8 @@ def test_a_collaboration_needs_collaborators() -> None:
     assert [asker.name for asker in make_askers(["base", "each"], ["one"], {})] == ["base", "alone:one"]
     with pytest.raises(UsageError, match="unite needs collaborators"):
         make_askers(["unite"], ["one"], {})
+    with pytest.raises(UsageError, match="unknown method 'telepathy'"):
+        make_askers(["telepathy"], ["one"], {})
 
 
 def test_settings_of_a_method_are_numbers_texts_and_weights() -> None:

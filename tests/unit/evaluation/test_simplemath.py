@@ -4,13 +4,17 @@ import itertools
 import re
 from collections import Counter
 
+import pytest
+
 from tokencollab.evaluation.simplemath import (
     LARGEST,
+    MOST_PROBLEMS,
     expression,
     is_held_out,
     simplemath,
     training_problems,
 )
+from tokencollab.protocol.errors import UsageError
 
 
 def test_question_working_and_answer_agree() -> None:
@@ -31,6 +35,12 @@ def test_the_same_seed_gives_the_same_problems_and_more_of_them_begin_alike() ->
     assert simplemath(100, seed=7) != simplemath(100, seed=8)
     # Fixed for ever: results name a seed, and mean these.
     assert [problem.question for problem in simplemath(2, seed=1)] == ["20+24*2+0-25*13", "25+17*19+5-30*26"]
+
+
+def test_more_than_there_can_be_is_refused_at_once() -> None:
+    for n in (MOST_PROBLEMS + 1, 999_999_999_999):
+        with pytest.raises(UsageError, match=f"has {MOST_PROBLEMS} problems of a seed at most, not {n};"):
+            simplemath(n, seed=0)
 
 
 def test_no_problem_repeats_and_every_number_occurs() -> None:

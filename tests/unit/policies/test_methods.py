@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from math import isfinite
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,6 +12,7 @@ from tokencollab.policies import events as e
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.methods import Method, list_methods, make_policy, parse_method, sampling_of
 from tokencollab.policies.presets import _PRESETS, uses
+from tokencollab.policies.self_efficacy import EfficacyState, SelfEfficacy
 from tokencollab.policies.settings import AGGREGATIONS, EXITS
 from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.messages import Sampling
@@ -179,6 +181,14 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
         ("bytewise", {"commit": -0.5}, "commit must be a number from 0 to 1, not -0.5"),
         ("bytewise", {"carry": 1}, "carry must be true or false, not 1"),
         ("bytewise", {"exact": "no"}, "exact must be true or false, not 'no'"),
+        ("dk", {"weights": {"a": 5e-324}}, "the weight of a must be a number from 1e-150 to 1e150, not 5e-324"),
+        ("dk", {"weights": {"a": 1e308}}, r"the weight of a must be a number from 1e-150 to 1e150, not 1e\+308"),
+        ("dk", {"weights": {"a": 10**400}}, "weight of a must be a number above 0, not one of more than 15 digits"),
+        ("confipara-d", {"rho": 1e308}, r"rho must be a number at most 1e6, not 1e\+308"),
+        ("confipara-d", {"theta": 10**5000}, "theta must be a number 0 or more, not one of more than 15 digits"),
+        ("confipara-d", {"omega": 10**5000}, "omega must be a whole number, from 1 to 4503599627370496, not one of"),
+        ("dk", {"top_t": (1, 10**400)}, "top_t must be a whole number, from 1 to 4503599627370496, not one of"),
+        ("dk", {"exit": "credible", "quantile": 1e-100}, "quantile must be a number from 1e-12 on, not 1e-100"),
         ("dp", {"owner_finishes": 2}, "owner_finishes must be true or false, not 2"),
     ],
 )
@@ -314,3 +324,28 @@ def test_an_exit_of_ones_own_takes_the_place_of_the_methods(name: str) -> None:
     while not any(isinstance(command, e.Exited) for command in driver.others):
         driver.answer(driver.pending.pop(0))
     assert len(driver.commits) == 1
+
+
+@pytest.mark.parametrize("losses", [0, 1, 10**7])
+@pytest.mark.parametrize("quantile", [1e-12, 0.1, 1 - 2**-53])
+def test_the_figures_of_the_most_extreme_settings_are_numbers(losses: int, quantile: float) -> None:
+    for rho in (1 + 2**-52, 1e6):
+        method = parse_method("dk", exit="credible", rho=rho, quantile=quantile)
+        policy = SelfEfficacy(method.omega, method.theta, method.rho, method.eps, method.ties, quantile=method.quantile)
+        state = EfficacyState(policy.start("a").rt, 10**7, 10**7 - losses, losses)
+        assert all(isfinite(figure) for figure in policy.figures(state) if figure is not None)
+
+
+@pytest.mark.parametrize("name", ["gac", "unite", "duetnet", "dp", "dk", "bytewise"])
+@pytest.mark.parametrize("temperature", [None, 5e-324, 1e308])
+def test_the_most_extreme_weights_decide_as_one_expects(name: str, temperature: float | None) -> None:
+    settings: dict[str, Any] = {} if temperature is None else {"top_t": 3}
+    if temperature is not None and name in ("duetnet", "dk"):
+        settings["temperature"] = temperature
+    method = parse_method(name, weights={"a": 1e-150, "b": 1e150}, **settings)
+    book = {"a": toy("a"), "b": toy("b")}
+    driver = Driver(make_policy(method, max_tokens=20, seed=0, report=False), book).run()
+    assert driver.pieces
+    if temperature is None:
+        alone = Driver(make_policy(parse_method(name), max_tokens=20, seed=0, report=False), {"b": book["b"]}).run()
+        assert alone.text.startswith(driver.text)  # bytewise, the text is cut into other pieces

@@ -255,17 +255,20 @@ def test_a_trace_of_consult_says_which_pieces_were_votes() -> None:
     assert [step.chosen for step in replayed(lines, None)] == [b"y", b"y"]
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_who_leaves_is_judged_with_the_draws_of_each_step(seed: int) -> None:
+def test_who_leaves_is_judged_with_the_draws_of_each_step() -> None:
     votes = {"b": by_probability((b"x", 0.75), (b"y", 0.2)), "a": by_probability((b"x", 0.1), (b"y", 0.85))}
-    method = parse_method("dp", exit="per-collaborator", patience=8, top_t=2)
-    steps = replayed(trace_of(*[votes] * 60, seed=seed), "dp", exit="per-collaborator", patience=8, top_t=2)
-    decider = Decider(method, sampling_of(method, seed))
-    ballots = [decider.ballot(model, votes[model]) for model in ("a", "b")]
-    idle = 0
-    for step in steps:
-        idle = 0 if decider.decisive(step.step, step.chosen, ballots, NO_WORD, "b") else idle + 1
-        assert step.exited is (idle >= 8)
-        if step.exited:
-            break
-    assert idle
+    settings: dict[str, Any] = {"exit": "per-collaborator", "patience": 3, "top_t": 2}
+    left, wanted = [], []
+    for seed in range(20):
+        steps = replayed(trace_of(*[votes] * 60, seed=seed), "dp", **settings)
+        left.append(next(step.step for step in steps if step.exited))
+        decider = Decider(parse_method("dp", **settings), sampling_of(parse_method("dp", **settings), seed))
+        ballots = [decider.ballot(model, votes[model]) for model in ("a", "b")]
+        idle = 0
+        for step in steps:
+            idle = 0 if decider.decisive(step.step, step.chosen, ballots, NO_WORD, "b") else idle + 1
+            if idle == 3:
+                wanted.append(step.step)
+                break
+    assert left == wanted
+    assert len(set(left)) > 5

@@ -6,6 +6,7 @@ import pytest
 
 from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.messages import ChatMessage
+from tokencollab.responses import events as e
 from tokencollab.responses.methods import (
     ResponseMethod,
     list_response_methods,
@@ -52,7 +53,11 @@ def test_the_papers_parameters_are_the_defaults() -> None:
         ("modelswitch", {"threshold": 1.5}, "threshold"),
         ("modelswitch", {"threshold": float("nan")}, "threshold"),
         ("modelswitch", {"priors": {"a": -1}}, "prior of a"),
-        ("modelswitch", {"priors": {"a": 0}}, "at least one prior"),
+        ("modelswitch", {"priors": {"a": 1e308}}, "prior of a must be a number from 0 to 1e\\+150, not 1e"),
+        ("modelswitch", {"priors": {"a": 10**400}}, "prior of a must be a number .*, not one of more than 15 digits"),
+        ("modelswitch", {"prices": {"a": 10**5000}}, "price of a must be a number"),
+        ("modelswitch", {"temperature": 10**400}, "temperature must be a number 0 or more, not one of"),
+        ("modelswitch", {"samples": 10**5000}, "samples must be a whole number from 1 to 10000, not one of"),
         ("modelswitch", {"rounds": 2}, "belongs to mad"),
         ("modelswitch", {"pick": "sum"}, "scorer"),
         ("modelswitch", {"scorer": "best"}, "unknown scorer"),
@@ -87,7 +92,31 @@ def test_models_that_do_not_fit_are_refused() -> None:
     method = parse_response_method("modelswitch", priors={"c": 1})
     with pytest.raises(UnknownMethod, match="prior"):
         make_response_policy(method, ["a", "b"], TURNS)
+    none = parse_response_method("modelswitch", priors={"a": 0, "b": 0})
+    with pytest.raises(UnknownMethod, match=r"at least one prior must be above 0 \(of a, b\)"):
+        make_response_policy(none, ["a", "b"], TURNS)
+    with pytest.raises(UnknownMethod, match="at least one prior"):
+        make_response_policy(parse_response_method("modelswitch", priors={"a": 0}), ["a"], TURNS)
     with pytest.raises(UnknownMethod, match="once"):
         make_response_policy(parse_response_method("modelswitch"), ["a", "a"], TURNS)
     with pytest.raises(UnknownMethod, match="chance"):
         make_response_policy(parse_response_method("random-switch"), ["a", "b"], TURNS)
+
+
+def test_a_prior_of_0_is_enough_of_a_vote_beside_a_model_without_a_prior() -> None:
+    method = parse_response_method("modelswitch", models=2, priors={"a": 0})
+    assert make_response_policy(method, ["a", "b"], TURNS) is not None
+
+
+@pytest.mark.parametrize("score", [1e308, -1e308, float("inf"), float("nan")])
+def test_scores_whose_sums_would_be_no_numbers_leave_the_vote(score: float) -> None:
+    policy = make_response_policy(parse_response_method("best-of-n", samples=2, pick="sum"), ["a"], TURNS)
+    state, draws = policy.start()
+    for draw in draws:
+        assert isinstance(draw, e.Draw)
+        state, commands = policy.step(state, e.Answered(draw.ask, "x", "x"))
+    (asked,) = commands
+    assert isinstance(asked, e.Score)
+    _, (decided,) = policy.step(state, e.Scored(asked.ask, (score, score)))
+    assert isinstance(decided, e.Decide)
+    assert (decided.outcome.answer, decided.outcome.reason) == ("x", "vote")

@@ -71,6 +71,36 @@ def test_the_best_of_n_follows_from_recorded_scores() -> None:
     assert replay_recorded(dates, parse_response_method("best-of-n", models=2, samples=3)).answer == "7"
 
 
+SCORED = parse_response_method("modelswitch", samples=2, scorer="likelihood")
+
+
+def test_scores_are_needed_only_where_the_decision_would_need_them() -> None:
+    for samples, answer, reason in (
+        ({"A": ["5", "5"], "B": []}, "5", "consistent"),
+        ({"A": [None, None], "B": [None, None]}, None, "unreadable"),
+    ):
+        (recorded,) = parse_recorded(json.dumps({"samples": samples}))
+        outcome = replay_recorded(recorded, SCORED)
+        assert (outcome.answer, outcome.reason) == (answer, reason)
+
+
+def test_where_the_scorer_failed_the_recorded_vote_stands_for_the_same_decision_only() -> None:
+    (recorded,) = parse_recorded(record((("A", ("5", "6")), ("B", ("7", "6"))), (), SCORED, 0))
+    outcome = replay_recorded(recorded, SCORED)
+    assert (outcome.answer, outcome.reason, outcome.sample_scores) == ("6", "vote", ())
+    same = canonical_samples(recorded.only(["A", "B"]), str)
+    assert replay_recorded(same, SCORED) == outcome
+    # Nobody knows what a scorer would have said of another decision.
+    others = (
+        (recorded, parse_response_method("best-of-n", models=2, samples=2)),
+        (recorded.only(["B", "A"]), SCORED),
+        (canonical_samples(recorded, lambda answer: "8" if answer == "7" else answer).only(["A", "B"]), SCORED),
+    )
+    for other, method in others:
+        with pytest.raises(UsageError, match="needs the samples' scores, and line 1 has none"):
+            replay_recorded(other, method)
+
+
 def test_a_line_separator_in_an_answer_ends_no_line() -> None:
     text = json.dumps({"samples": {"A": ["a\u2028b"]}}, ensure_ascii=False)
     assert parse_recorded(f"{text}\n{text}")[1].samples == (("A", ("a\u2028b",)),)
@@ -106,6 +136,9 @@ def test_several_questions_and_one_over_several_lines() -> None:
         ('{"samples": {"": ["5"]}}', "line 1: the samples of ''"),
         ('{"samples": {"A": ["5"], "A": ["6"]}}', "twice"),
         ('{"samples": {"A": ["5"]}, "x": NaN}', "NaN"),
+        (line() + '\n{"samples": {"A": ["\\ud800"]}}', "^line 2: half of a surrogate pair, which is no character$"),
+        ('{"samples": {"\\udfff": [5]}}', "^line 1: half of a surrogate pair"),
+        ('{"samples": {"A": ["5"]}, "method": {"\\udfff": 1}}', "^line 1: half of a surrogate pair"),
         ('{"samples": {"A": ["5"]}, "lost": ["B"]}', "line 1: lost must name"),
         ('{"samples": {"A": ["5"]}, "seed": -1}', "line 1: seed"),
         ('{"samples": {"A": ["5"]}, "method": {"name": "x"}}', "line 1: "),
@@ -115,6 +148,11 @@ def test_several_questions_and_one_over_several_lines() -> None:
         ('{"samples": {"A": ["5", null]}, "scores": {"A": [null, null]}}', "line 1: score 1 of A"),
         ('{"samples": {"A": ["5"]}, "scores": {"A": [true]}}', "line 1: score 1 of A"),
         ('{"samples": {"A": ["5"]}, "scores": {"A": [1e999]}}', "line 1: score 1 of A"),
+        (
+            '{"samples": {"A": ["5"]}, "scores": {"A": [1e308]}}',
+            r"line 1: score 1 of A must .* from -1e\+150 to 1e\+150",
+        ),
+        ('{"samples": {"A": ["5"]}, "scores": {"A": [1%s]}}' % ("0" * 400), "line 1: score 1 of A"),
     ],
 )
 def test_damage_is_refused_with_line_and_reason(text: str, reason: str) -> None:
