@@ -260,9 +260,9 @@ def test_who_leaves_is_judged_with_the_draws_of_each_step() -> None:
     settings: dict[str, Any] = {"exit": "per-collaborator", "patience": 3, "top_t": 2}
     left, wanted = [], []
     for seed in range(20):
-        steps = replayed(trace_of(*[votes] * 60, seed=seed), "dp", **settings)
+        steps = replayed(trace_of(*[votes] * 60, seed=seed), "gac", **settings)
         left.append(next(step.step for step in steps if step.exited))
-        decider = Decider(parse_method("dp", **settings), sampling_of(parse_method("dp", **settings), seed))
+        decider = Decider(parse_method("gac", **settings), sampling_of(parse_method("gac", **settings), seed))
         ballots = [decider.ballot(model, votes[model]) for model in ("a", "b")]
         idle = 0
         for step in steps:
