@@ -257,18 +257,20 @@ def test_a_trace_of_consult_says_which_pieces_were_votes() -> None:
 
 def test_who_leaves_is_judged_with_the_draws_of_each_step() -> None:
     votes = {"b": by_probability((b"x", 0.75), (b"y", 0.2)), "a": by_probability((b"x", 0.1), (b"y", 0.85))}
-    settings: dict[str, Any] = {"exit": "per-collaborator", "patience": 3, "top_t": 2}
+    settings: dict[str, Any] = {"exit": "per-collaborator", "patience": 2, "top_t": 2}
     left, wanted = [], []
     for seed in range(20):
         steps = replayed(trace_of(*[votes] * 60, seed=seed), "gac", **settings)
-        left.append(next(step.step for step in steps if step.exited))
+        left.append(next((step.step for step in steps if step.exited), 0))
         decider = Decider(parse_method("gac", **settings), sampling_of(parse_method("gac", **settings), seed))
         ballots = [decider.ballot(model, votes[model]) for model in ("a", "b")]
         idle = 0
         for step in steps:
             idle = 0 if decider.decisive(step.step, step.chosen, ballots, NO_WORD, "b") else idle + 1
-            if idle == 3:
+            if idle == 2:
                 wanted.append(step.step)
                 break
+        else:
+            wanted.append(0)
     assert left == wanted
     assert len(set(left)) > 5
