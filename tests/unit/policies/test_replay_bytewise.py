@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.policies.policykit import by_probability
+from tests.unit.policies.policykit import Driver, by_probability, toy
 from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, replayed, trace_of
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import parse_method
+from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.policies.replay import replay
 from tokencollab.policies.selection import uniform
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import TraceError
 from tokencollab.protocol.pieces import Piece
-from tokencollab.protocol.trace import parse_trace
+from tokencollab.protocol.trace import header_line, parse_trace
 
 
 @pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
@@ -171,3 +171,30 @@ def test_a_collaborator_without_which_the_answer_would_have_ended_is_decisive() 
     ended = {"b": ending, "a": by_probability((None, 0.9), (b"x", 0.05))}
     steps = replayed(trace_of(*[ended] * 3), "bytewise", exit="per-collaborator", patience=2)
     assert [(step.chosen, step.exited) for step in steps] == [(None, False), (None, True), (None, True)]
+
+
+@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize("what", ["the base alone", "the base", "a model and back"])
+def test_losses_at_a_place_of_their_own_are_replayed(what: str, heard: bool) -> None:
+    """Also from traces that do not say in which order things were heard."""
+    method = parse_method("bytewise", exit="fixed-4", top_k=4)
+    driver = Driver(make_policy(method, max_tokens=12, seed=5, report=True), {name: toy(name) for name in "abc"})
+    driver.heard = [] if heard else None
+    driver.trace.insert(0, header_line(["a", "b", "c"], {"method": method.to_json(), "seed": 5}))
+
+    def lose(model: str) -> None:
+        driver.pending = [command for command in driver.pending if getattr(command, "model", "") != model]
+        driver.hear(e.ModelLost(model))
+
+    done = False
+    while not driver.stop:
+        alone = isinstance(driver.pending[0], e.RunAlone)
+        if not done and (alone if what == "the base alone" else len(driver.commits) == 2):
+            done = True
+            lose("b" if what == "a model and back" else "a")
+            if what != "the base":
+                driver.hear(e.ModelJoined("b" if what == "a model and back" else "a"))
+        driver.answer(driver.pending.pop(0))
+    trace = parse_trace(driver.trace)
+    assert [step.lost for step in trace.steps if step.lost] == [("b" if what == "a model and back" else "a",)]
+    assert [step.chosen for step in replay(trace, None, past_exit=True)] == driver.pieces
