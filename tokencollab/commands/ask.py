@@ -72,7 +72,8 @@ async def _ask(
 
     def tell(heard: Heard) -> None:
         if not arguments.json:
-            said = "unreadable" if heard.answer is None else heard.answer if len(heard.answer) < 60 else "..."
+            answer = "unreadable" if heard.answer is None else " ".join(heard.answer.split())
+            said = answer if len(answer) < 60 else "..."
             progress.say(f"{heard.model} {heard.sample + 1}: {said}")
 
     loop.add_signal_handler(signal.SIGINT, task.cancel)

@@ -1,11 +1,11 @@
 """Commands that change how answers are written, and the conversation."""
 
 from rich.table import Table
-from rich.text import Text
 
 from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.desk import BadUse, Desk
 from tokencollab.repl.setting import change, described
+from tokencollab.terminal import add_row
 
 
 async def method(desk: Desk, words: list[str]) -> None:
@@ -71,8 +71,9 @@ def _list_models(desk: Desk) -> None:
         table.add_column(heading, justify="left" if heading in ("model", "health", "engine") else "right")
     for index, member in enumerate(members):
         info = member.info
-        table.add_row(
-            Text(f"{member.name}{' (base)' if not index else ''}"),
+        add_row(
+            table,
+            f"{member.name}{' (base)' if not index else ''}",
             member.health,
             str(member.restarts),
             str(sum(member.faults.values())),
