@@ -51,6 +51,16 @@ def test_an_answer_that_cannot_be_written_is_one_line(arguments: str) -> None:
     assert (closed.returncode, closed.stderr) == (0, "")
 
 
+def test_a_reader_that_has_left_is_no_failure() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run(
+        [sys.executable, "-c", COMMAND, "methods"], stdout=write, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(write)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 def test_what_is_not_ascii_is_told_by_its_number_where_only_ascii_can_be_written() -> None:
     result = shell(PROGRESS, "", PYTHONIOENCODING="ascii")
     assert (result.returncode, result.stdout) == (0, "the answer \\u2192 \\udcff\n")
