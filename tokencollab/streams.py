@@ -3,36 +3,51 @@
 import io
 import os
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 
 class CannotWrite(OSError):
     """Standard output does not take the answer."""
 
 
-class _Raw(io.FileIO):
-    """A standard stream below its buffer, which fails once at most: what cannot be written after that is dropped."""
+class _Stream(io.TextIOWrapper):
+    """Standard output or error, which fails once at most: what is written after that is dropped.
 
-    def __init__(self, number: int, fails: bool) -> None:
-        super().__init__(number, "wb", closefd=False)
-        self._fails = fails
+    The raw stream stays Python's own. One in Python would lose count of what it had written when Ctrl-C comes in
+    between, and write it twice.
+    """
 
-    def write(self, data: Any, /) -> int:
-        """Writes ``data``, or drops it.
+    fails = False
+
+    def write(self, text: str, /) -> int:
+        """Writes ``text``; see `_failed`."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._failed(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Writes what waits; see `_failed`."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        """From now on, and with what the buffers still have, nothing is kept.
 
         Raises:
-            BrokenPipeError: nobody reads any more.
-            CannotWrite: another failure, such as a full disk.
+            BrokenPipeError: it is the answer, and nobody reads any more.
+            CannotWrite: it is the answer, and something else failed, such as a full disk.
         """
-        try:
-            return super().write(data)
-        except OSError as error:
-            if self._fails:
-                self._fails = False  # the buffer tries again when it is closed
-                if isinstance(error, BrokenPipeError):
-                    raise
-                raise CannotWrite(error.errno, error.strerror) from None
-        return memoryview(data).nbytes
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+        if self.fails and isinstance(error, BrokenPipeError):
+            raise error
+        if self.fails:
+            raise CannotWrite(error.errno, error.strerror) from None
 
 
 def prepare_streams() -> None:
@@ -52,18 +67,19 @@ def prepare_streams() -> None:
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program runs
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _writer(1, sys.stdout, fails=True)
+        sys.stdout = _writer(1, sys.stdout)
+        sys.stdout.fails = True
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _writer(2, sys.stderr, fails=False)
+        sys.stderr = _writer(2, sys.stderr)
 
 
-def _writer(number: int, before: TextIO | None, *, fails: bool) -> TextIO:
+def _writer(number: int, before: TextIO | None) -> _Stream:
     """In place of the stream ``before``, as which it encodes and buffers."""
     if before is not None:
         before.flush()
-    raw = _Raw(number, fails)
+    raw = io.FileIO(number, "wb", closefd=False)
     errors = getattr(before, "errors", "strict")
-    return io.TextIOWrapper(
+    return _Stream(
         io.BufferedWriter(raw),
         encoding=getattr(before, "encoding", "utf-8"),
         errors="backslashreplace" if errors in ("strict", "surrogateescape") else errors,
