@@ -13,7 +13,7 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    data = text.encode()
+    data = text.encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
     beside = path.with_name(f".{path.name}.{token_hex(4)}")
     try:
         try:
@@ -28,6 +28,24 @@ def write_whole(path: Path, text: str) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{str(path)!r} cannot be written: no file has such a name") from None
+
+
+def typed_path(name: str) -> Path:
+    """The path that somebody typed, who may begin it with ``~``.
+
+    Raises:
+        UsageError: no file can have this name.
+    """
+    try:
+        path = Path(name).expanduser()
+        os.fsencode(path)
+    except (RuntimeError, UnicodeEncodeError):  # nobody has this home; a lone surrogate
+        path = None
+    if path is None or "\0" in name:
+        raise UsageError(f"no file has the name {name!r}")
+    return path
 
 
 def sync_folder(folder: Path) -> None:

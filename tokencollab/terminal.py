@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 
 import structlog
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from tokencollab.actors.answer import Answer
 from tokencollab.actors.registry import Entry
@@ -21,6 +21,30 @@ from tokencollab.batch.run import Progress as BatchProgress
 
 UNBROKEN: Final = 10_000
 """Columns: no row is broken."""
+_CONTROLS: Final = (*range(0x20), *range(0x7F, 0xA0))
+_LINE_ENDS_AND_DIRECTIONS: Final = (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_SURROGATES: Final = range(0xD800, 0xE000)  # no encoding has them
+_HARMFUL: Final = frozenset(map(chr, (*_CONTROLS, *_LINE_ENDS_AND_DIRECTIONS, *_SURROGATES))) - {"\n", "\t"}
+
+
+def harmless(text: str) -> str:
+    """``text`` without what commands a terminal or turns round what stands behind it: a model may write anything."""
+    return "".join("\ufffd" if c in _HARMFUL else c for c in text)
+
+
+def add_row(table: Table, *cells: str, style: str = "") -> None:
+    """A row of texts as they are: what looks like markup stays, and nothing in a cell breaks the row."""
+    table.add_row(*(Text(harmless(c).replace("\n", "\\n").replace("\t", "\\t")) for c in cells), style=style)
+
+
+def print_table(table: Table, *, stderr: bool = False) -> None:
+    """As wide as the terminal; in a log or a pipe a row is one line, and a path in it one word."""
+    stream = sys.stderr if stderr else sys.stdout
+    Console(stderr=stderr, markup=False, width=None if stream.isatty() else UNBROKEN).print(table)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(Text(harmless(text)), style="yellow", soft_wrap=True)
 
 
 def quiet_logs(only_errors: bool = False) -> None:
@@ -42,7 +66,7 @@ class ProgressView:
         self._task: TaskID | None = None
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
             console=self._console,
@@ -73,7 +97,7 @@ class ProgressView:
 
     def say(self, text: str) -> None:
         """A notice that stays."""
-        self._console.print(text, markup=False, highlight=False, style="yellow", soft_wrap=True)
+        _say(self._console, text)
 
     def close(self) -> None:
         """Takes the moving line away."""
@@ -121,7 +145,7 @@ class CountView:
 
     def say(self, text: str) -> None:
         """A notice that stays."""
-        self._console.print(text, markup=False, highlight=False, style="yellow", soft_wrap=True)
+        _say(self._console, text)
 
 
 def print_evaluation(summary: Mapping[str, Any]) -> None:
@@ -132,7 +156,8 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for name, row in summary["methods"].items():
         low, high = row["accuracy_ci"]
-        table.add_row(
+        add_row(
+            table,
             name,
             f"{row['accuracy']:.1%}",
             f"{low:.1%} - {high:.1%}",
@@ -143,12 +168,12 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
             f"{row['tokens_mean']:.1f}",
             str(row["unreadable"]),
         )
-    _print(table)
+    print_table(table)
 
 
 def print_summary(answer: Answer) -> None:
     """Figures of an answer, on standard error."""
-    _print(summary_table(answer), stderr=True)
+    print_table(summary_table(answer), stderr=True)
 
 
 def summary_table(answer: Answer) -> Table:
@@ -157,20 +182,22 @@ def summary_table(answer: Answer) -> Table:
     table.add_column(style="dim")
     table.add_column()
     speed = "" if answer.ms_per_token is None else f", {answer.ms_per_token:.1f} ms per token"
-    table.add_row("method", f"{answer.method}, base {answer.models[0]}, seed {answer.seed}")
-    table.add_row("tokens", f"{answer.tokens} in {answer.seconds:.1f} s{speed}; finished: {answer.finish_reason}")
-    table.add_row("cost", f"{answer.cost} candidate sets")
+    add_row(table, "method", f"{answer.method}, base {answer.models[0]}, seed {answer.seed}")
+    time = f" in {answer.seconds:.1f} s{speed}" if answer.seconds else ""  # an answer of a trace has none
+    add_row(table, "tokens", f"{answer.tokens}{time}; finished: {answer.finish_reason}")
+    add_row(table, "cost", f"{answer.cost} candidate sets")
     if answer.together:
         share = answer.agreed / answer.together
-        table.add_row("agreed", f"in {answer.agreed} of {answer.together} common steps ({share:.0%})")
+        add_row(table, "agreed", f"in {answer.agreed} of {answer.together} common steps ({share:.0%})")
         first = ", ".join(f"{model} {steps}" for model, steps in answer.proposed.items())
-        table.add_row("first choice of", first)
+        add_row(table, "first choice of", first)
     if len(answer.models) > 1:
-        table.add_row("base alone", answer.when_alone)
-    forwarded = ", ".join(f"{model} {tokens:.2f}" for model, tokens in answer.forwarded.items())
-    table.add_row("forwarded", f"{forwarded} tokens per piece")
+        add_row(table, "base alone", answer.when_alone)
+    if answer.forwarded:
+        forwarded = ", ".join(f"{model} {tokens:.2f}" for model, tokens in answer.forwarded.items())
+        add_row(table, "forwarded", f"{forwarded} tokens per piece")
     if answer.lost:
-        table.add_row("lost", ", ".join(f"{model} {times} times" for model, times in answer.lost.items()))
+        add_row(table, "lost", ", ".join(f"{model} {times} times" for model, times in answer.lost.items()))
     return table
 
 
@@ -183,7 +210,8 @@ def print_platform(entries: Sequence[Entry]) -> None:
         info = entry.info
         what = "" if info is None else f"{info.engine}, {info.dtype}, context {info.context_length}"
         figures = entry.figures
-        table.add_row(
+        add_row(
+            table,
             entry.name,
             entry.health,
             str(figures.sessions),
@@ -192,12 +220,12 @@ def print_platform(entries: Sequence[Entry]) -> None:
             str(entry.restarts),
             what,
         )
-    _print(table)
+    print_table(table)
 
 
 def print_response(response: Response) -> None:
     """Figures of a response, on standard error."""
-    _print(response_table(response), stderr=True)
+    print_table(response_table(response), stderr=True)
 
 
 def response_table(response: Response) -> Table:
@@ -205,7 +233,7 @@ def response_table(response: Response) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("method", f"{response.method}, seed {response.seed}")
+    add_row(table, "method", f"{response.method}, seed {response.seed}")
     match response.reason:
         case "unreadable":
             how = "no answer could be read"
@@ -213,21 +241,21 @@ def response_table(response: Response) -> Table:
             how = f"by {response.decided_by} ({response.reason})"
         case reason:
             how = f"by {reason}"
-    table.add_row("decided", how)
-    table.add_row("samples", f"{response.samples} of {response.budget}; {response.begun} begun")
+    add_row(table, "decided", how)
+    add_row(table, "samples", f"{response.samples} of {response.budget}; {response.begun} begun")
     for model, usage in response.usage.items():
         if not usage.answers:
-            table.add_row(escape(model), "not asked")
+            add_row(table, model, "not asked")
             continue
         given = ", ".join("-" if answer is None else answer for answer in response.answers.get(model, ()))
         work = f"{usage.tokens} tokens, prefill {usage.prefill_seconds:.1f} s, decode {usage.decode_seconds:.1f} s"
-        table.add_row(escape(model), escape(f"{given[:60]}{'...' if len(given) > 60 else ''}  ({work})"))
+        add_row(table, model, f"{given[:60]}{'...' if len(given) > 60 else ''}  ({work})")
     if response.scores:
         best = ", ".join(f"{answer[:20]} {score:.3f}" for answer, score in list(response.scores.items())[:5])
-        table.add_row("scores", escape(best))
-    table.add_row("cost", f"{response.cost:g} in {response.seconds:.1f} s")
+        add_row(table, "scores", best)
+    add_row(table, "cost", f"{response.cost:g} in {response.seconds:.1f} s")
     if response.lost:
-        table.add_row("lost", escape(", ".join(response.lost)))
+        add_row(table, "lost", ", ".join(response.lost))
     return table
 
 
@@ -243,7 +271,7 @@ class BatchView:
             SpinnerColumn(),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
@@ -269,7 +297,7 @@ class BatchView:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, markup=False, highlight=False, style="yellow", soft_wrap=True)
+        _say(self._console, text)
 
     def close(self) -> None:
         """Takes the bar away."""
@@ -287,25 +315,19 @@ def print_batch_summary(batch: BatchProgress, *, method: str, out: str, before: 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("method", method)
-    table.add_row("answers", f"{before + batch.done} in {out}" + (f", {before} of them from before" if before else ""))
+    add_row(table, "method", method)
+    add_row(table, "answers", f"{before + batch.done} in {out}" + (f", {before} of them from before" if before else ""))
     if failed:
-        table.add_row("failed", f"{failed}; --retry-failed asks them again")
+        add_row(table, "failed", f"{failed}; --retry-failed asks them again")
     if bad:
-        table.add_row("skipped", f"{bad} bad lines")
+        add_row(table, "skipped", f"{bad} bad lines")
     if batch.done:
         speed = batch.tokens / batch.seconds
-        table.add_row("tokens", f"{batch.tokens} in {_duration(batch.seconds)}, {speed:.1f} tokens/s")
-        table.add_row("cost", f"{batch.cost:.12g} candidate sets")
+        add_row(table, "tokens", f"{batch.tokens} in {_duration(batch.seconds)}, {speed:.1f} tokens/s")
+        add_row(table, "cost", f"{batch.cost:.12g} candidate sets")
     if batch.lost:
-        table.add_row("lost", f"models were lost {batch.lost} times; `answer.lost` says in which answers")
-    _print(table, stderr=True)
-
-
-def _print(table: Table, *, stderr: bool = False) -> None:
-    """As wide as the terminal; in a log or a pipe a row is one line, and a path in it one word."""
-    stream = sys.stderr if stderr else sys.stdout
-    Console(stderr=stderr, markup=False, width=None if stream.isatty() else UNBROKEN).print(table)
+        add_row(table, "lost", f"models were lost {batch.lost} times; `answer.lost` says in which answers")
+    print_table(table, stderr=True)
 
 
 def _duration(seconds: float) -> str:

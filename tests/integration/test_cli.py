@@ -121,6 +121,16 @@ def test_a_trace_replays_to_the_decisions_that_were_taken(pair: list[str], tmp_p
     one_line(run("replay", trace), "line 4")
 
 
+@pytest.mark.parametrize("begin", [["generate", "Why?", "--base"], ["ask", "Why?", "--samples", "1", "--model"]])
+def test_a_trace_that_cannot_be_written_costs_the_trace_alone(begin: list[str], pair: list[str]) -> None:
+    result = run(*begin, pair[1], "--max-tokens", "4", "--trace", "/dev/full")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == run(*begin, pair[1], "--max-tokens", "4").stdout != ""
+    assert result.stderr.count("recording ended") == 1
+    assert "No space left on device" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_system_message_and_a_stop_text(pair: list[str]) -> None:
     arguments = ["Hello?", *pair, "--method", "dp", "--max-tokens", "20", "--json"]
     text = json.loads(run("generate", *arguments).stdout)["text"]

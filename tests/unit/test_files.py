@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, whatever fails on the way."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,17 @@ def test_a_disk_that_fails_leaves_what_was_there(failing: str, tmp_path: Path, m
         write_whole(path, "after")
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["talk.json"]
+
+
+def test_what_no_encoding_has_is_written_as_in_json(tmp_path: Path) -> None:
+    write_whole(tmp_path / "talk.json", json.dumps("\ud800é", ensure_ascii=False))
+    assert json.loads((tmp_path / "talk.json").read_text(encoding="utf-8")) == "\ud800é"
+
+
+def test_a_name_that_no_file_can_have_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written: no file has such a name"):
+        write_whole(tmp_path / "a\0b", "text")
+    assert os.listdir(tmp_path) == []
 
 
 def test_where_no_file_can_be_is_said_in_one_line(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tokencollab.cli import (
 from tokencollab.cli.arguments import Parser, method_settings
 from tokencollab.cli.responses import response_settings
 from tokencollab.protocol.errors import TokencollabError, UsageError
+from tokencollab.streams import CannotWrite, prepare_streams
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,25 +45,34 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
     Exit codes: 0 done, 1 failed on the way, 2 bad input, 130 interrupted by Ctrl-C, 143 by SIGTERM.
     """
-    arguments = build_parser().parse_args(argv)
-    arguments.settings, arguments.between = method_settings(arguments), response_settings(arguments)
+    prepare_streams()
     try:
-        # Imported after the arguments are known to be good, and only what this command needs.
-        command = getattr(import_module(f"tokencollab.commands.{arguments.run}"), arguments.run)
-        code = command(arguments)
+        try:
+            code = _run(argv)
+        finally:
+            sys.stdout.flush()
     except UsageError as error:
         code = _fail(error, 2)
     except TokencollabError as error:
         code = _fail(error, 2 if type(error).__name__ == "ModelUnavailable" else 1)
     except KeyboardInterrupt:
-        print("tokencollab: interrupted", file=sys.stderr)
-        code = 130
+        code = _fail("interrupted", 130)
     except BrokenPipeError:
-        sys.stderr.close()
         code = 0
+    except CannotWrite as error:
+        code = _fail(f"the answer cannot be written: {error.strerror}", 1)
     sys.exit(code)
 
 
-def _fail(error: Exception, code: int) -> int:
-    print(f"tokencollab: {' '.join(str(error).split())}", file=sys.stderr)
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = build_parser().parse_args(argv)
+    arguments.settings, arguments.between = method_settings(arguments), response_settings(arguments)
+    # Imported after the arguments are known to be good, and only what this command needs.
+    command = getattr(import_module(f"tokencollab.commands.{arguments.run}"), arguments.run)
+    code: int = command(arguments)
+    return code
+
+
+def _fail(reason: object, code: int) -> int:
+    print(f"tokencollab: {' '.join(str(reason).split())}", file=sys.stderr)
     return code

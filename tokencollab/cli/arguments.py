@@ -1,8 +1,9 @@
 """Arguments that several commands share, and their types."""
 
 import argparse
+import sys
 from collections.abc import Callable
-from math import isfinite
+from math import inf
 from typing import Any, NoReturn
 
 
@@ -18,18 +19,46 @@ def _number(low: float, kind: type[int] | type[float], what: str) -> Callable[[s
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or not isfinite(value) or value < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        # Whole numbers up to here are the same in JSON, in floating point and on the way to a model.
+        if value is None or not low <= value < (1 << 53 if kind is int else inf):
+            shown = f"{text[:40]}..." if len(text) > 40 else text
+            raise argparse.ArgumentTypeError(f"{shown!r} is not {what}")
         return value
 
     return parse
 
 
+def _text(needed: str | None = None) -> Callable[[str], str]:
+    """Text that can be said in UTF-8, which goes to models and into files; ``needed``: what to do where it is empty."""
+
+    def parse(text: str) -> str:
+        if needed is not None and not text:
+            raise argparse.ArgumentTypeError(needed)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8 text") from None
+        return text
+
+    return parse
+
+
+def file_name(text: str) -> str:
+    """Any name of a file or folder, UTF-8 or not."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty: name a file or folder")
+    return text
+
+
+utf8 = _text()
+model = _text("the name is empty: name a model")
+
+
 seconds = _number(0.001, float, "a number of seconds above 0")
 cpus = _number(0.01, float, "a number of CPUs above 0")
-positive = _number(1, int, "a whole number from 1 on")
-natural = _number(0, int, "a whole number from 0 on")
-real = _number(float("-inf"), float, "a number")
+positive = _number(1, int, "a whole number from 1 to 2**53 - 1")
+natural = _number(0, int, "a whole number from 0 to 2**53 - 1")
+real = _number(-sys.float_info.max, float, "a number")
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -48,6 +77,7 @@ def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool 
     default = "" if base else " (default: the pair that is installed)"
     add(
         "--base",
+        type=model,
         required=base,
         metavar="MODEL",
         help=f"known name, hub id, folder of safetensors, or .gguf file{default}",
@@ -55,6 +85,7 @@ def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool 
     add(
         "--with",
         dest="collaborators",
+        type=model,
         action="append",
         default=[],
         metavar="MODEL",
@@ -112,10 +143,11 @@ def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
 def add_answer(parser: argparse.ArgumentParser) -> None:
     """How an answer begins and ends."""
     add = parser.add_argument
-    add("--system", metavar="TEXT", help="system message")
+    add("--system", type=utf8, metavar="TEXT", help="system message")
     add("--max-tokens", type=positive, default=256, metavar="N", help="pieces at most (default 256)")
     add(
         "--stop",
+        type=utf8,
         action="append",
         default=[],
         metavar="TEXT",

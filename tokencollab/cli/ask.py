@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokencollab.cli.arguments import add_answer, add_engines
+from tokencollab.cli.arguments import add_answer, add_engines, file_name, model, utf8
 from tokencollab.cli.responses import add_extract, add_response_method
 
 
@@ -14,10 +14,11 @@ def add_parser(commands: Any) -> None:
         description="Let models answer one by one, and decide between their answers.",
     )
     add = parser.add_argument
-    add("prompt", nargs="?", help="the question; from standard input if absent or -")
+    add("prompt", type=utf8, nargs="?", help="the question; from standard input if absent or -")
     add(
         "--model",
         dest="models",
+        type=model,
         action="append",
         required=True,
         metavar="MODEL",
@@ -29,6 +30,6 @@ def add_parser(commands: Any) -> None:
     add_engines(parser, platform=True)
     add_answer(parser)
     add("--json", action="store_true", help="one JSON object on standard output")
-    add("--trace", metavar="FILE", help="write the samples, for `tokencollab replay`")
+    add("--trace", type=file_name, metavar="FILE", help="write the samples, for `tokencollab replay`")
     add_response_method(parser)
     parser.set_defaults(run="ask")

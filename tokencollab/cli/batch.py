@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, positive
+from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive
 from tokencollab.cli.responses import BESIDE_METHOD, add_extract, add_response_method
 
 
@@ -17,7 +17,13 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add("prompts", metavar="PROMPTS", help="JSON lines")
-    add("--out", required=True, metavar="FILE", help="where the answers go, one JSON line each, as they are finished")
+    add(
+        "--out",
+        type=file_name,
+        required=True,
+        metavar="FILE",
+        help="where the answers go, one JSON line each, as they are finished",
+    )
     add("--resume", action="store_true", help="go on with an --out that is there: nothing is lost, nothing is repeated")
     add("--retry-failed", action="store_true", help="as --resume, and ask those again that have an error")
     add("--sessions", type=positive, default=16, metavar="N", help="answers written at once (default 16)")

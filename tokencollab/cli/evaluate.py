@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, natural, positive
+from tokencollab.cli.arguments import add_models, file_name, natural, positive, utf8
 
 
 def add_parser(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="presets, separated by commas, with settings: base,each,duetnet:reference=floor,confipara-d:omega=5",
     )
-    add("--out", required=True, metavar="DIR", help="folder of the results, new unless --resume")
+    add("--out", type=file_name, required=True, metavar="DIR", help="folder of the results, new unless --resume")
     add("--resume", action="store_true", help="go on with what --out has, if anything")
     add(
         "--prompt",
@@ -43,7 +43,7 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="how the question is put (simplemath: bare; else restate)",
     )
     add("--max-tokens", type=positive, metavar="N", help="pieces at most (bare 96, brief 24, restate 256)")
-    add("--stop", action="append", metavar="TEXT", help="end answers before this text (repeatable)")
+    add("--stop", type=utf8, action="append", metavar="TEXT", help="end answers before this text (repeatable)")
     add("--concurrency", type=positive, metavar="N", help="answers at once (default: what KV memory allows, up to 64)")
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tokencollab.cli.arguments import Parser, add_engine, cpus, positive
+from tokencollab.cli.arguments import Parser, add_engine, cpus, model, positive
 
 
 def add_parser(commands: Any) -> None:
@@ -18,6 +18,7 @@ def add_parser(commands: Any) -> None:
     up.add_argument(
         "--model",
         dest="models",
+        type=model,
         action="append",
         required=True,
         metavar="MODEL",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokencollab.cli.arguments import add_runtime
+from tokencollab.cli.arguments import add_runtime, file_name
 
 
 def add_parser(commands: Any) -> None:
@@ -15,5 +15,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("journal", metavar="JOURNAL", help="the file that was left by --journal")
     add_runtime(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("--trace", metavar="FILE", help="write every step's candidates and decision (JSON lines)")
+    parser.add_argument(
+        "--trace", type=file_name, metavar="FILE", help="write every step's candidates and decision (JSON lines)"
+    )
     parser.set_defaults(run="resume")

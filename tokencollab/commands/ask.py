@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TextIO
 
 from tokencollab.actors.asking import Asking, Heard
+from tokencollab.actors.log import log
 from tokencollab.actors.respondents import Respondent
 from tokencollab.actors.response import Response
 from tokencollab.answers import check_kind
@@ -38,7 +39,7 @@ def ask(arguments: argparse.Namespace) -> int:
     options = engine_options(arguments)
     arguments.base, *arguments.collaborators = wanted = members_of(respondents)
     with ExitStack() as stack:
-        trace = stack.enter_context(open_trace(arguments.trace)) if arguments.trace else None
+        trace = stack.enter_context(open_trace(arguments.trace))
         progress = stack.enter_context(ProgressView())
         names = names_of(wanted, fetch_models(arguments, options, progress))
         respondents = renamed(respondents, names)
@@ -71,7 +72,8 @@ async def _ask(
 
     def tell(heard: Heard) -> None:
         if not arguments.json:
-            said = "unreadable" if heard.answer is None else heard.answer if len(heard.answer) < 60 else "..."
+            answer = "unreadable" if heard.answer is None else " ".join(heard.answer.split())
+            said = answer if len(answer) < 60 else "..."
             progress.say(f"{heard.model} {heard.sample + 1}: {said}")
 
     loop.add_signal_handler(signal.SIGINT, task.cancel)
@@ -92,8 +94,16 @@ async def _ask(
             loop.add_signal_handler(signal.SIGINT, asking.cancel)
             response = await asking.run()
             if trace is not None:
-                print(asking.trace_line(), file=trace)
+                _record(asking.trace_line(), trace)
             return response
     except asyncio.CancelledError:
         progress.say("interrupted before anything was asked")
         return None
+
+
+def _record(line: str, trace: TextIO) -> None:
+    """Writes the trace. A disk that is full costs the trace alone."""
+    try:
+        print(line, file=trace, flush=True)
+    except OSError as error:
+        log.warning("recording ended", reason=f"{error.strerror}; the answer is whole")

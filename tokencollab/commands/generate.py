@@ -20,18 +20,21 @@ from tokencollab.commands.shared import (
     read_question,
     served_metrics,
 )
+from tokencollab.protocol.errors import UsageError
 from tokencollab.terminal import ProgressView, print_summary, quiet_logs
 
 
 def generate(arguments: argparse.Namespace) -> int:
     """`tokencollab generate`."""
     quiet_logs()
+    if arguments.keep_journal and arguments.journal is None:
+        raise UsageError("--keep-journal needs --journal: name the folder of the journal")
     method = chosen_method(arguments)
     messages = read_question(arguments)
     check_stops(arguments)
     options = engine_options(arguments)
     with ExitStack() as stack:
-        trace = stack.enter_context(open_trace(arguments.trace)) if arguments.trace else None
+        trace = stack.enter_context(open_trace(arguments.trace))
         progress = stack.enter_context(ProgressView())
         stack.enter_context(served_metrics(arguments, progress.say))
         fetch_models(arguments, options, progress)

@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import sys
 
-from rich.console import Console
 from rich.table import Table
 
 from tokencollab.engines import store
-from tokencollab.terminal import ProgressView
+from tokencollab.terminal import ProgressView, add_row, print_table
 
 
 def models(arguments: argparse.Namespace) -> int:
@@ -41,5 +39,5 @@ def _list_models(as_json: bool) -> None:
         table.add_column(heading)
     for row in rows:
         installed = "built in" if row.built_in else f"{row.size / 1e6:,.0f} MB" if row.installed else "no"
-        table.add_row(row.name, installed, row.licence or "not known", row.source)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        add_row(table, row.name, installed, row.licence or "not known", row.source)
+    print_table(table)

@@ -2,13 +2,10 @@
 
 import argparse
 import json
-import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tokencollab.commands.replay_samples import replay_samples
@@ -18,6 +15,7 @@ from tokencollab.protocol.errors import UsageError
 from tokencollab.protocol.trace import parse_trace
 from tokencollab.responses.methods import is_response_method
 from tokencollab.responses.recorded import are_samples
+from tokencollab.terminal import add_row, print_table
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -55,7 +53,7 @@ def _replay_tokens(arguments: argparse.Namespace, text: str) -> int:
     for step in steps:
         ranks = " ".join("-" if rank is None else str(rank) for rank in step["ranks"].values())
         figures = ["" if step[key] is None else f"{step[key]:.3f}" for key in ("st", "rt", "t0")]
-        pieces = [escape(json.dumps(step[key], ensure_ascii=False)) for key in ("recorded", "chosen")]
-        table.add_row(str(step["step"]), *pieces, ranks, *figures, "exited" if step["exited"] else "")
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        pieces = [json.dumps(step[key], ensure_ascii=False) for key in ("recorded", "chosen")]
+        add_row(table, str(step["step"]), *pieces, ranks, *figures, "exited" if step["exited"] else "")
+    print_table(table)
     return 0

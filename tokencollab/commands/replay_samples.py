@@ -2,11 +2,8 @@
 
 import argparse
 import json
-import sys
 from functools import partial
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tokencollab.actors.asking import switch_chances
@@ -16,6 +13,7 @@ from tokencollab.protocol.errors import UsageError
 from tokencollab.responses.events import Outcome
 from tokencollab.responses.methods import ResponseMethod, draws_samples
 from tokencollab.responses.recorded import Recorded, canonical_samples, parse_recorded, replay_recorded
+from tokencollab.terminal import add_row, print_table
 
 
 def replay_samples(arguments: argparse.Namespace, text: str) -> int:
@@ -36,8 +34,8 @@ def replay_samples(arguments: argparse.Namespace, text: str) -> int:
         scores = ", ".join(f"{found} {score:.3f}" for found, score in outcome.scores[:4])
         by = outcome.decided_by or ("" if outcome.answer is None else "the vote")
         cells = (str(question.line), answer, by, str(outcome.samples), str(outcome.budget), scores)
-        table.add_row(*map(escape, cells))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        add_row(table, *cells)
+    print_table(table)
     return 0
 
 

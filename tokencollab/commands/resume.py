@@ -22,7 +22,7 @@ def resume(arguments: argparse.Namespace) -> int:
         case _:
             raise UsageError(f"the header of {arguments.journal} does not say where its models come from")
     with ExitStack() as stack:
-        trace = stack.enter_context(open_trace(arguments.trace)) if arguments.trace else None
+        trace = stack.enter_context(open_trace(arguments.trace))
         progress = stack.enter_context(ProgressView())
         notices: list[str] = []
         team = Collaboration(

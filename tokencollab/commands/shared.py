@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -75,16 +75,25 @@ def read_question(arguments: argparse.Namespace) -> tuple[ChatMessage, ...]:
     return (ChatMessage("system", arguments.system), *messages) if arguments.system else messages
 
 
-def open_trace(path: str) -> TextIO:
-    """The file of a trace, empty.
+@contextmanager
+def open_trace(path: str | None) -> Iterator[TextIO | None]:
+    """The file of a trace, empty; None where no trace is wanted.
 
     Raises:
         UsageError: it cannot be written.
     """
+    if path is None:
+        yield None
+        return
     try:
-        return Path(path).open("w", encoding="utf-8")
+        file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 - closed below, where that may fail
     except OSError as error:
         raise UsageError(f"the trace cannot be written to {path}: {error.strerror}") from None
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # of what could not be written before, which was told then
+            file.close()
 
 
 def check_stops(arguments: argparse.Namespace) -> None:

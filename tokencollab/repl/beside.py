@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokencollab.actors.answer import Answer
-from tokencollab.repl.screen import harmless
+from tokencollab.terminal import harmless
 
 
 def parting(one: str, other: str) -> int:
@@ -23,7 +23,7 @@ def beside_table(together: Answer, others: Sequence[tuple[str, Answer]], mark: s
     table.add_column(Text("together"), ratio=1)
     cells = [Text(harmless(together.text))]
     for name, answer in others:
-        table.add_column(Text(name), ratio=1)
+        table.add_column(Text(harmless(name)), ratio=1)
         at = parting(together.text, answer.text)
         cell = Text(harmless(answer.text[:at]))
         if at < len(answer.text):

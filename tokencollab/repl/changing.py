@@ -1,11 +1,11 @@
 """Commands that change how answers are written, and the conversation."""
 
 from rich.table import Table
-from rich.text import Text
 
 from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.desk import BadUse, Desk
-from tokencollab.repl.setting import change, described
+from tokencollab.repl.setting import LARGEST, change, described, whole_number
+from tokencollab.terminal import add_row
 
 
 async def method(desk: Desk, words: list[str]) -> None:
@@ -33,8 +33,8 @@ async def seed(desk: Desk, words: list[str]) -> None:
     match words:
         case [] if not words:
             pass
-        case [number] if number.isdecimal() and int(number) < 1 << 53:
-            desk.session.seed = int(number)
+        case [word] if (number := whole_number(word)) is not None:
+            desk.session.seed = number
         case _:
             raise UsageError("a seed is a whole number from 0 to 2**53 - 1")
     desk.tell(f"seed {desk.session.seed}")
@@ -71,8 +71,9 @@ def _list_models(desk: Desk) -> None:
         table.add_column(heading, justify="left" if heading in ("model", "health", "engine") else "right")
     for index, member in enumerate(members):
         info = member.info
-        table.add_row(
-            Text(f"{member.name}{' (base)' if not index else ''}"),
+        add_row(
+            table,
+            f"{member.name}{' (base)' if not index else ''}",
             member.health,
             str(member.restarts),
             str(sum(member.faults.values())),
@@ -91,7 +92,7 @@ async def retry(desk: Desk, words: list[str]) -> None:
         raise UsageError("there is nothing to ask again")
     turn = session.turns.pop()
     if session.samples:
-        session.seed = turn.answer.seed + 1
+        session.seed = turn.answer.seed + 1 if turn.answer.seed < LARGEST else 0
     try:
         await desk.ask(turn.question)
     except BaseException:

@@ -11,6 +11,7 @@ from rich.text import Text
 from tokencollab.protocol.errors import UsageError
 from tokencollab.repl import changing, filing, looking
 from tokencollab.repl.desk import BadUse, Desk
+from tokencollab.terminal import add_row
 
 Run: TypeAlias = Callable[[Desk, list[str]], Awaitable[None]]
 
@@ -57,7 +58,7 @@ async def _help(desk: Desk, words: list[str]) -> None:
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     for command in COMMANDS.values():
-        table.add_row(Text(f"/{command.name} {command.usage}"), Text(command.what))
+        add_row(table, f"/{command.name} {command.usage}", command.what)
     desk.tell(table)
     if not desk.words:
         legend = Text()

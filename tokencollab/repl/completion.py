@@ -1,9 +1,10 @@
 """What may follow what was typed."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
+from tokencollab.files import typed_path
 from tokencollab.policies.methods import list_methods
+from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.commands import COMMANDS
 from tokencollab.repl.session import Session
 from tokencollab.repl.setting import VALUES, setting_names
@@ -54,10 +55,10 @@ def _following(before: list[str], session: Session, known: Sequence[str], last: 
 def paths(begun: str) -> list[str]:
     """Files and folders whose path begins so."""
     folder, _, name = begun.rpartition("/")
-    where = Path(folder or ("/" if begun.startswith("/") else "")).expanduser()
     head = f"{folder}/" if "/" in begun else ""
     try:
+        where = typed_path(folder or ("/" if begun.startswith("/") else ""))
         found = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in where.iterdir())
-    except OSError:
+    except (OSError, UsageError):
         return []
     return [head + entry for entry in found if entry.startswith(name) and (name or not entry.startswith("."))]

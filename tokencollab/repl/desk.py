@@ -16,12 +16,12 @@ from tokencollab.policies.events import Efficacy
 from tokencollab.policies.presets import uses
 from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.pictures import caption
-from tokencollab.repl.screen import Screen, harmless, speaks_unicode
+from tokencollab.repl.screen import Screen, speaks_unicode
 from tokencollab.repl.session import Session
 from tokencollab.repl.status import figures_of, status_line
 from tokencollab.repl.tints import Palette, happenings
 from tokencollab.repl.turns import Turn
-from tokencollab.terminal import response_table
+from tokencollab.terminal import harmless, response_table
 
 _REDRAW: Final = 0.05  # seconds between two drawings of the moving line
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from tokencollab.protocol.errors import UsageError
-from tokencollab.repl.screen import harmless
 from tokencollab.repl.tints import Palette, backing_of
 from tokencollab.repl.turns import Turn
 from tokencollab.repl.why import headline, reason_of, state_of, table_of
+from tokencollab.terminal import harmless
 
 _STYLES = {"green": "ansigreen", "cyan": "ansicyan", "yellow": "ansiyellow", "magenta": "ansimagenta"}
 _KEYS = "left, right: a step; up, down: ten; home, end; Enter or q leaves"

@@ -1,8 +1,6 @@
 """Commands that write and read files."""
 
-from pathlib import Path
-
-from tokencollab.files import write_whole
+from tokencollab.files import typed_path, write_whole
 from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.desk import BadUse, Desk
 from tokencollab.repl.pictures import picture
@@ -47,7 +45,7 @@ async def export(desk: Desk, words: list[str]) -> None:
 
 def _read(name: str) -> str:
     try:
-        return Path(name).expanduser().read_text(encoding="utf-8")
+        return typed_path(name).read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -55,4 +53,4 @@ def _read(name: str) -> str:
 
 
 def _write(name: str, text: str) -> None:
-    write_whole(Path(name).expanduser(), text)
+    write_whole(typed_path(name), text)

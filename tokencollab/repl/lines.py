@@ -114,8 +114,10 @@ class PipedLines:
 
     def _read(self, source: BinaryIO) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody wants them any more
+            encoding = "utf-8-sig"  # some programs begin a text with a mark of its encoding
             for line in source:
-                self._loop.call_soon_threadsafe(self._lines.put_nowait, line.decode("utf-8", "replace"))
+                self._loop.call_soon_threadsafe(self._lines.put_nowait, line.decode(encoding, "replace"))
+                encoding = "utf-8"
             self._loop.call_soon_threadsafe(self._lines.put_nowait, None)
 
     async def next(self) -> str | None:

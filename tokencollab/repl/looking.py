@@ -2,6 +2,7 @@
 
 from tokencollab.repl.beside import beside_table, beside_words
 from tokencollab.repl.desk import BadUse, Desk
+from tokencollab.repl.setting import whole_number
 from tokencollab.repl.turns import Turn
 from tokencollab.repl.why import headline, reason_of, sentences_of, state_of, table_of
 from tokencollab.terminal import response_table, summary_table
@@ -13,8 +14,8 @@ async def why(desk: Desk, words: list[str]) -> None:
         desk.tell(response_table(turn.response))
         return
     match words:
-        case [number] if number.isdecimal():
-            explain(desk, turn, int(number))
+        case [word] if (number := whole_number(word)) is not None:
+            explain(desk, turn, number)
         case [] if desk.explore is not None and not desk.words:
             await desk.explore(turn)
         case _:

@@ -9,9 +9,9 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from tokencollab.protocol.errors import UsageError
-from tokencollab.repl.screen import harmless
 from tokencollab.repl.tints import Palette
 from tokencollab.repl.turns import Turn
+from tokencollab.terminal import harmless
 
 _COLUMNS: Final = 88
 _THEME: Final = TerminalTheme(

@@ -17,6 +17,7 @@ from tokencollab.repl.lines import PipedLines, TypedLines, unheard
 from tokencollab.repl.screen import palette_for, screen_for
 from tokencollab.repl.session import Session
 from tokencollab.repl.turns import Turn
+from tokencollab.terminal import UNBROKEN
 
 
 def make_desk(session: Session, plain: bool) -> Desk:
@@ -24,8 +25,9 @@ def make_desk(session: Session, plain: bool) -> Desk:
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     words = plain or not sys.stdout.isatty()
     palette = palette_for(sys.stdout)
-    talk = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    notes = talk if interactive else Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
+    talk = Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)
+    errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else UNBROKEN)
+    notes = talk if interactive else errors
     desk = Desk(session, screen_for(sys.stdout, plain), palette, words, interactive, talk, notes)
     if interactive and not words:
 

@@ -9,6 +9,7 @@ from rich.style import Style
 
 from tokencollab.actors.answer import Token
 from tokencollab.repl.tints import ASCII_MARKS, Marks, Palette, in_words
+from tokencollab.terminal import harmless
 
 # VT100: down and up a line, scrolling where need be and keeping the column; cursor saved and restored; clear below.
 _DOWN, _UP, _SAVE, _RESTORE, _CLEAR_BELOW = "\x1bD", "\x1bM", "\x1b7", "\x1b8", "\x1b[J"
@@ -181,15 +182,6 @@ def speaks_unicode(file: TextIO) -> bool:
 def paint(text: str, style: str) -> str:
     """``text`` as a terminal shows it in ``style``; the 8 colours only."""
     return Style.parse(style or "none").render(text, color_system=ColorSystem.STANDARD) if text else ""
-
-
-def harmless(text: str) -> str:
-    """``text`` without characters that a terminal takes for commands: a model may write anything."""
-    return "".join(c if c in "\n\t" or not _commands(c) else "\ufffd" for c in text)
-
-
-def _commands(character: str) -> bool:
-    return character < " " or "\x7f" <= character <= "\x9f"
 
 
 def _parts(text: str) -> list[str]:

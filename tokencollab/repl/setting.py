@@ -4,10 +4,10 @@ import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from tokencollab.answers import check_kind
+from tokencollab.files import typed_path
 from tokencollab.policies.methods import parse_method, uses
 from tokencollab.policies.settings import AGGREGATIONS, EXITS
 from tokencollab.protocol.errors import UsageError
@@ -26,6 +26,18 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "scorer": ("likelihood",),
     **dict.fromkeys(("owner_finishes", "carry", "exact", "defer"), ("true", "false")),
 }
+
+
+LARGEST: Final = (1 << 53) - 1
+"""Of all whole numbers: the same in JSON and on the way to a model."""
+
+
+def whole_number(text: str) -> int | None:
+    """A whole number from 0 to `LARGEST` as it was typed; None where it is none."""
+    if not text.isdecimal() or len(text) > len(str(LARGEST)):  # Python refuses to read numbers of thousands of digits
+        return None
+    number = int(text)
+    return number if number <= LARGEST else None
 
 
 def setting_names(method: str) -> list[str]:
@@ -59,10 +71,10 @@ def _change_answer(session: Session, name: str, words: list[str]) -> str:
     match name, words:
         case "max_tokens", []:
             limits = replace(limits, max_tokens=256)
-        case "max_tokens", [number] if number.isdecimal() and int(number) >= 1:
-            limits = replace(limits, max_tokens=int(number))
+        case "max_tokens", [word] if number := whole_number(word):
+            limits = replace(limits, max_tokens=number)
         case "max_tokens", _:
-            raise UsageError("max_tokens must be a whole number from 1 on")
+            raise UsageError("max_tokens must be a whole number from 1 to 2**53 - 1")
         case "stop", _:
             stops = tuple(word.replace("\\n", "\n") for word in words)
             limits = replace(limits, stop=tuple(filter(None, stops)) if words else None)
@@ -108,9 +120,11 @@ def _number(name: str, text: str) -> float:
 
 def _panel(path: str) -> Any:
     try:
-        return json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        return json.loads(typed_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"the panel {path} cannot be read: {error}") from None
+    except RecursionError:
+        raise UsageError(f"the panel {path} cannot be read: it is nested too deeply") from None
 
 
 def described(session: Session) -> list[str]:

@@ -15,6 +15,7 @@ from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceStep
 from tokencollab.repl.tints import label, visible
 from tokencollab.repl.turns import Turn
+from tokencollab.terminal import add_row, harmless
 
 _NOT_SUMMED = ("base", "bytewise")
 
@@ -102,14 +103,14 @@ def table_of(reason: Reason) -> Table:
         table.add_column("score", justify="right")
     for model in reason.models:
         for heading in (f"{model}\nrank", "\nlogit", "\nprob."):
-            table.add_column(Text(heading), justify="right")
+            table.add_column(Text(harmless(heading)), justify="right")
     for row in reason.rows:
         cells = ["→" if row.chosen else "", visible(row.piece)]
         if len(table.columns) > 2 + 3 * len(reason.models):
             cells.append("" if row.score is None else f"{row.score:.3f}")
         for rank, candidate in row.listed:
             cells += _cells(rank, candidate)
-        table.add_row(*map(Text, cells), style="bold" if row.chosen else "")
+        add_row(table, *cells, style="bold" if row.chosen else "")
     return table
 
 

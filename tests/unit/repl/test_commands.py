@@ -86,6 +86,18 @@ async def test_methods_and_settings_are_changed_and_checked() -> None:
         ("/method a b", "usage: /method"),
         ("/seed -1", "seed"),
         ("/seed x", "seed"),
+        (f"/seed {'9' * 5000}", r"from 0 to 2\*\*53 - 1"),
+        (f"/seed {1 << 53}", r"from 0 to 2\*\*53 - 1"),
+        (f"/set max_tokens {'9' * 5000}", r"from 1 to 2\*\*53 - 1"),
+        (f"/set top_k {'9' * 5000}", "top_k"),
+        (f"/set omega {'9' * 400}", "omega"),
+        (f"/set weights one={'9' * 400}", "weight"),
+        (f"/why {'9' * 5000}", "usage: /why"),
+        ("/save a\0b.json", "no file has the name"),
+        ("/save ~nobody-at-all/b.jsonl", "no file has the name"),
+        ("/export a\0b.svg", "no file has the name"),
+        ("/load a\0b", "no file has the name"),
+        ("/load \udcff\ud800", "no file has the name"),
         ("/models add", "usage: /models"),
         ("/models drop four", "four"),
         ("/models drop one", "base"),
@@ -225,6 +237,7 @@ async def test_completion_knows_commands_methods_settings_models_and_files(tmp_p
         assert after("/help al") == ["alone"]
         assert after(f"/load {tmp_path}/t") == [f"{tmp_path}/talk.json"]
         assert after(f"/load {tmp_path}/f") == [f"{tmp_path}/folder/"]
+        assert after("/load ~nobody-at-all/") == after("/load a\0b/") == []
         assert after("why is /") == after("//s") == after("") == after("/nothing x") == []
 
 

@@ -2,17 +2,22 @@
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.table import Table
 
 from tests.unit.repl.replkit import Laid, laid
 from tokencollab import Collaboration, ModelFailed, Token, TokencollabError, TraceError, UsageError
 from tokencollab.actors.local import LocalRuntime
+from tokencollab.repl.lines import PipedLines
+from tokencollab.repl.prompt import make_desk
 from tokencollab.repl.screen import PipedScreen
 from tokencollab.repl.session import Session
 from tokencollab.repl.turns import Turn, turn_of_trace
+from tokencollab.terminal import add_row
 
 
 def told(desk_session: Session) -> list[tuple[str, str]]:
@@ -45,6 +50,26 @@ async def test_retry_asks_again_and_with_another_seed_only_where_chance_has_a_pa
             texts.add(desk.session.turns[-1].text)
         assert len(texts) > 1
         assert len(desk.session.turns) == 1
+
+
+async def test_behind_the_last_seed_comes_the_first() -> None:
+    async with laid("dk", top_t=3, temperature=5.0) as desk:
+        await desk.do(f"/seed {2**53 - 1}", "first?", "/retry")
+        assert [turn.answer.seed for turn in desk.session.turns] == [0]
+
+
+async def test_a_text_may_begin_with_a_mark_of_its_encoding() -> None:
+    lines = PipedLines(BytesIO(b"\xef\xbb\xbf/seed 1\n\xef\xbb\xbfx\n"))
+    assert [await lines.next() for _ in range(3)] == ["/seed 1", "\ufeffx", None]
+
+
+async def test_in_a_pipe_a_row_of_a_table_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    async with laid() as laid_desk:
+        desk = make_desk(laid_desk.session, plain=False)
+        table = Table(box=None, show_header=False)
+        add_row(table, "long " * 60, "x")
+        desk.tell(table)
+        assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 class Stopping(PipedScreen):

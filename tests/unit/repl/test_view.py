@@ -11,9 +11,10 @@ from rich.cells import cell_len
 
 from tokencollab import Token
 from tokencollab.policies.events import Efficacy
-from tokencollab.repl.screen import SpokenScreen, TintedScreen, harmless, paint
+from tokencollab.repl.screen import SpokenScreen, TintedScreen, paint
 from tokencollab.repl.status import Figures, bar, status_line
 from tokencollab.repl.tints import Backing, Palette, backing_of, happenings, in_words, visible
+from tokencollab.terminal import harmless
 
 EFFICACY = Efficacy(5.0, 2.5, 0.667, 2.0, 1.0, 0.667, 0.444)
 
@@ -208,7 +209,7 @@ def test_a_window_that_becomes_narrower_in_the_middle_keeps_the_text() -> None:
 
 @given(st.text())
 def test_nothing_that_a_model_writes_commands_the_terminal(text: str) -> None:
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", harmless(text))
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", harmless(text))
 
 
 def test_a_listener_gets_words_and_no_codes() -> None:
