@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TextIO
 
 from tokencollab.actors.asking import Asking, Heard
-from tokencollab.actors.log import log
+from tokencollab.actors.recorder import written
 from tokencollab.actors.respondents import Respondent
 from tokencollab.actors.response import Response
 from tokencollab.answers import check_kind
@@ -94,16 +94,8 @@ async def _ask(
             loop.add_signal_handler(signal.SIGINT, asking.cancel)
             response = await asking.run()
             if trace is not None:
-                _record(asking.trace_line(), trace)
+                written(asking.trace_line(), trace)
             return response
     except asyncio.CancelledError:
         progress.say("interrupted before anything was asked")
         return None
-
-
-def _record(line: str, trace: TextIO) -> None:
-    """Writes the trace. A disk that is full costs the trace alone."""
-    try:
-        print(line, file=trace, flush=True)
-    except OSError as error:
-        log.warning("recording ended", reason=f"{error.strerror}; the answer is whole")
