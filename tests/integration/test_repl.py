@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -222,6 +223,7 @@ def test_the_window_may_change_its_width_in_the_middle(open_terminal: Callable[.
     seen = len(terminal.raw)
     while terminal.raw.count("silence", seen) < 8:
         terminal._read("silence")
+    time.sleep(0.3)  # what the terminal has not shown yet is not lost by Ctrl-C
     terminal.key("\x03")
     terminal.until("stopped]")
     rows = [row.rstrip() for row in terminal.screen.display]

@@ -131,14 +131,17 @@ class PipedLines:
 
 @contextmanager
 def unheard(interactive: bool) -> Iterator[None]:
-    """While an answer is written, what is typed is not echoed into it; the next prompt gets it. Ctrl-C works."""
+    """While an answer is written, what is typed is not echoed into it; the next prompt gets it.
+
+    Ctrl-C works, and what was written before it is shown: by itself a terminal drops what it has not shown yet.
+    """
     if not interactive:
         yield
         return
     terminal = sys.stdin.fileno()
     before: list[Any] = termios.tcgetattr(terminal)
     silent = [*before]
-    silent[3] &= ~(termios.ECHO | termios.ICANON)
+    silent[3] = silent[3] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
     termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
     try:
         yield
