@@ -33,8 +33,6 @@ def place(function: str) -> str:
 
 def known() -> dict[tuple[str, str], str]:
     """The reason of each known survivor, by where it is and what is changed."""
-    if not KNOWN.exists():
-        return {}
     groups: list[dict[str, Any]] = tomllib.loads(KNOWN.read_text())["known"]
     return {(where, change): group["why"] for group in groups for where, change in group["mutants"]}
 

@@ -148,9 +148,9 @@ class Asking:
         elif settings:
             raise UsageError("settings go with a method's name; with a ResponseMethod, use dataclasses.replace")
         if scorer is not None:
-            method = replace(method, scorer=scorer if isinstance(scorer, str) else "callable")
+            method = replace(method, scorer="callable" if callable(scorer) else scorer)
         self._method = method
-        own = scorer_of(method) if scorer is None or isinstance(scorer, str) else scorer
+        own = scorer if callable(scorer) else scorer_of(method)
         self._scoring = Scoring(team, self._respondents, self._count_scored, own)
         self._policy = self._make_policy()
         self._heard = heard or (lambda heard: None)

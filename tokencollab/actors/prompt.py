@@ -5,6 +5,7 @@ from typing import TypeAlias, cast
 
 from tokencollab.protocol.errors import UsageError
 from tokencollab.protocol.messages import ChatMessage, Role
+from tokencollab.protocol.values import half_character
 
 Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, str]]
 """One user message, or a conversation: `ChatMessage` or ``{"role": ..., "content": ...}``."""
@@ -40,8 +41,6 @@ def sendable(what: str, text: str) -> str:
     Raises:
         UsageError: it has half a character (a lone surrogate), as of an argument or a file name that is not UTF-8.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{what} is not Unicode text: character {error.start + 1} is half of one") from None
+    if (at := half_character(text)) is not None:
+        raise UsageError(f"{what} is not Unicode text: character {at + 1} is half of one")
     return text

@@ -65,9 +65,8 @@ class Patience:
             raise UsageError("deadlines: the floor must be above 0 and not above the ceiling, the multiple above 0")
         if not all(isinstance(number, int) for number in (self.failures, self.restarts, self.healthy)):
             raise UsageError("failures, restarts and healthy must be whole numbers")
-        if not (
-            self.failures >= 1 <= self.healthy and self.restarts >= 0 <= self.backoff and self.longest_backoff >= 0
-        ):
+        back_offs = self.backoff >= 0 and self.longest_backoff >= 0  # false where one is no number
+        if self.failures < 1 or self.restarts < 0 or self.healthy < 1 or not back_offs:
             raise UsageError("failures and healthy must be at least 1, restarts and back-offs at least 0")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NoReturn
 
+from tokencollab.protocol.values import half_character
+
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -34,10 +36,8 @@ def _text(needed: str | None = None) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if needed is not None and not text:
             raise argparse.ArgumentTypeError(needed)
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8 text") from None
+        if half_character(text) is not None:
+            raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8 text")
         return text
 
     return parse

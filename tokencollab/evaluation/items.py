@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from tokencollab.protocol.errors import UsageError
+from tokencollab.protocol.values import half_character
 
 SIMPLEMATH = "simplemath"
 SIMPLEMATH_ITEMS = 1000
@@ -148,8 +149,6 @@ def _item(row: object) -> Item:
         if texts["answer"] not in LETTERS[: len(choices)]:
             raise ValueError(f"the answer must be a letter from A to {LETTERS[len(choices) - 1]}")
         choices = tuple(choices)
-    try:
-        "".join([*texts.values(), *(choices or ()), context or ""]).encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair, which is no character") from None
+    if half_character("".join([*texts.values(), *(choices or ()), context or ""])) is not None:
+        raise ValueError("half of a surrogate pair, which is no character")
     return Item(texts["id"], texts["question"], texts["answer"], choices, context)

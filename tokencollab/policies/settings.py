@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 
 from tokencollab.protocol.candidates import MAX_CANDIDATES
 from tokencollab.protocol.errors import UnknownMethod
+from tokencollab.protocol.values import is_huge, shown
 
 Aggregation: TypeAlias = Literal["base", "gac", "unite", "duetnet", "dp", "dk", "bytewise"]
 ExitName: TypeAlias = Literal[
@@ -179,22 +180,14 @@ def _one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:
 
 def _integer(what: str, value: object, low: int, high: int = _MOST) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        limit = f"from {low} to {high}" if high < _MOST or _is_huge(value) else f"{low} or more"
-        raise UnknownMethod(f"{what} must be a whole number, {limit}, not {_shown(value)}")
+        limit = f"from {low} to {high}" if high < _MOST or is_huge(value) else f"{low} or more"
+        raise UnknownMethod(f"{what} must be a whole number, {limit}, not {shown(value)}")
 
 
 def _number(what: str, value: object, limit: str, allowed: Callable[[float], bool]) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not _is_finite(value) or not allowed(value):
-        raise UnknownMethod(f"{what} must be a number {limit}, not {_shown(value)}")
+        raise UnknownMethod(f"{what} must be a number {limit}, not {shown(value)}")
 
 
 def _is_finite(value: float) -> bool:
     return abs(value) <= float_info.max  # math.isfinite raises where an int is larger
-
-
-def _is_huge(value: object) -> bool:
-    return isinstance(value, int) and abs(value) > _MOST
-
-
-def _shown(value: object) -> str:
-    return "one of more than 15 digits" if _is_huge(value) else repr(value)  # Python writes no int of 5,000 digits

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.protocol.trace import lines_of
+from tokencollab.protocol.values import half_character
 from tokencollab.responses.events import Outcome, Samples, SampleScores
 from tokencollab.responses.methods import make_rule
 from tokencollab.responses.settings import ResponseMethod
@@ -156,9 +157,7 @@ def _question(number: int, text: str) -> Recorded:
     if not isinstance(line, Mapping) or "samples" not in line:
         _fail(number, 'a line of recorded samples must be {"samples": {model: [answer or null, ...]}}')
     samples, method = line["samples"], line.get("method")
-    try:
-        json.dumps([samples, method], ensure_ascii=False).encode()
-    except UnicodeEncodeError:
+    if half_character(json.dumps([samples, method], ensure_ascii=False)) is not None:
         _fail(number, "half of a surrogate pair, which is no character")
     if not isinstance(samples, Mapping) or not samples:
         _fail(number, f"samples must give a list of answers for each model, not {_short(samples)}")

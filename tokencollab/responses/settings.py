@@ -6,6 +6,7 @@ from sys import float_info
 from typing import Any, Final, Literal, TypeAlias
 
 from tokencollab.protocol.errors import UnknownMethod
+from tokencollab.protocol.values import shown
 from tokencollab.responses.panels import Panel
 from tokencollab.responses.transfer import Plan, Selector
 from tokencollab.responses.vote import Pick
@@ -148,16 +149,11 @@ def pairs_of(what: str, numbers: object) -> tuple[tuple[str, float], ...]:
 
 def _whole(what: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UnknownMethod(f"{what} must be a whole number from {low} to {high}, not {_shown(value)}")
+        raise UnknownMethod(f"{what} must be a whole number from {low} to {high}, not {shown(value)}")
 
 
 def _real(what: str, value: object, low: float, high: float | None) -> None:
     most = float_info.max if high is None else high  # math.isfinite raises where an int is larger
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= most:
         limit = f"{low:g} or more" if high is None else f"from {low:g} to {high:g}"
-        raise UnknownMethod(f"{what} must be a number {limit}, not {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    huge = isinstance(value, int) and abs(value) > 1 << 52  # Python writes no int of 5,000 digits
-    return "one of more than 15 digits" if huge else repr(value)
+        raise UnknownMethod(f"{what} must be a number {limit}, not {shown(value)}")
