@@ -10,7 +10,6 @@ FAST ?= not real and not slow and not ray
 REAL ?= real or slow or ray
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
-MUTANTS ?=
 
 BASE := smollm2-135m-instruct
 COLLABORATOR := gemma-3-270m
@@ -20,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 QUIET := --quiet --progress-bar off --root-user-action ignore
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo picture test test-fast test-real check format bench results fuzz torture mutants clean
+.PHONY: help setup demo picture test test-fast test-real check format bench results fuzz torture clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -95,14 +94,6 @@ bench: setup  ## measure speed: a table, and JSON beside it
 
 fuzz: setup  ## N mutated frames against the decoder and the model actor (make fuzz N=100000)
 	@$(BIN)/python -m tests.property.actors.fuzzing $(or $(N),100000)
-
-mutants: build/mutants-venv/.ready  ## mutation tests of the core, some hours (MUTANTS='PATTERN ...' for a part)
-	@benchmarks/mutants.sh $(MUTANTS)
-
-build/mutants-venv/.ready: requirements/mutants.txt requirements/runtime.txt requirements/dev.txt
-	@"$(PYTHON)" -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip install $(QUIET) --disable-pip-version-check --no-input -r requirements/mutants.txt
-	@touch $@
 
 results: setup  ## the evaluations of docs/results.md, resumable (hours; DATA=folder of .jsonl files for the real sets)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" OUT="$(OUT)" N="$(N)" bash benchmarks/results.sh
