@@ -34,13 +34,10 @@ METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dk", {}),
     ("confipara-u", {"theta": 1.0}),
     ("confipara-d", {"theta": 1.0}),
-    ("unite", {"exit": "credible", "theta": 1.0}),
     ("unite", {"exit": "per-collaborator", "patience": 10**6}),
-    ("unite", {"owner_finishes": True}),
     ("unite", {"top_t": 2}),
     ("bytewise", {}),
     ("confipara-b", {"theta": 1.0}),
-    ("bytewise", {"exact": True}),
 )
 WORLDS: dict[str, tuple[float, int | None]] = {"": (2.0, None), "surer": (5.0, None), "cut": (5.0, 3)}
 """For bytewise voting, what the models are like: see `Writers`."""

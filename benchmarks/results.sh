@@ -45,7 +45,7 @@ for part in $only; do
       for kind in unite bytewise; do
         exits+=,$kind
         for after in 5 10 15 20 30; do exits+=,$kind:exit=fixed-$after; done
-        for exit in self-efficacy confidence reliability credible rejoin consult; do exits+=,$kind:exit=$exit; done
+        for exit in self-efficacy confidence reliability consult; do exits+=,$kind:exit=$exit; done
       done
       math eval exits $words --methods "$exits"
       ;;

@@ -23,7 +23,6 @@ class InARow:
 
     enough: int
     needs_decisive: bool = False  # `Evidence.decisive` is not read
-    watch: int | None = None  # an exit is final
 
     def start(self, base: str) -> int:
         """None yet."""

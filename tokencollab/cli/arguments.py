@@ -175,16 +175,12 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     add("--temperature", type=real, metavar="X", help="of the sampling with --top-t")
     add("--weight", type=_weight, action="append", metavar="MODEL=W", help="a model's weight (repeatable)")
     add("--reference", choices=["raw", "floor"], help="where a model's logits are counted from (duetnet, dk)")
-    add("--owner-finishes", action="store_true", default=None, help="who began a word finishes it")
     add("--omega", type=positive, metavar="N", help="window of the exit policy, in steps")
     add("--theta", type=real, metavar="X", help="threshold of the exit policy")
     add("--rho", type=real, metavar="X", help="penalty of a miss")
     add("--eps", type=real, metavar="X", help="tolerance of the window comparison")
     add("--ties", choices=["success", "failure"], help="what equal ranks count as")
-    add("--quantile", type=real, metavar="Q", help="of the exit credible")
     add("--patience", type=positive, metavar="N", help="steps of the exit per-collaborator")
-    add("--rejoin-below", type=real, metavar="X", help="mean probability at which the exit rejoin returns")
-    add("--rejoin-window", type=positive, metavar="N", help="over how many pieces")
     add(
         "--consult-below",
         type=real,
@@ -198,7 +194,6 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         help="carry weights inside a word (bytewise)",
     )
     add("--commit", type=real, metavar="X", help="when a model moves its boundary (bytewise)")
-    add("--exact", action="store_true", default=None, help="exact byte marginals (bytewise)")
 
 
 _METHOD_SETTINGS = [
@@ -210,20 +205,15 @@ _METHOD_SETTINGS = [
     "top_t",
     "temperature",
     "reference",
-    "owner_finishes",
     "omega",
     "theta",
     "rho",
     "eps",
     "ties",
-    "quantile",
     "patience",
-    "rejoin_below",
-    "rejoin_window",
     "consult_below",
     "carry",
     "commit",
-    "exact",
 ]
 
 

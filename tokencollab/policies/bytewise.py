@@ -12,7 +12,7 @@ from tokencollab.policies.bytewise_round import Round
 from tokencollab.policies.bytewise_state import BytewiseState, Roster
 from tokencollab.policies.bytewise_turn import Settings
 from tokencollab.policies.bytewise_voter import Voter, answered, at_prior, with_marginals
-from tokencollab.policies.decision import Decider, gather_evidence
+from tokencollab.policies.decision import Decider
 from tokencollab.policies.events import (
     AloneStep,
     Ask,
@@ -28,7 +28,7 @@ from tokencollab.policies.events import (
     ScoresArrived,
     StepRecord,
 )
-from tokencollab.policies.evidence import ExitPolicy, Verdict
+from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.session import check_members, including, without
 from tokencollab.policies.settings import Method
@@ -147,33 +147,24 @@ class BytewisePolicy:
     # ------------------------------------------------------------ the base alone
 
     def _alone(self, state: BytewiseState, event: AloneStep) -> Outcome:
-        """One piece of the base alone; exits that may return observe it, as one step."""
+        """One piece of the base alone."""
         if event.question != state.run_question or event.model != state.roster.base:
             return state, ()
         settings, turn = self._settings, Round(self._settings, state)
         ranks: tuple[tuple[str, int | None], ...] = ()
-        verdict = Verdict(alone=True)
-        turn.advances += 1
         if event.candidates is not None:
             ballot = Decider(settings.method, settings.sampling).ballot(event.model, event.candidates)
-            evidence = gather_evidence(turn.advances, event.model, event.piece, [ballot])
-            ranks = evidence.ranks
-            if state.roster.returning and settings.exit.watch is not None:
-                turn.exit, verdict = settings.exit.observe(state.exit, evidence)
+            ranks = ((event.model, ballot.rank(event.piece)),)
+        turn.advances += 1
         turn.committed += 1
         turn.length += len(event.piece or b"")
-        turn.run_left -= 1
-        record = StepRecord(turn.committed, ranks, verdict.efficacy, alone=True, lost=state.roster.lost)
+        record = StepRecord(turn.committed, ranks, alone=True, lost=state.roster.lost)
         turn.commands.append(Commit(event.piece, record))
         turn.roster = state.roster._replace(lost=())
         if event.piece is END:
             turn.stop("end")
         elif turn.committed == settings.max_tokens:
             turn.stop("length")
-        elif not verdict.alone:
-            turn.begin(turn.roster.live)
-        elif turn.run_left == 0:
-            turn.run_alone(turn.run_steps())
         return turn.done()
 
     # ------------------------------------------------------------ models come and go
@@ -201,7 +192,7 @@ class BytewisePolicy:
             return turn.done()
         turn.voters = tuple(voter for voter in state.voters if voter.name != model)
         if turn.voters:
-            if all(voter.branches[0].boundary == state.length for voter in turn.voters):
+            if all(voter.branch.boundary == state.length for voter in turn.voters):
                 turn.voters = tuple(at_prior(voter) for voter in turn.voters)  # a common boundary without it
             turn.advance()
         else:
@@ -220,10 +211,10 @@ class BytewisePolicy:
             return state, ()
         if state.phase == "together":
             return state._replace(roster=roster._replace(joining=including(roster.joining, model))), ()
-        if model != roster.base and not roster.returning:
+        if model != roster.base and not roster.until:
             return state, ()
         turn = Round(self._settings, state)
         turn.roster = roster._replace(live=including(roster.live, model))
         if model == roster.base:
-            turn.run_alone(state.run_left)
+            turn.run_alone()
         return turn.done()

@@ -30,8 +30,7 @@ Votes = tuple[tuple[int, float], ...]
 class Branch(NamedTuple):
     """A boundary, and the pieces from there that begin with the pending bytes and are longer.
 
-    ``share`` is the probability, within the model, that it stands at this boundary (1 where only one is
-    followed). ``listed`` is the mass of ``pieces`` and of ``end`` (END is only there while nothing is
+    ``listed`` is the mass of ``pieces`` and of ``end`` (END is only there while nothing is
     pending); ``unlisted`` bounds what all other pieces that begin with the pending bytes may have together,
     ``largest`` what any one of them may have. ``exact`` is e(pending) so far as it is known; ``sure`` says
     that it is all there is. ``following`` has the exact F(pending + x), END included, where the model was
@@ -39,7 +38,6 @@ class Branch(NamedTuple):
     """
 
     boundary: int
-    share: float
     pieces: tuple[tuple[bytes, float], ...] = ()
     end: float = 0.0
     listed: float = 0.0
@@ -49,13 +47,8 @@ class Branch(NamedTuple):
     sure: bool = True
     following: Votes | None = None
 
-    @property
-    def exact_bound(self) -> float:
-        """The most that e(pending) can be."""
-        return self.exact if self.sure else self.exact + min(self.unlisted, self.largest)
 
-
-def branch_from(boundary: int, share: float, candidates: CandidateSet) -> Branch:
+def branch_from(boundary: int, candidates: CandidateSet) -> Branch:
     """The branch of a model that stands at ``boundary`` with nothing pending and answered ``candidates``."""
     pieces = []
     end = total = mass = 0.0
@@ -69,7 +62,7 @@ def branch_from(boundary: int, share: float, candidates: CandidateSet) -> Branch
     unlisted = 1.0 - total
     if unlisted <= ROUNDING:
         unlisted = 0.0
-    return Branch(boundary, share, tuple(pieces), end, total, unlisted, mass)
+    return Branch(boundary, tuple(pieces), end, total, unlisted, mass)
 
 
 def votes_of(branch: Branch, depth: int) -> dict[int, float]:
@@ -107,7 +100,6 @@ def follow(branch: Branch, depth: int, byte: int) -> Branch:
             unlisted = 0.0
     return Branch(
         branch.boundary,
-        branch.share,
         tuple(pieces),
         0.0,
         listed,

@@ -72,10 +72,6 @@ class _Watched:
     def needs_decisive(self) -> bool:
         return self.inner.needs_decisive
 
-    @property
-    def watch(self) -> int | None:
-        return self.inner.watch
-
     def start(self, base: str) -> tuple[Any, bool]:
         return self.inner.start(base), False
 
@@ -104,7 +100,7 @@ def replay_bytewise(
 
     Raises:
         TraceError: the trace has no answer to a question that ``method`` asks. With the settings of the trace
-            that means damage; other weights, ``carry``, ``commit`` or ``exact`` move boundaries elsewhere, and
+            that means damage; other weights, ``carry`` or ``commit`` move boundaries elsewhere, and
             other exits do not.
     """
     exit_policy = build_exit(method)
@@ -265,7 +261,7 @@ def vote_at(method: Method, seed: int, offset: int, ballots: Sequence[Ballot]) -
         branch = _branch(ballot, offset)
         if branch.listed > 0.0:
             voter = fresh(ballot.model, ballot.weight, ballot.weight / branch.listed, offset)
-            voters.append(voter._replace(branches=(branch,)))
+            voters.append(voter._replace(branch=branch))
     if not voters:
         raise TraceError("no candidate has a probability above zero")
     turn.voters = tuple(voters)
@@ -292,4 +288,4 @@ def misses_of(piece: Piece, ballot: Ballot, commit: float) -> int:
 
 def _branch(ballot: Ballot, offset: int) -> Branch:
     """A model at ``offset`` that has no pieces but those it sent."""
-    return branch_from(offset, 1.0, CandidateSet(ballot.received, 0.0))._replace(unlisted=0.0)
+    return branch_from(offset, CandidateSet(ballot.received, 0.0))._replace(unlisted=0.0)

@@ -12,14 +12,12 @@ the order of their names, so neither the order of delivery nor that of the colla
 """
 
 from collections.abc import Sequence
-from math import log
 from typing import Final
 
 from tokencollab.policies.bytewise_branch import END_SYMBOL
 from tokencollab.policies.bytewise_decision import certain, choose, decisive_in, misses, scores_of
 from tokencollab.policies.bytewise_turn import Place, Turn
 from tokencollab.policies.bytewise_voter import (
-    Doubt,
     Row,
     Voter,
     after_byte,
@@ -64,12 +62,12 @@ class Round(Turn):
         less, so everybody does, and no weight is carried. Byte by byte it would come to the same.
         """
         settings = self.settings
-        if not settings.agreeing:
+        if not settings.greedy:
             return False
         length = self.length
         agreed = b""
         for voter in self.voters:
-            branch = voter.branches[0]
+            branch = voter.branch
             if not branch.pieces:
                 return False
             piece, mass = branch.pieces[0]
@@ -85,7 +83,7 @@ class Round(Turn):
         stood = self.voters
         names = [voter.name for voter in stood]
         self.voters = tuple([fresh(v.name, v.prior, v.prior, length, v.rank, v.misses) for v in stood])
-        self._commit(stood, names, names)
+        self._commit(stood, names)
         return True
 
     def _take_undisputed(self) -> bool:
@@ -97,7 +95,7 @@ class Round(Turn):
         if not self.settings.greedy:
             return False
         length = self.length
-        leading = self.voters[0].branches[-1]
+        leading = self.voters[0].branch
         if not leading.pieces:
             return False
         byte = leading.pieces[0][0][length - leading.boundary]
@@ -131,22 +129,18 @@ class Round(Turn):
         """Ask for what the next byte hangs on: first the unlisted mass, then the debts; False if all is
         known."""
         voting = [voter for voter, row in zip(self.voters, rows, strict=True) if row.high > 0.0]
-        doubtful = {voter.name: self._places(voter, unlisted_only=True) for voter in voting}
-        if not any(doubtful.values()) and self.settings.method.carry:
-            doubtful = {voter.name: voter.open_debts for voter in voting}
-        if not any(doubtful.values()):
+        doubtful = {voter.name: [self._place(voter)] for voter in voting if voter.branch.unlisted > 0.0}
+        if not doubtful and self.settings.method.carry:
+            doubtful = {voter.name: debts for voter in voting if (debts := voter.open_debts)}
+        if not doubtful:
             return False
         self.ask_marginals(doubtful)
         return True
 
-    def _places(self, voter: Voter, boundaries: Sequence[int] = (), *, unlisted_only: bool = False) -> list[Place]:
-        """Where the branches of ``voter`` stand: those at ``boundaries``, or those with unlisted mass."""
-        tail, length = self.tail, self.length
-        return [
-            (branch.boundary, tail[len(tail) - (length - branch.boundary) :])
-            for branch in voter.branches
-            if (branch.unlisted > 0.0 if unlisted_only else branch.boundary in boundaries)
-        ]
+    def _place(self, voter: Voter) -> Place:
+        """Where ``voter`` stands, and what is pending there."""
+        boundary = voter.branch.boundary
+        return boundary, self.tail[len(self.tail) - (self.length - boundary) :]
 
     def _without_votes(self, rows: Sequence[Row]) -> None:
         """No model that has a weight votes for anything: the others start again from their priors."""
@@ -166,11 +160,9 @@ class Round(Turn):
             voters.append(after_byte(voter, length, chosen, missed))
         if dissent and self.settings.exit.needs_decisive:  # where all agree, the others alone agree too
             self.decisive |= {self.voters[index].name for index in decisive_in(rows, chosen)}
-        if self.settings.exit.watch is not None:
-            self._note_logprob(chosen, rows)
         if chosen == END_SYMBOL:
             stood, self.voters = self.voters, tuple(voters)
-            self._commit(stood, (), (), ended=True)
+            self._commit(stood, (), ended=True)
             return
         self._hold(chosen, voters)
 
@@ -182,59 +174,47 @@ class Round(Turn):
         self.held += 1
         self.unsettled = True
 
-    def _note_logprob(self, chosen: int, rows: Sequence[Row]) -> None:
-        """Add the base's own log-probability of ``chosen``; all its mass counts where nothing is pending."""
-        for voter, row in zip(self.voters, rows, strict=True):
-            if voter.name == self.roster.base and self.logprob is not None:
-                whole = row.listed + row.unlisted if voter.boundary == self.length else row.listed
-                share = row.votes.get(chosen, 0.0) / whole if whole > 0.0 else 0.0
-                self.logprob = self.logprob + log(share) if share > 0.0 else None
-
     def _settle(self) -> None:
         """After a byte: who moves to the end of the text, and is asked there?"""
         method, length = self.settings.method, self.length
         stood, tail = self.voters, self.tail
-        doubtful = {}
-        voters, opened, advanced = [], [], []
+        doubtful: dict[str, list[Place]] = {}
+        voters, moved = [], []
         for voter in stood:
-            result = settle(voter, length, tail, method)
-            if isinstance(result, Doubt):
-                doubtful[voter.name] = self._places(voter, result.boundaries)
+            settled = settle(voter, length, tail, method)
+            if settled is None:
+                doubtful[voter.name] = [self._place(voter)]
                 continue
-            voters.append(result.voter)
-            if result.opened:
-                opened.append(voter.name)
-            if result.advanced:
-                advanced.append(voter.name)
+            voters.append(settled.voter)
+            if settled.moved:
+                moved.append(voter.name)
         if doubtful:
             self.ask_marginals(doubtful)
             return
         self.unsettled = False
         self.voters = tuple(voters)
-        if opened:
-            self._commit(stood, opened, advanced)
+        if moved:
+            self._commit(stood, moved)
 
     # ------------------------------------------------------------ commit
 
-    def _commit(
-        self, stood: Sequence[Voter], opened: Sequence[str], advanced: Sequence[str], ended: bool = False
-    ) -> None:
-        """Commit what is held, or END; let the exit policy see it if the base's boundary advanced; ask those
-        that moved.
+    def _commit(self, stood: Sequence[Voter], moved: Sequence[str], ended: bool = False) -> None:
+        """Commit what is held, or END; let the exit policy see it if the base's boundary moved; ask those that
+        ``moved``.
 
         ``stood`` are the voters before the boundaries moved.
         """
-        closes = ended or self.roster.counted in advanced
+        closes = ended or self.roster.counted in moved
         verdict = self._observe() if closes else STAY
         self.release(stood, verdict, ended)
         if ended:
             self.stop("end")
         elif self.committed == self.settings.max_tokens:
             self.stop("length")
-        elif verdict.alone and (not verdict.until or len(advanced) == len(self.voters)):  # nobody is within a piece
+        elif verdict.alone and (not verdict.until or len(moved) == len(self.voters)):  # nobody is within a piece
             self.exit_now(verdict)
         else:
-            self._go_on(opened, advanced, verdict.out - {self.roster.base}, closes)
+            self._go_on(moved, verdict.out - {self.roster.base}, closes)
 
     def _observe(self) -> Verdict:
         """Close the base's step: the evidence of all bytes since its last boundary."""
@@ -245,15 +225,15 @@ class Round(Turn):
             ranks = tuple(
                 [(v.name, None if v.rank is None else v.rank + v.misses) for v in self.voters],
             )
-            evidence = Evidence(self.advances, base, ranks, self.decisive, self.logprob)
+            evidence = Evidence(self.advances, base, ranks, self.decisive)
             self.exit, verdict = self.settings.exit.observe(self.exit, evidence)
-        self.decisive, self.logprob = frozenset(), 0.0
+        self.decisive = frozenset()
         return verdict
 
-    def _go_on(self, opened: Sequence[str], advanced: Sequence[str], out: frozenset[str], closes: bool) -> None:
+    def _go_on(self, moved: Sequence[str], out: frozenset[str], closes: bool) -> None:
         """Ask those that moved and those that join; where all moved the weights are the priors again."""
         staying = [voter for voter in self.voters if voter.name not in out] if out else self.voters
-        common = {voter.name for voter in staying}.issubset(advanced)
+        common = {voter.name for voter in staying}.issubset(moved)
         voters = []
         for voter in staying:
             rank = 0 if closes else None if voter.rank is None else voter.rank + voter.misses
@@ -262,13 +242,13 @@ class Round(Turn):
             roster = self.roster
             live = tuple([model for model in roster.live if model not in out])
             self.roster = roster._replace(live=live, left=including(roster.left, *out))
-        asked = opened
+        asked = moved
         if self.roster.joining:
-            asked = (*opened, *self.roster.joining)
+            asked = (*moved, *self.roster.joining)
             voters = self._joined(voters, closes)
         if not common:
             voters = refreshed(voters)
-        oldest = min([voter.branches[0].boundary for voter in voters])
+        oldest = min([voter.branch.boundary for voter in voters])
         self.tail = self.tail[len(self.tail) - (self.length - oldest) :]
         self.ask(voters, asked)
 
@@ -278,9 +258,8 @@ class Round(Turn):
         mass = priors = 0.0
         for voter in voters:
             priors += voter.prior
-            for branch in voter.branches:
-                whole = branch.listed if branch.boundary < self.length else 1.0
-                mass += voter.weight * branch.share * whole
+            whole = voter.branch.listed if voter.branch.boundary < self.length else 1.0
+            mass += voter.weight * whole
         per_prior = mass / priors
         rank = 0 if closes else None
         for name in self.roster.joining:

@@ -11,8 +11,8 @@ class Roster(NamedTuple):
 
     ``live`` are the models that take part (while the base is alone: those that wait for it to return),
     ``joining`` those from the next commit on, ``left`` those that an exit sent away for good, ``lost`` those
-    lost since the last commit. ``returning`` says whether the base, now alone, may come back, and ``until``
-    below which probability of its best piece it does so by itself.
+    lost since the last commit. ``until`` is the probability of its best piece below which a base that went on
+    alone asks the others again (0: never).
     """
 
     base: str
@@ -20,7 +20,6 @@ class Roster(NamedTuple):
     joining: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
-    returning: bool = False
     until: float = 0.0
 
     @property
@@ -38,11 +37,9 @@ class BytewiseState(NamedTuple):
     known yet whose boundary moves.
 
     ``committed`` counts commits, ``advances`` the advances of the base's boundary, which are the steps that
-    exit policies see; ``questions`` counts questions. ``exit`` is the exit policy's own state. ``decisive``
-    and ``logprob`` belong to the bytes since the base's last boundary: the models without which one of them
-    would have been another, and the base's own log-probability of them (None: it lists no piece with one of
-    them). ``run_question`` and ``run_left`` are the open question and the pieces to come while the base runs
-    alone.
+    exit policies see; ``questions`` counts questions. ``exit`` is the exit policy's own state. ``decisive`` are
+    the models without which one of the bytes since the base's last boundary would have been another.
+    ``run_question`` is the open question while the base runs alone.
     """
 
     phase: Phase
@@ -57,6 +54,4 @@ class BytewiseState(NamedTuple):
     advances: int = 0
     questions: int = 0
     decisive: frozenset[str] = frozenset()
-    logprob: float | None = 0.0
     run_question: int | None = None
-    run_left: int = 0

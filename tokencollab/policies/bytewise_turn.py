@@ -18,19 +18,17 @@ Place: TypeAlias = tuple[int, bytes]
 
 
 class Settings:
-    """What a policy was built with, and what follows from it: see `bytewise_round.Round` for `agreeing`, `greedy` and
-    `most`."""
+    """What a policy was built with, and what follows from it: see `bytewise_round.Round` for `greedy` and `most`."""
 
-    __slots__ = ("agreeing", "exit", "greedy", "max_tokens", "method", "most", "report", "sampling")
+    __slots__ = ("exit", "greedy", "max_tokens", "method", "most", "report", "sampling")
 
     def __init__(self, method: Method, leaving: ExitPolicy[Any], max_tokens: int, seed: int, report: bool):
         self.method = method
         self.exit = leaving
         self.sampling = sampling_of(method, seed)
         self.max_tokens = max_tokens
-        self.report = report or leaving.watch is not None
-        self.greedy = method.top_t == (1, 1) and leaving.watch is None
-        self.agreeing = self.greedy and not method.exact
+        self.report = report
+        self.greedy = method.top_t == (1, 1)
         self.most = max(method.commit, 1.0 - method.commit)
 
 
@@ -45,11 +43,9 @@ class Turn:
         "exit",
         "held",
         "length",
-        "logprob",
         "phase",
         "questions",
         "roster",
-        "run_left",
         "run_question",
         "settings",
         "tail",
@@ -72,9 +68,7 @@ class Turn:
             self.advances,
             self.questions,
             self.decisive,
-            self.logprob,
             self.run_question,
-            self.run_left,
         ) = state
         self.commands: list[Command] = []
 
@@ -93,9 +87,7 @@ class Turn:
             self.advances,
             self.questions,
             self.decisive,
-            self.logprob,
             self.run_question,
-            self.run_left,
         )
         return state, tuple(self.commands)
 
@@ -103,7 +95,7 @@ class Turn:
         """Ask ``names`` (sorted) at the end of the text, with their priors."""
         self.phase = "together"
         self.roster = self.roster._replace(live=names, joining=())
-        self.decisive, self.logprob, self.run_question = frozenset(), 0.0, None
+        self.decisive, self.run_question = frozenset(), None
         weight_of = self.settings.method.weight_of
         self.ask([fresh(name, weight_of(name), weight_of(name), self.length) for name in names], names)
 
@@ -114,8 +106,8 @@ class Turn:
         start = self.length - self.held
         piece = END if ended else self.tail[len(self.tail) - self.held :]
         offsets: tuple[tuple[str, int], ...] = ()
-        if any(voter.branches[-1].boundary != start for voter in stood):
-            offsets = tuple([(voter.name, voter.boundary) for voter in stood])
+        if any(voter.branch.boundary != start for voter in stood):
+            offsets = tuple([(voter.name, voter.branch.boundary) for voter in stood])
         ranks = tuple([(voter.name, voter.misses) for voter in self.voters])
         self.committed += 1
         self.held = 0
@@ -165,26 +157,19 @@ class Turn:
     def exit_now(self, verdict: Verdict) -> None:
         """The base goes on alone, as the ``verdict`` says."""
         roster, until = self.roster, verdict.until
-        returning = self.settings.exit.watch is not None or until > 0.0
         everyone = including(roster.live, *roster.joining)
         self.commands.append(Exited(self.committed, without(everyone, roster.base)))
-        out = verdict.out - {roster.base} if returning else frozenset[str]()
-        live = tuple([model for model in everyone if model not in out]) if returning else (roster.base,)
+        out = verdict.out - {roster.base} if until else frozenset[str]()
+        live = tuple([model for model in everyone if model not in out]) if until else (roster.base,)
         left = including(roster.left, *out)
-        self.roster = roster._replace(live=live, joining=(), left=left, returning=returning, until=until)
-        self.run_alone(self.run_steps())
+        self.roster = roster._replace(live=live, joining=(), left=left, until=until)
+        self.run_alone()
 
-    def run_steps(self) -> int:
-        """How many pieces the base may write alone in one run."""
-        remaining = self.settings.max_tokens - self.committed
-        watch = self.settings.exit.watch
-        return remaining if watch is None else min(remaining, watch)
-
-    def run_alone(self, steps: int) -> None:
-        """Let the base write the next ``steps`` pieces by itself."""
+    def run_alone(self) -> None:
+        """Let the base write the rest by itself."""
         self.phase = "alone"
         self.voters, self.tail, self.unsettled = (), b"", False
-        self.run_question, self.run_left = self.questions, steps
+        self.run_question = self.questions
         self.questions += 1
         self.commands.append(
             RunAlone(
@@ -192,7 +177,7 @@ class Turn:
                 self.run_question,
                 self.length,
                 self.committed + 1,
-                steps,
+                self.settings.max_tokens - self.committed,
                 self.settings.report,
                 self.roster.until,
             )
@@ -203,5 +188,5 @@ class Turn:
         self.phase = "stopped"
         self.voters, self.tail, self.held, self.unsettled = (), b"", 0, False
         self.roster = self.roster._replace(live=(), joining=())
-        self.run_question, self.run_left = None, 0
+        self.run_question = None
         self.commands.append(Stop(reason))

@@ -15,11 +15,6 @@ F and D are bounded rather than known where a model does not list all its mass. 
 known is kept as a `Debt`, and W has the bounds ``low`` and ``high`` besides the value ``weight`` that listed
 mass gives. A common boundary cancels all debts. A decision that hangs on them asks for the marginals at the
 places where they were made.
-
-With ``exact=True`` both hypotheses at an exact match are kept: every `Branch` has its ``share``, F and D are
-the share-weighted sums over the branches, and nothing is renormalised at an exact match, so F(x) / D is the
-exact marginal of the next byte over all ways to cut the text into the model's pieces (branches below `PRUNE`
-are dropped).
 """
 
 from typing import Final, NamedTuple
@@ -27,9 +22,6 @@ from typing import Final, NamedTuple
 from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, branch_from, follow, informed, votes_of
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
-
-PRUNE: Final = 1e-6
-"""With ``exact=True``, a boundary with less than this part of the model's mass is no longer followed."""
 
 MAJORITY: Final = 0.500001
 """A half, and so much more that rounding cannot matter."""
@@ -51,8 +43,8 @@ class Debt(NamedTuple):
 
 
 class Voter(NamedTuple):
-    """A model that takes part. ``question`` is its open `Ask`, for the last branch; ``marginals`` are its
-    open `Marginals`, as (question, boundary, pending).
+    """A model that takes part. ``question`` is its open `Ask`; ``marginals`` are its open `Marginals`, as
+    (question, boundary, pending).
 
     ``start`` is the known part of its weight, ``debts`` are the other factors; ``low``, ``weight`` and
     ``high`` are the product. ``misses`` counts the bytes since the last `Commit` at which the model's own
@@ -67,16 +59,11 @@ class Voter(NamedTuple):
     low: float
     weight: float
     high: float
-    branches: tuple[Branch, ...]
+    branch: Branch
     question: int | None = None
     marginals: tuple[tuple[int, int, bytes], ...] = ()
     misses: int = 0
     rank: int | None = 0
-
-    @property
-    def boundary(self) -> int:
-        """Where the model stood when it was last asked for candidates."""
-        return self.branches[-1].boundary
 
     @property
     def open_debts(self) -> list[tuple[int, bytes]]:
@@ -85,35 +72,27 @@ class Voter(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """A voter after a byte. ``opened``: it is to be asked at the end of the text; ``advanced``: its boundary
-    moved there."""
+    """A voter after a byte. ``moved``: its boundary is the end of the text, where it is to be asked."""
 
     voter: Voter
-    opened: bool
-    advanced: bool
-
-
-class Doubt(NamedTuple):
-    """Whether the boundary moves hangs on unlisted mass of these branches: ask for their marginals."""
-
-    boundaries: tuple[int, ...]
+    moved: bool
 
 
 def fresh(name: str, prior: float, weight: float, boundary: int, rank: int | None = 0, misses: int = 0) -> Voter:
     """A voter that is to be asked at ``boundary``."""
-    return Voter(name, prior, weight, (), weight, weight, weight, (Branch(boundary, 1.0),), None, (), misses, rank)
+    return Voter(name, prior, weight, (), weight, weight, weight, Branch(boundary), None, (), misses, rank)
 
 
 def questioned(voter: Voter, question: int) -> Voter:
     """``voter``, asked for candidates."""
-    name, prior, start, debts, low, weight, high, branches, _, marginals, misses, rank = voter
-    return Voter(name, prior, start, debts, low, weight, high, branches, question, marginals, misses, rank)
+    name, prior, start, debts, low, weight, high, branch, _, marginals, misses, rank = voter
+    return Voter(name, prior, start, debts, low, weight, high, branch, question, marginals, misses, rank)
 
 
 def answered(voter: Voter, candidates: CandidateSet) -> Voter:
     """``voter`` with the ``candidates`` it was asked for."""
-    name, prior, start, debts, low, weight, high, (*branches, last), _, marginals, misses, rank = voter
-    told = (*branches, branch_from(last.boundary, last.share, candidates))
+    name, prior, start, debts, low, weight, high, branch, _, marginals, misses, rank = voter
+    told = branch_from(branch.boundary, candidates)
     return Voter(name, prior, start, debts, low, weight, high, told, None, marginals, misses, rank)
 
 
@@ -121,7 +100,7 @@ def committed(voter: Voter, common: bool, rank: int | None) -> Voter:
     """``voter`` after a `Commit`: at a ``common`` boundary its prior is its weight."""
     if common:
         prior = voter.prior
-        return Voter(voter.name, prior, prior, (), prior, prior, prior, voter.branches, rank=rank)
+        return Voter(voter.name, prior, prior, (), prior, prior, prior, voter.branch, rank=rank)
     return voter._replace(misses=0, rank=rank)
 
 
@@ -140,7 +119,8 @@ def with_marginals(
 ) -> Voter | None:
     """``voter`` after the answer to one of its open `Marginals`; None where it has no such question open.
 
-    The answer says everything about the branch that stands there, and settles the debts made there.
+    The answer says everything about what may follow, where the voter still stands there, and settles the debts made
+    there.
     """
     asked = [item for item in voter.marginals if item[0] == question]
     if not asked:
@@ -157,17 +137,10 @@ def with_marginals(
         else:
             debts.append(debt)
     depth = length - boundary
-    branches = tuple(
-        [
-            informed(branch, exact, end, following, depth)
-            if branch.boundary == boundary and depth == len(pending)
-            else branch
-            for branch in voter.branches
-        ]
-    )
-    voter = voter._replace(
-        branches=branches, marginals=tuple([item for item in voter.marginals if item[0] != question])
-    )
+    branch = voter.branch
+    if branch.boundary == boundary and depth == len(pending):
+        branch = informed(branch, exact, end, following, depth)
+    voter = voter._replace(branch=branch, marginals=tuple([item for item in voter.marginals if item[0] != question]))
     return weighed(voter, voter.start, tuple(debts)) if debts else voter
 
 
@@ -177,21 +150,18 @@ def after_byte(voter: Voter, length: int, symbol: int, missed: bool) -> Voter:
 
     ``missed``: its own first choice was another. After END nothing follows, and only that is noted.
     """
-    name, prior, start, debts, low, weight, high, branches, _, _, misses, rank = voter
+    name, prior, start, debts, low, weight, high, branch, _, _, misses, rank = voter
     if symbol != END_SYMBOL:
-        branches = tuple([follow(branch, length - branch.boundary, symbol) for branch in branches])
-    return Voter(name, prior, start, debts, low, weight, high, branches, None, (), misses + missed, rank)
+        branch = follow(branch, length - branch.boundary, symbol)
+    return Voter(name, prior, start, debts, low, weight, high, branch, None, (), misses + missed, rank)
 
 
 def backing(voter: Voter, length: int, byte: int) -> Voter | None:
     """`after_byte`, where the model gives ``byte`` more than half of all the mass that may follow; else None."""
-    whole = taken = 0.0
-    for branch in voter.branches:
-        whole += branch.share * (branch.listed + branch.unlisted)
+    before = voter.branch
     after = after_byte(voter, length, byte, missed=False)
-    for branch in after.branches:
-        taken += branch.share * (branch.exact + branch.listed)
-    return after if taken > MAJORITY * whole else None
+    taken = after.branch.exact + after.branch.listed
+    return after if taken > MAJORITY * (before.listed + before.unlisted) else None
 
 
 def moves(exact_low: float, exact_high: float, longer_low: float, longer_high: float, commit: float) -> bool | None:
@@ -208,74 +178,30 @@ def moves(exact_low: float, exact_high: float, longer_low: float, longer_high: f
     return None
 
 
-def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | Doubt:
-    """Stay or move after a byte, now that ``length`` bytes are decided, the last of which are ``tail``."""
-    if method.exact:
-        return _settle_exact(voter, length, method)
-    name, prior, start, debts, lowest, carried, highest, branches, _, _, misses, rank = voter
-    boundary, _, _, _, listed, unlisted, largest, known, sure, _ = branches[0]
+def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | None:
+    """Stay or move after a byte, now that ``length`` bytes are decided, the last of which are ``tail``.
+
+    None: it hangs on unlisted mass, so the voter's marginals must be asked for.
+    """
+    name, prior, start, debts, lowest, carried, highest, branch, _, _, misses, rank = voter
+    boundary, _, _, listed, unlisted, largest, known, sure, _ = branch
     bound = known if sure else known + min(unlisted, largest)
     moving = moves(known, bound, listed, listed + unlisted, method.commit)
     if moving is None:
-        return Doubt((boundary,))
+        return None
     if moving:
         low, weight, high = known + listed, known + listed, known + listed + unlisted
-        branches = (Branch(length, 1.0),)
+        branch = Branch(length)
     elif bound > 0.0:
         low, weight, high = 1.0 + known / (listed + unlisted), 1.0 + known / listed, 1.0 + bound / listed
     else:
-        return Settled(voter, False, False)
+        return Settled(voter, False)
     if debts or low < high:
         debts = (*debts, Debt(boundary, tail[boundary - length :], moving, low, weight, high))
     else:
         start *= weight
     low, weight, high = lowest * low, carried * weight, highest * high
-    settled = Voter(name, prior, start, debts, low, weight, high, branches, None, (), misses, rank)
-    return Settled(settled, moving, moving)
-
-
-def _settle_exact(voter: Voter, length: int, method: Method) -> Settled | Doubt:
-    """Both hypotheses at an exact match. Where the weight may go back to the prior the model's whole mass
-    must be known, so that its shares add up to one there."""
-    name, prior, start, _, _, _, _, branches, _, _, misses, rank = voter
-    known = bound = longer = longest = 0.0
-    unsure = []
-    for branch in branches:
-        boundary, share, _, _, listed, unlisted, _, exact, sure, _ = branch
-        known += share * exact
-        longer += share * listed
-        longest += share * (listed + unlisted)
-        if sure:
-            bound += share * exact
-        else:
-            most = share * branch.exact_bound
-            bound += most
-            unsure.append((boundary, most))
-    if unsure:
-        least = PRUNE * (known + longer)
-        doubtful = tuple([boundary for boundary, most in unsure if most > least])
-        if doubtful:
-            return Doubt(doubtful)
-    advanced = moves(known, bound, longer, longest, method.commit)
-    whole = known + longer
-    if advanced is None or (advanced and method.carry and longest - longer > PRUNE * whole):
-        return Doubt(tuple([branch.boundary for branch in branches if branch.unlisted > 0.0]))
-    if whole <= 0.0:
-        nothing = voter._replace(branches=(Branch(length, 1.0),))
-        return Settled(weighed(nothing, 0.0, ()), True, True)
-    least = PRUNE * (known + longest)
-    kept = []
-    for branch in branches:
-        boundary, share, pieces, end, listed, unlisted, largest, exact, sure, following = branch
-        if share * (listed + unlisted) >= least:
-            share /= whole
-            kept.append(Branch(boundary, share, pieces, end, listed, unlisted, largest, exact, sure, following))
-    opened = advanced or known >= least
-    if opened:
-        kept.append(Branch(length, known / whole))
-    weight = start * whole
-    settled = Voter(name, prior, weight, (), weight, weight, weight, tuple(kept), None, (), misses, rank)
-    return Settled(settled, opened, advanced)
+    return Settled(Voter(name, prior, start, debts, low, weight, high, branch, None, (), misses, rank), moving)
 
 
 def at_prior(voter: Voter) -> Voter:
@@ -303,19 +229,9 @@ def row_of(voter: Voter, length: int, carry: bool) -> Row:
     least value over all distributions of u unlisted mass is prior * (listed(x) - listed(y) - u) / (listed +
     u), where all of u is behind y.
     """
-    if len(voter.branches) == 1:
-        branch = voter.branches[0]
-        votes = votes_of(branch, length - branch.boundary)
-        listed, unlisted = branch.listed, branch.unlisted
-    else:
-        votes = {}
-        listed = unlisted = 0.0
-        for branch in voter.branches:
-            share = branch.share
-            listed += share * branch.listed
-            unlisted += share * branch.unlisted
-            for symbol, mass in votes_of(branch, length - branch.boundary).items():
-                votes[symbol] = votes.get(symbol, 0.0) + share * mass
+    branch = voter.branch
+    votes = votes_of(branch, length - branch.boundary)
+    listed, unlisted = branch.listed, branch.unlisted
     if carry:
         return Row(voter.low, voter.weight, voter.high, votes, listed, unlisted)
     whole = listed + unlisted

@@ -52,7 +52,7 @@ class CollaborationPolicy:
         self._exit = exit_policy
         self._max_tokens = max_tokens
         self._decider = Decider(method, sampling_of(method, seed))
-        self._report = report or exit_policy.watch is not None
+        self._report = report
 
     def start(self, members: tuple[str, ...]) -> Outcome:
         """The state and the first questions for ``members``, the base first.
@@ -65,7 +65,7 @@ class CollaborationPolicy:
         state = State(base, tuple(sorted(members)), "together", self._exit.start(base))
         if self._method.aggregation == "base" or len(members) == 1:
             state = state._replace(live=(base,))
-            return self._run_alone(state, self._max_tokens)
+            return self._run_alone(state)
         return self._ask(state)
 
     def step(self, state: State, event: Event) -> Outcome:
@@ -125,9 +125,9 @@ class CollaborationPolicy:
         )
         return state, commands + asks
 
-    def _run_alone(self, state: State, steps: int, commands: tuple[Command, ...] = ()) -> Outcome:
-        """Let the base write the next ``steps`` pieces by itself."""
-        question = state.questions
+    def _run_alone(self, state: State, commands: tuple[Command, ...] = ()) -> Outcome:
+        """Let the base write the rest by itself."""
+        question, steps = state.questions, self._max_tokens - state.committed
         run = RunAlone(state.base, question, state.offset, state.step, steps, self._report, state.until)
         state = state._replace(
             phase="alone",
@@ -136,14 +136,8 @@ class CollaborationPolicy:
             answers=(),
             scoring=(),
             scores=(),
-            run_left=steps,
         )
         return state, (*commands, run)
-
-    def _run_steps(self, state: State) -> int:
-        """How many pieces the base may write alone in one run."""
-        remaining = self._max_tokens - state.committed
-        return remaining if self._exit.watch is None else min(remaining, self._exit.watch)
 
     # ------------------------------------------------------------ one step together
 
@@ -197,11 +191,11 @@ class CollaborationPolicy:
             if model is not None:
                 noticed = True
                 commands = (Notice(NEGATIVE.format(model=model)),)
-        step, word = state.step, state.word
-        piece = self._decider.decide(step, ballots, word)
+        step = state.step
+        piece = self._decider.decide(step, ballots)
         decisive: frozenset[str] = frozenset()
         if self._exit.needs_decisive:
-            decisive = self._decider.decisive(step, piece, ballots, word, state.base)
+            decisive = self._decider.decisive(step, piece, ballots, state.base)
         evidence = gather_evidence(step, state.base, piece, ballots, decisive)
         verdict, exit_state = STAY, state.exit
         if state.base in state.live:
@@ -213,7 +207,6 @@ class CollaborationPolicy:
             committed=step,
             offset=state.offset + len(piece or b""),
             open=(),
-            word=self._decider.word_after(word, piece, ballots),
             noticed=noticed,
         )
         commands = (*commands, Commit(piece, record))
@@ -226,9 +219,8 @@ class CollaborationPolicy:
     def _carry_out(self, state: State, verdict: Verdict, commands: tuple[Command, ...]) -> Outcome:
         """Do what the exit policy said after a step together, then go on with the next."""
         others = without(including(state.live, *state.joining), state.base)
-        returning = self._exit.watch is not None or verdict.until > 0.0
         out = verdict.out - {state.base}
-        if out and (returning or not verdict.alone):  # else everybody leaves
+        if out and (verdict.until or not verdict.alone):  # else everybody leaves
             state = state._replace(
                 live=tuple(model for model in state.live if model not in out),
                 joining=tuple(model for model in state.joining if model not in out),
@@ -237,9 +229,8 @@ class CollaborationPolicy:
         if not verdict.alone:
             return self._ask(state, commands)
         commands = (*commands, Exited(state.committed, others))
-        live = including(state.live, *state.joining) if returning else (state.base,)
-        state = state._replace(live=live, joining=(), returning=returning, until=verdict.until)
-        return self._run_alone(state, self._run_steps(state), commands)
+        live = including(state.live, *state.joining) if verdict.until else (state.base,)
+        return self._run_alone(state._replace(live=live, joining=(), until=verdict.until), commands)
 
     # ------------------------------------------------------------ the base alone
 
@@ -247,32 +238,16 @@ class CollaborationPolicy:
         if state.phase != "alone" or (event.model, event.question) not in state.open:
             return state, ()
         ranks: tuple[tuple[str, int | None], ...] = ()
-        verdict = Verdict(alone=True)
-        exit_state = state.exit
         if event.candidates is not None:
             ballot = self._decider.ballot(event.model, event.candidates)
-            evidence = gather_evidence(state.step, state.base, event.piece, [ballot])
-            ranks = evidence.ranks
-            if state.returning and self._exit.watch is not None:
-                exit_state, verdict = self._exit.observe(exit_state, evidence)
+            ranks = ((event.model, ballot.rank(event.piece)),)
         record = StepRecord(state.step, ranks, alone=True, lost=state.lost)
-        state = state._replace(
-            exit=exit_state,
-            lost=(),
-            committed=state.step,
-            offset=state.offset + len(event.piece or b""),
-            run_left=state.run_left - 1,
-            word=state.word if not self._method.owner_finishes else state.word.after(event.piece, (), ()),
-        )
+        state = state._replace(lost=(), committed=state.step, offset=state.offset + len(event.piece or b""))
         commands: tuple[Command, ...] = (Commit(event.piece, record),)
         if event.piece is END:
             return _stop(state, commands, "end")
         if state.committed == self._max_tokens:
             return _stop(state, commands, "length")
-        if not verdict.alone:
-            return self._ask(state, commands)
-        if state.run_left == 0:
-            return self._run_alone(state, self._run_steps(state), commands)
         return state, commands
 
     def _consult(self, state: State, event: CandidatesArrived) -> Outcome:
@@ -307,8 +282,8 @@ class CollaborationPolicy:
             return state._replace(joining=including(state.joining, model)), ()
         if model == state.base:
             state = state._replace(live=including(state.live, model))
-            return self._run_alone(state, state.run_left)
-        if not state.returning:
+            return self._run_alone(state)
+        if not state.until:
             return state, ()
         return state._replace(live=including(state.live, model)), ()
 
@@ -321,5 +296,5 @@ def _stop(
     commands: tuple[Command, ...],
     reason: Literal["end", "length", "cancelled", "failed"],
 ) -> Outcome:
-    state = state._replace(phase="stopped", open=(), answers=(), scoring=(), scores=(), live=(), joining=(), run_left=0)
+    state = state._replace(phase="stopped", open=(), answers=(), scoring=(), scores=(), live=(), joining=())
     return state, (*commands, Stop(reason))

@@ -14,14 +14,13 @@ class Evidence(NamedTuple):
     model's truncated candidates, None if absent (infinity). In bytewise voting it is the number of bytes of
     the chosen piece at which the model's own first choice was another byte. ``decisive`` has the
     collaborators without which another piece would have been chosen (in bytewise voting the base may be among
-    them). ``base_logprob`` is the base's own log-probability of the piece (None if not listed).
+    them).
     """
 
     step: int
     base: str
     ranks: tuple[tuple[str, int | None], ...]
     decisive: frozenset[str] = frozenset()
-    base_logprob: float | None = None
 
 
 class Verdict(NamedTuple):
@@ -47,16 +46,10 @@ class ExitPolicy(Protocol[StateT]):
     One of your own goes to ``Collaboration(exit_policy=...)`` (`examples/own_exit.py`).
 
     ``needs_decisive`` says whether it reads `Evidence.decisive`, which costs one aggregation per model.
-    ``watch`` is None where exit is final; otherwise the steps of the base alone are observed too, the base
-    runs alone for ``watch`` pieces at a time, and a verdict at their end that is not ``alone`` brings the
-    others back.
     """
 
     @property
     def needs_decisive(self) -> bool: ...
-
-    @property
-    def watch(self) -> int | None: ...
 
     def start(self, base: str) -> StateT:
         """The state before the first step."""

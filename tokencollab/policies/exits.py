@@ -1,11 +1,10 @@
 """The other exit policies, and what builds any exit from a method (methods.md section 5)."""
 
 from dataclasses import dataclass
-from math import exp, fsum
-from typing import Any, ClassVar, assert_never
+from typing import Any, ClassVar, Literal, assert_never
 
 from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict
-from tokencollab.policies.self_efficacy import EfficacyState, SelfEfficacy
+from tokencollab.policies.self_efficacy import SelfEfficacy
 from tokencollab.policies.settings import Method
 
 
@@ -14,7 +13,6 @@ class Never:
     """All models take part to the end: UniTE, DuetNet and every other full collaboration."""
 
     needs_decisive: ClassVar[bool] = False
-    watch: ClassVar[int | None] = None
 
     def start(self, base: str) -> None:
         """There is nothing to remember."""
@@ -30,7 +28,6 @@ class Fixed:
 
     tokens: int
     needs_decisive: ClassVar[bool] = False
-    watch: ClassVar[int | None] = None
 
     def start(self, base: str) -> None:
         """There is nothing to remember: the step number is in the evidence."""
@@ -38,47 +35,6 @@ class Fixed:
     def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
         """Leave after step ``tokens``; later, where the base was lost at that step."""
         return None, Verdict(alone=evidence.step >= self.tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class RejoinState:
-    """``inner`` is the state of the exit while together; ``recent`` the base's probabilities when alone."""
-
-    inner: EfficacyState
-    alone: bool = False
-    recent: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rejoin:
-    """Self-efficacy that can be regretted (ours).
-
-    Alone, the base's own probability of what it writes is averaged over every ``watch`` pieces; below
-    ``below`` it returns to the collaboration, where its self-efficacy starts anew (with the old figures it
-    would leave at once).
-    """
-
-    inner: SelfEfficacy
-    below: float
-    watch: int
-    needs_decisive: ClassVar[bool] = False
-
-    def start(self, base: str) -> RejoinState:
-        """Together, with nothing observed."""
-        return RejoinState(self.inner.start(base))
-
-    def observe(self, state: RejoinState, evidence: Evidence) -> tuple[RejoinState, Verdict]:
-        """One step together, or one of the base alone."""
-        if not state.alone:
-            inner, verdict = self.inner.observe(state.inner, evidence)
-            return RejoinState(inner, verdict.alone), verdict
-        probability = 0.0 if evidence.base_logprob is None else exp(evidence.base_logprob)
-        recent = (*state.recent, probability)
-        if len(recent) < self.watch:
-            return RejoinState(state.inner, alone=True, recent=recent), Verdict(alone=True)
-        if fsum(recent) / self.watch < self.below:
-            return self.start(evidence.base), STAY
-        return RejoinState(state.inner, alone=True), Verdict(alone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +47,6 @@ class Consult:
 
     below: float
     needs_decisive: ClassVar[bool] = False
-    watch: ClassVar[int | None] = None
 
     def start(self, base: str) -> None:
         """There is nothing to remember."""
@@ -110,7 +65,6 @@ class PerCollaborator:
 
     patience: int
     needs_decisive: ClassVar[bool] = True
-    watch: ClassVar[int | None] = None
 
     def start(self, base: str) -> tuple[tuple[str, int], ...]:
         """Idle steps by collaborator: none yet."""
@@ -138,15 +92,9 @@ def build_exit(method: Method) -> ExitPolicy[Any]:
         case "fixed":
             policy = Fixed(method.exit_after or 0)  # `Method` has checked that it is there
         case "self-efficacy":
-            policy = _self_efficacy(method)
-        case "confidence":
-            policy = _self_efficacy(method, terms="confidence")
-        case "reliability":
-            policy = _self_efficacy(method, terms="reliability")
-        case "credible":
-            policy = _self_efficacy(method, quantile=method.quantile)
-        case "rejoin":
-            policy = Rejoin(_self_efficacy(method), method.rejoin_below, method.rejoin_window)
+            policy = _self_efficacy(method, "both")
+        case "confidence" | "reliability":
+            policy = _self_efficacy(method, method.exit)
         case "consult":
             policy = Consult(method.consult_below)
         case "per-collaborator":
@@ -156,5 +104,5 @@ def build_exit(method: Method) -> ExitPolicy[Any]:
     return policy
 
 
-def _self_efficacy(method: Method, **variant: Any) -> SelfEfficacy:
-    return SelfEfficacy(method.omega, method.theta, method.rho, method.eps, method.ties, **variant)
+def _self_efficacy(method: Method, terms: Literal["both", "confidence", "reliability"]) -> SelfEfficacy:
+    return SelfEfficacy(method.omega, method.theta, method.rho, method.eps, method.ties, terms)

@@ -40,12 +40,10 @@ def make_policy(
     method's own exit.
 
     Raises:
-        UnknownMethod: ``max_tokens`` or the exit policy's ``watch`` is below 1.
+        UnknownMethod: ``max_tokens`` is below 1.
     """
     if max_tokens < 1:
         raise UnknownMethod(f"an answer must have at least 1 token, not {max_tokens}")
-    if exit_policy is not None and exit_policy.watch is not None and exit_policy.watch < 1:
-        raise UnknownMethod(f"an exit policy watches at least 1 piece of the base at a time, not {exit_policy.watch}")
     if method.aggregation == "bytewise":
         from tokencollab.policies.bytewise import BytewisePolicy  # noqa: PLC0415 - loaded where it is used
 

@@ -70,30 +70,24 @@ _TRUNCATION: Final[Mapping[Aggregation, tuple[int, float | None]]] = {
     "bytewise": (10, None),
 }
 
-_PIECE_LEVEL: Final = ("gac", "unite", "duetnet", "dp", "dk")
 _AGGREGATIONS_USING: Final[Mapping[str, tuple[str, ...]]] = {
     "top_p": ("base", "duetnet", "dp"),
     "over": ("base", "duetnet", "dp"),
-    "weights": (*_PIECE_LEVEL, "bytewise"),
+    "weights": ("gac", "unite", "duetnet", "dp", "dk", "bytewise"),
     "reference": ("duetnet", "dk"),
     "temperature": ("base", "duetnet", "dk"),
-    "owner_finishes": _PIECE_LEVEL,
     "carry": ("bytewise",),
     "commit": ("bytewise",),
-    "exact": ("bytewise",),
 }
 
-_EFFICACY: Final = ("self-efficacy", "confidence", "reliability", "credible", "rejoin")
+_EFFICACY: Final = ("self-efficacy", "confidence", "reliability")
 _EXITS_USING: Final[Mapping[str, tuple[str, ...]]] = {
     "omega": _EFFICACY,
     "theta": _EFFICACY,
     "rho": _EFFICACY,
-    "eps": ("self-efficacy", "reliability", "credible", "rejoin"),
+    "eps": ("self-efficacy", "reliability"),
     "ties": _EFFICACY,
-    "quantile": ("credible",),
     "patience": ("per-collaborator",),
-    "rejoin_below": ("rejoin",),
-    "rejoin_window": ("rejoin",),
     "consult_below": ("consult",),
 }
 EXIT_SETTINGS: Final = ("exit", "exit_after", *_EXITS_USING)
@@ -125,20 +119,15 @@ def parse_method(
     reference: Literal["raw", "floor"] | None = None,
     top_t: int | str | tuple[int, int] | None = None,
     temperature: float | None = None,
-    owner_finishes: bool | None = None,
     omega: int | None = None,
     theta: float | None = None,
     rho: float | None = None,
     eps: float | None = None,
     ties: Literal["success", "failure"] | None = None,
-    quantile: float | None = None,
     patience: int | None = None,
-    rejoin_below: float | None = None,
-    rejoin_window: int | None = None,
     consult_below: float | None = None,
     carry: bool | None = None,
     commit: float | None = None,
-    exact: bool | None = None,
 ) -> Method:
     """The preset ``name``, with whatever else is given in place of its own. None means: as the preset has it.
 
@@ -162,20 +151,15 @@ def parse_method(
         "weights": None if weights is None else sorted_weights(weights),
         "reference": reference,
         "temperature": temperature,
-        "owner_finishes": owner_finishes,
         "omega": omega,
         "theta": theta,
         "rho": rho,
         "eps": eps,
         "ties": ties,
-        "quantile": quantile,
         "patience": patience,
-        "rejoin_below": rejoin_below,
-        "rejoin_window": rejoin_window,
         "consult_below": consult_below,
         "carry": carry,
         "commit": commit,
-        "exact": exact,
     }
     given = {key: value for key, value in values.items() if value is not None}
     _refuse_unused(chosen, choice.exit, given)

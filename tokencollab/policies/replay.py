@@ -12,8 +12,7 @@ from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.presets import parse_method
 from tokencollab.policies.selection import choose_alone
-from tokencollab.policies.settings import Method, setting_names
-from tokencollab.policies.words import NO_WORD
+from tokencollab.policies.settings import REMOVED_SETTINGS, Method, setting_names
 from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.protocol.pieces import Piece, piece_to_json
 from tokencollab.protocol.trace import Trace, TraceStep
@@ -54,12 +53,12 @@ def method_of(trace: Trace) -> Method:
     """The method that the header of ``trace`` names.
 
     Raises:
-        UsageError: it names none, or one that does not exist.
+        UsageError: it names none, or one that does not exist or no longer does.
     """
     settings = trace.settings.get("method")
     match settings:
         case Mapping():
-            known = setting_names()  # a newer version's settings are none of ours
+            known = (*setting_names(), *REMOVED_SETTINGS)  # a newer version's settings are none of ours
             return Method.from_json({key: value for key, value in settings.items() if key in known})
         case str():
             return parse_method(settings)
@@ -88,19 +87,27 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     if strangers:
         raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
     if chosen.aggregation == "bytewise":
-        own = _recorded_method(trace)
-        if own is not None and own.aggregation == "bytewise":
+        if _is_bytewise(trace):
             return _bytewise(trace, chosen, seed, past_exit)
         return _BytewiseReplayer(trace, chosen, seed).steps(past_exit)
     return _Replayer(trace, chosen, seed).steps(past_exit)
 
 
 def _recorded_method(trace: Trace) -> Method | None:
-    """The method that ``trace`` was recorded with, None where it does not say."""
+    """The method that ``trace`` was recorded with, None where it does not say or there is none such."""
     try:
         return method_of(trace)
     except UsageError:
         return None
+
+
+def _is_bytewise(trace: Trace) -> bool:
+    """Whether ``trace`` was recorded by bytewise voting, whatever its other settings were."""
+    settings = trace.settings.get("method")
+    if isinstance(settings, Mapping):
+        return settings.get("aggregation") == "bytewise"
+    own = _recorded_method(trace)
+    return own is not None and own.aggregation == "bytewise"
 
 
 def _consulted_below(trace: Trace) -> float:
@@ -140,7 +147,6 @@ class _Replayer:
         self._solo = method.aggregation == "base" or len(trace.models) == 1
         self._exit = build_exit(method)
         self._exit_state: Any = self._exit.start(self._base)
-        self._word = NO_WORD
         self._left: frozenset[str] = frozenset()
         self._alone = False
         self._until = 0.0
@@ -152,14 +158,13 @@ class _Replayer:
         exited = False
         for step in self._trace.steps:
             replayed = self._step(step)
-            exited = self._alone or (exited and self._exit.watch is None)
+            exited = exited or self._alone
             yield ReplayStep(*replayed, self._efficacy, exited)
             if exited and not past_exit and not self._until:
                 return
 
     def _step(self, step: TraceStep) -> tuple[int, Piece, Piece, bool, tuple[tuple[str, int | None], ...]]:
-        returning = self._alone and self._exit.watch is not None
-        alone = step.alone or self._solo or returning or (self._until > 0.0 and not self._unsure(step))
+        alone = step.alone or self._solo or (self._until > 0.0 and not self._unsure(step))
         piece, ballots = self._choose(step, alone)
         fed = step.chosen if step.decided else piece
         decisive: frozenset[str] = frozenset()
@@ -168,12 +173,9 @@ class _Replayer:
         evidence = gather_evidence(step.step, self._base, fed, ballots, decisive)
         if not alone:
             evidence = self._seen(evidence, fed, ballots)
-        if returning or (not alone and any(ballot.model == self._base for ballot in ballots)):
+        if not alone and any(ballot.model == self._base for ballot in ballots):
             self._exit_state, verdict = self._exit.observe(self._exit_state, evidence)
             self._follow(verdict)
-        if alone:
-            ballots = []
-        self._word = self._decider.word_after(self._word, fed, ballots)
         self._length += len(fed or b"")
         return step.step, piece, step.chosen, step.decided, evidence.ranks
 
@@ -203,11 +205,11 @@ class _Replayer:
 
     def _vote(self, step: int, ballots: Sequence[Ballot]) -> Piece:
         """What ``ballots`` choose."""
-        return self._decider.decide(step, ballots, self._word)
+        return self._decider.decide(step, ballots)
 
     def _decisive(self, step: int, fed: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
         """The collaborators without which another piece than ``fed`` would have been chosen."""
-        return self._decider.decisive(step, fed, ballots, self._word, self._base)
+        return self._decider.decisive(step, fed, ballots, self._base)
 
     def _seen(self, evidence: Evidence, fed: Piece, ballots: Sequence[Ballot]) -> Evidence:
         """The ``evidence`` of a step together."""

@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 from math import exp, fsum
-from typing import Final
 
 from tokencollab.policies.aggregation import Scored
 from tokencollab.policies.truncation import truncate
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece, piece_order
-
-DRAWS: Final = 2
-"""Draws that one selection may use: one for T, one among the T."""
 
 
 def uniform(seed: int, step: int, draw: int) -> float:
@@ -21,18 +17,18 @@ def uniform(seed: int, step: int, draw: int) -> float:
     return (int.from_bytes(digest, "big") >> 11) * 2.0**-53
 
 
-def select(scored: Sequence[Scored], sampling: Sampling, step: int, draw: int = 0) -> Piece:
+def select(scored: Sequence[Scored], sampling: Sampling, step: int) -> Piece:
     """The chosen one of ``scored`` (at least one), by Top-T.
 
     T = 1 takes the best score; ties go to the higher summed probability, then to `piece_order`. T > 1 samples
     among the T best with softmax(score / temperature), or with the normalised scores where they are
     probabilities. T above the size of the union is the whole union (DuetNet's sentence has the comparison the
-    wrong way round). Uses draws ``draw`` to ``draw + DRAWS - 1`` of the step.
+    wrong way round). Draw 0 of the step gives T, draw 1 the piece.
     """
     low, high = sampling.top_t
     size = low
     if low < high:
-        size += int(uniform(sampling.seed, step, draw) * (high - low + 1))
+        size += int(uniform(sampling.seed, step, 0) * (high - low + 1))
     if size == 1:
         return _best(scored)
     ordered = sorted(scored, key=lambda entry: (-entry[1], -entry[2], piece_order(entry[0])))[:size]
@@ -41,7 +37,7 @@ def select(scored: Sequence[Scored], sampling: Sampling, step: int, draw: int = 
     else:
         highest = ordered[0][1]
         weights = [exp((score - highest) / sampling.temperature) for _, score, _ in ordered]
-    point = uniform(sampling.seed, step, draw + 1) * fsum(weights)
+    point = uniform(sampling.seed, step, 1) * fsum(weights)
     for (piece, _, _), weight in zip(ordered, weights, strict=True):
         point -= weight
         if point < 0:

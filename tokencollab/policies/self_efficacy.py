@@ -1,13 +1,11 @@
-"""Self-efficacy of the base model: the exit of ConfiPara (eq. 5-13, algorithm 2), its ablations and a
-credible variant.
+"""Self-efficacy of the base model: the exit of ConfiPara (eq. 5-13, algorithm 2) and its ablations.
 
 Counts are kept as whole numbers and turned into Beta parameters when they are needed, so that (f - 1) / rho
 is exact.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import ClassVar, Literal, NamedTuple
 
 from tokencollab.policies.events import Efficacy
@@ -35,9 +33,7 @@ class SelfEfficacy:
     """Leaves when T0 > ``theta``.
 
     T0 is ST * RT (eq. 13) with ``terms="both"``, ST with "confidence", RT with "reliability" (the ablations),
-    and 0 before ``omega`` steps. ST and RT are means of Beta posteriors (eq. 7, 12), or with a ``quantile`` q
-    their lower q-quantiles: then both are passed with probability 1 - q each, and T0 is the product of the
-    two.
+    and 0 before ``omega`` steps. ST and RT are means of Beta posteriors (eq. 7, 12).
 
     A step counts for every model that answered in it. At a window's end the base is held against the
     collaborators that answered in its last step; with none of them the window says nothing (both are choices
@@ -50,13 +46,11 @@ class SelfEfficacy:
     eps: float
     ties: Literal["success", "failure"]
     terms: Literal["both", "confidence", "reliability"] = "both"
-    quantile: float | None = None
     needs_decisive: ClassVar[bool] = False
-    watch: ClassVar[int | None] = None
 
     def start(self, base: str) -> EfficacyState:
         """s = f = s_w = f_w = 1."""
-        return EfficacyState(rt=self._estimate(1.0, 1.0))
+        return EfficacyState(rt=_mean(1.0, 1.0))
 
     def observe(self, state: EfficacyState, evidence: Evidence) -> tuple[EfficacyState, Verdict]:
         """Algorithm 2, lines 5 to 14, for one step in which the base voted."""
@@ -73,7 +67,7 @@ class SelfEfficacy:
     def figures(self, state: EfficacyState) -> Efficacy:
         """The figures of the paper in ``state``."""
         s, f = 1.0 + state.wins, 1.0 + self.rho * state.losses
-        st = self._estimate(s, f) if state.steps >= self.omega else None
+        st = _mean(s, f) if state.steps >= self.omega else None
         if st is None:
             t0 = 0.0
         elif self.terms == "both":
@@ -118,21 +112,12 @@ class SelfEfficacy:
             state = state._replace(reliable=state.reliable + 1)
         else:
             state = state._replace(unreliable=state.unreliable + 1)
-        return state._replace(rt=self._estimate(1.0 + state.reliable, 1.0 + self.rho * state.unreliable))
-
-    def _estimate(self, successes: float, failures: float) -> float:
-        if self.quantile is None:
-            return successes / (successes + failures)
-        return float(_beta_quantile()(successes, failures, self.quantile))
+        return state._replace(rt=_mean(1.0 + state.reliable, 1.0 + self.rho * state.unreliable))
 
 
-@cache
-def _beta_quantile() -> Callable[[float, float, float], float]:
-    """SciPy's quantile of Beta(a, b) at q, by (a, b, q). Loaded where it is needed: it takes 0.3 s."""
-    from scipy.special import betaincinv  # noqa: PLC0415
-
-    quantile: Callable[[float, float, float], float] = betaincinv
-    return quantile
+def _mean(successes: float, failures: float) -> float:
+    """Of Beta(successes, failures)."""
+    return successes / (successes + failures)
 
 
 def _added(

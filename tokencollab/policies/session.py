@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from tokencollab.policies.words import NO_WORD, Word
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.pieces import Piece
@@ -23,9 +22,8 @@ class State(NamedTuple):
     that an exit sent away for good, ``lost`` those lost since the last committed piece. ``offset`` is the
     text's length in bytes, ``questions`` how many were asked so far. ``open`` are the questions that wait for
     an answer, ``answers`` this step's; ``scoring`` and ``scores`` the same for UniTE's foreign pieces.
-    ``run_left`` counts the pieces still to come from the present run of the base alone, ``returning`` says
-    whether it may come back from there, and ``until`` below which probability it does so by itself. ``exit``
-    is the exit policy's own state.
+    ``until`` is the probability of its best piece below which a base that went on alone asks the others again
+    (0: never). ``exit`` is the exit policy's own state.
     """
 
     base: str
@@ -42,10 +40,7 @@ class State(NamedTuple):
     answers: tuple[tuple[str, CandidateSet], ...] = ()
     scoring: tuple[tuple[str, int, tuple[Piece, ...]], ...] = ()
     scores: tuple[tuple[str, Scores], ...] = ()
-    run_left: int = 0
-    returning: bool = False
     until: float = 0.0
-    word: Word = NO_WORD
     noticed: bool = False
 
     @property

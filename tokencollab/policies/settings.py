@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from sys import float_info
-from typing import Final, Literal, TypeAlias, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from tokencollab.protocol.candidates import MAX_CANDIDATES
 from tokencollab.protocol.errors import UnknownMethod
@@ -11,7 +11,7 @@ from tokencollab.protocol.values import is_huge, shown
 
 Aggregation: TypeAlias = Literal["base", "gac", "unite", "duetnet", "dp", "dk", "bytewise"]
 ExitName: TypeAlias = Literal[
-    "never", "fixed", "self-efficacy", "confidence", "reliability", "credible", "rejoin", "consult", "per-collaborator"
+    "never", "fixed", "self-efficacy", "confidence", "reliability", "consult", "per-collaborator"
 ]
 AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
 EXITS: Final[tuple[ExitName, ...]] = get_args(ExitName)
@@ -29,10 +29,8 @@ class Method:
 
     Defaults are those of methods.md. ``weights`` are pairs (model, weight), sorted; a model without one has
     weight 1; in bytewise voting they are the priors. ``top_t`` is (T, T), or (low, high) where T is drawn per
-    step. ``exit_after`` is n of the exit ``fixed``. ``quantile`` is the lower quantile of ``credible``,
-    ``patience`` the steps of ``per-collaborator``; ``rejoin_below`` and ``rejoin_window`` are the mean
-    probability, and over how many pieces of the base alone, at which ``rejoin`` returns; ``consult_below`` is
-    the base's probability of its best piece below which ``consult`` asks the others.
+    step. ``exit_after`` is n of the exit ``fixed``, ``patience`` the steps of ``per-collaborator``;
+    ``consult_below`` is the base's probability of its best piece below which ``consult`` asks the others.
 
     Raises:
         UnknownMethod: a value of the wrong type or out of range; one line, with what is allowed.
@@ -47,7 +45,6 @@ class Method:
     reference: Literal["raw", "floor"] = "raw"
     top_t: tuple[int, int] = (1, 1)
     temperature: float = 1.0
-    owner_finishes: bool = False
     exit: ExitName = "never"
     exit_after: int | None = None
     omega: int = 20
@@ -55,14 +52,10 @@ class Method:
     rho: float = 1.5
     eps: float = 0.05
     ties: Literal["success", "failure"] = "success"
-    quantile: float = 0.1
     patience: int = 20
-    rejoin_below: float = 0.5
-    rejoin_window: int = 8
     consult_below: float = 0.9
     carry: bool = True
     commit: float = 0.5
-    exact: bool = False
 
     def __post_init__(self) -> None:
         _text("name", self.name)
@@ -83,19 +76,14 @@ class Method:
         _integer("omega", self.omega, 1)
         _number("theta", self.theta, "0 or more", lambda x: x >= 0)
         _number("rho", self.rho, "above 1", lambda x: x > 1)
-        _number("rho", self.rho, "at most 1e6", lambda x: x <= 1e6)  # Beta's quantiles are no numbers far beyond
+        _number("rho", self.rho, "at most 1e6", lambda x: x <= 1e6)  # far beyond the figures are no numbers
         _number("eps", self.eps, "above 0", lambda x: x > 0)
         _one_of("ties", self.ties, ("success", "failure"))
-        _number("quantile", self.quantile, "between 0 and 1", lambda x: 0 < x < 1)
-        _number("quantile", self.quantile, "from 1e-12 on", lambda x: x >= 1e-12)
         _integer("patience", self.patience, 1)
-        _number("rejoin_below", self.rejoin_below, "above 0 and at most 1", lambda x: 0 < x <= 1)
-        _integer("rejoin_window", self.rejoin_window, 1)
         _number("consult_below", self.consult_below, "above 0 and at most 1", lambda x: 0 < x <= 1)
         _number("commit", self.commit, "from 0 to 1", lambda x: 0 <= x <= 1)
-        for flag in ("owner_finishes", "carry", "exact"):
-            if not isinstance(getattr(self, flag), bool):
-                raise UnknownMethod(f"{flag} must be true or false, not {getattr(self, flag)!r}")
+        if not isinstance(self.carry, bool):
+            raise UnknownMethod(f"carry must be true or false, not {self.carry!r}")
 
     def _check_weights(self) -> None:
         names = []
@@ -132,11 +120,14 @@ class Method:
     def from_json(cls, settings: object) -> "Method":
         """The inverse of `to_json`; settings with a default may be absent.
 
+        A setting that no longer exists is ignored where it has the value that it had by default.
+
         Raises:
             UnknownMethod: not an object, a setting that is unknown or required and absent, or a bad value.
         """
         if not isinstance(settings, Mapping):
             raise UnknownMethod(f"a method's settings must be an object, not {settings!r}")
+        settings = _without_removed(settings)
         known = setting_names()
         unknown = sorted(str(key) for key in settings if key not in known)
         if unknown:
@@ -144,12 +135,33 @@ class Method:
         missing = [key for key in ("name", "aggregation", "top_k", "top_p") if key not in settings]
         if missing:
             raise UnknownMethod(f"a method's settings lack {missing[0]!r}")
-        values = dict(settings)
+        values: dict[str, Any] = dict(settings)
         if "weights" in values:
             values["weights"] = sorted_weights(values["weights"])
         if isinstance(values.get("top_t"), list):
-            values["top_t"] = tuple(cast(list[int], values["top_t"]))
+            values["top_t"] = tuple(values["top_t"])
         return cls(**values)
+
+
+REMOVED_SETTINGS: Final[Mapping[str, object]] = {
+    "owner_finishes": False,
+    "quantile": 0.1,
+    "rejoin_below": 0.5,
+    "rejoin_window": 8,
+    "exact": False,
+}
+"""Settings of earlier versions, with their defaults: old journals and traces name them."""
+
+_REMOVED_EXITS: Final = ("credible", "rejoin")
+
+
+def _without_removed(settings: Mapping[str, object]) -> dict[str, object]:
+    if settings.get("exit") in _REMOVED_EXITS:
+        raise UnknownMethod(f"the exit {settings['exit']} was removed; use another, e.g. consult")
+    for name, default in REMOVED_SETTINGS.items():
+        if settings.get(name, default) != default:
+            raise UnknownMethod(f"the setting {name}={settings[name]!r} was removed; leave it out")
+    return {name: value for name, value in settings.items() if name not in REMOVED_SETTINGS}
 
 
 def setting_names() -> tuple[str, ...]:

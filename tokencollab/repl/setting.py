@@ -24,7 +24,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "pick": ("best", "sum"),
     "order": ("'in turn'", "together"),
     "scorer": ("likelihood",),
-    **dict.fromkeys(("owner_finishes", "carry", "exact", "defer"), ("true", "false")),
+    **dict.fromkeys(("carry", "defer"), ("true", "false")),
 }
 
 
