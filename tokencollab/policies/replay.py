@@ -70,8 +70,8 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     """The steps of ``trace`` under ``method``, up to the exit or ``past_exit``. The seed is the trace's.
 
     ``method`` None is the trace's own. A model that was lost in a step has no vote in it, answered or not.
-    The exit policy is fed the recorded piece where there is one, else the recomputed one. Past an exit that
-    is final the figures go on as if nobody had left.
+    The exit policy is fed the recorded piece where there is one, else the recomputed one. Past an
+    exit the figures go on as if nobody had left.
 
     Raises:
         UsageError: no method is given and the trace names none; a weight for a model that is not in the trace.

@@ -35,11 +35,8 @@ METHODS = (
         "confipara-u",
         "confipara-d",
         "confipara-b",
-        "credible",
-        "rejoin",
         "consult",
         "per-collaborator",
-        "owner-finishes",
     ),
     "consult-u",
 )
@@ -60,14 +57,10 @@ def engine(name: str) -> ScriptedEngine:
 def method_named(name: str) -> Method:
     """A preset, or one of the exits that have no preset, over an aggregation that brings them about."""
     match name:
-        case "credible" | "rejoin":
-            return parse_method("duetnet", exit=name, omega=3, theta=0.5)
         case "consult" | "consult-u":
             return parse_method("consult" if name == "consult" else "unite", exit="consult", consult_below=0.4)
         case "per-collaborator":
             return parse_method("unite", exit=name, patience=2)
-        case "owner-finishes":
-            return parse_method("dp", owner_finishes=True)
         case "confipara-u" | "confipara-d" | "confipara-b":
             return parse_method(name, omega=3, theta=0.5)
         case _:

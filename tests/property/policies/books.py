@@ -1,11 +1,11 @@
 """What the piece-level machine must do: books kept apart from it, and the simple model in `oracle`."""
 
-from math import exp, inf
+from math import inf
 from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from tests.property.policies.oracle import CLEAR, History, best_with_owners, goes_on, kept, mid_character
+from tests.property.policies.oracle import CLEAR, History, best, kept
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.protocol.candidates import CandidateSet
@@ -13,7 +13,6 @@ from tokencollab.protocol.pieces import Piece
 
 BASE, MEMBERS = "m", ("m", "c", "x")
 MOST = 14
-RETURNING = ("rejoin", "consult")
 
 
 class Books(RuleBasedStateMachine):
@@ -32,15 +31,14 @@ class Books(RuleBasedStateMachine):
         self.open: list[e.Ask | e.Score] = []
         self.run: e.RunAlone | None = None
         self.heard: list[e.Event] = []
-        self.owners: set[str] = set()
         self.history, self.idle = History(self.method), dict[str, int]()
         self.numbers: set[int] = set()
-        self.noticed, self.left_to_write = False, 0
+        self.noticed = False
         self.state, commands = self.policy.start(MEMBERS)
         self.expect_asks(list(commands))
 
     def welcome(self, model: str) -> bool:
-        return model == BASE or self.method.exit in RETURNING
+        return model == BASE or self.method.exit == "consult"
 
     def writers(self) -> set[str]:
         return {"together": self.live, "alone": {BASE}}.get(self.phase, set())
@@ -53,7 +51,7 @@ class Books(RuleBasedStateMachine):
         assert set(s.left) == self.left
         assert s.noticed == self.noticed
         if self.phase == "stopped":
-            assert (s.live, s.joining, s.open, s.answers, s.scoring, s.scores, s.run_left) == ((),) * 6 + (0,)
+            assert (s.live, s.joining, s.open, s.answers, s.scoring, s.scores) == ((),) * 6
             return
         assert (set(s.live), set(s.joining), set(s.lost)) == (self.live, self.joining, self.lost)
         assert [list(names) for names in (s.live, s.joining, s.left, s.lost)] == [
@@ -67,12 +65,6 @@ class Books(RuleBasedStateMachine):
         assert set(s.scoring) == scoring
         scores = {(model, piece): logit for model, pairs in s.scores for piece, logit in pairs}
         assert scores == {key: logit for key, logit in self.foreign.items() if key[0] in self.live}
-        if self.method.owner_finishes:
-            assert set(s.word.owners) == self.owners
-            assert s.word.mid_character == mid_character(self.text)
-            assert s.word.continued_by(b"a") == goes_on(self.text, b"a")
-        if self.phase != "together":
-            assert s.run_left == self.left_to_write
 
     # -------------------------------------------------------- what must go out
 
@@ -123,16 +115,14 @@ class Books(RuleBasedStateMachine):
             assert isinstance(commands.pop(0), e.Notice)
         commit = commands.pop(0)
         assert isinstance(commit, e.Commit)
-        owners = self.owners if self.method.owner_finishes else set()
-        piece, lead = best_with_owners(self.method, self.votes, self.foreign, self.text, owners)
+        piece, lead = best(self.method, self.votes, self.foreign)
         if lead > CLEAR:
             assert commit.piece == piece
         piece, record, self.count = commit.piece, commit.record, self.count + 1
         ranks = {m: self.rank(sent, piece) for m, sent in self.votes.items()}
         assert list(record.ranks) == [(m, None if r == inf else r) for m, r in sorted(ranks.items())]
         assert (record.step, record.alone, set(record.lost)) == (self.count, False, self.lost)
-        decisive = self.decisive(piece, owners)
-        self.take_word(piece, {model for model, rank in ranks.items() if rank < inf})
+        decisive = self.decisive(piece)
         votes, self.votes, self.foreign, self.lost = self.votes, {}, {}, set()
         self.text += piece or b""
         out: set[str] = set()
@@ -148,9 +138,9 @@ class Books(RuleBasedStateMachine):
         elif leaves:
             gone = tuple(sorted((self.live | self.joining) - {BASE}))
             assert commands.pop(0) == e.Exited(self.count, gone)
-            self.live = (self.live | self.joining) if self.method.exit in RETURNING else {BASE}
+            self.live = (self.live | self.joining) if self.method.exit == "consult" else {BASE}
             self.joining, self.phase = set(), "alone"
-            self.expect_run(commands, self.run_steps())
+            self.expect_run(commands)
         else:
             self.live -= out
             self.left |= out
@@ -160,25 +150,13 @@ class Books(RuleBasedStateMachine):
         listed = kept(self.method, sent)
         return listed.index(piece) if piece in listed else inf
 
-    def take_word(self, piece: Piece, listed: set[str]) -> None:
-        if not self.method.owner_finishes or piece is None:
-            return
-        before = self.owners if goes_on(self.text, piece) else set()
-        after = self.text + piece
-        if not (mid_character(after) or goes_on(after, b"a")):
-            self.owners = set()
-        elif before:
-            self.owners = before & listed
-        else:
-            self.owners = set() if listed == set(self.votes) else listed
-
-    def decisive(self, piece: Piece, owners: set[str]) -> set[str] | None:
+    def decisive(self, piece: Piece) -> set[str] | None:
         """None where a tie leaves it open."""
         found = set()
         for model in self.votes:
             others = {m: sent for m, sent in self.votes.items() if m != model}
             if others:
-                other, lead = best_with_owners(self.method, others, self.foreign, self.text, owners)
+                other, lead = best(self.method, others, self.foreign)
                 if lead <= CLEAR:
                     return None
                 if other != piece:
@@ -211,11 +189,7 @@ class Books(RuleBasedStateMachine):
         assert t0 is not None
         return t0 > m.theta, set(), e.Efficacy(**figures)  # type: ignore[arg-type]
 
-    def run_steps(self) -> int:
-        most = MOST - self.count
-        return min(most, self.method.rejoin_window) if self.method.exit == "rejoin" else most
-
-    def expect_alone(self, piece: Piece, sent: CandidateSet, commands: list[e.Command]) -> None:
+    def expect_alone(self, piece: Piece, commands: list[e.Command]) -> None:
         commit = commands.pop(0)
         assert isinstance(commit, e.Commit)
         self.count += 1
@@ -223,26 +197,10 @@ class Books(RuleBasedStateMachine):
         assert set(commit.record.lost) == self.lost
         self.lost = set()
         self.text += piece or b""
-        self.owners = set()
-        self.left_to_write -= 1
-        back = False
-        if self.method.exit == "rejoin":
-            rank = self.rank(sent, piece)
-            assert commit.record.ranks == ((BASE, None if rank == inf else rank),)
-            self.history.alone.append(next(exp(c.logprob) for c in sent.candidates if c.piece == piece))
-            if len(self.history.alone) == self.method.rejoin_window:
-                back = sum(self.history.alone) / self.method.rejoin_window < self.method.rejoin_below
-                self.history.alone.clear()
-        else:
-            assert commit.record.ranks == ()
+        assert commit.record.ranks == ()
         if piece is None or self.count == MOST:
             assert commands == [e.Stop("end" if piece is None else "length")]
             self.stopped()
-        elif back:
-            self.history, self.phase, self.run = History(self.method), "together", None
-            self.expect_asks(commands)
-        elif self.left_to_write == 0:
-            self.expect_run(commands, self.run_steps())
         else:
             assert commands == []
 
@@ -258,15 +216,14 @@ class Books(RuleBasedStateMachine):
         self.open = list(asks)
         self.votes, self.foreign, self.run = {}, {}, None
 
-    def expect_run(self, commands: list[e.Command], steps: int) -> None:
+    def expect_run(self, commands: list[e.Command]) -> None:
         (run,) = commands
         assert isinstance(run, e.RunAlone)
-        watched = self.method.exit == "rejoin"
         assert run._replace(question=0) == e.RunAlone(
-            BASE, 0, len(self.text), self.count + 1, steps, watched, self.unsure()
+            BASE, 0, len(self.text), self.count + 1, MOST - self.count, False, self.unsure()
         )
         self.fresh([run])
-        self.open, self.run, self.left_to_write = [], run, steps
+        self.open, self.run = [], run
 
     def unsure(self) -> float:
         return self.method.consult_below if self.method.exit == "consult" else 0.0
@@ -277,7 +234,7 @@ class Books(RuleBasedStateMachine):
         assert [ask.model for ask in asks] == sorted(self.live - {BASE})
         assert all((ask.offset, ask.k) == (len(self.text), self.method.top_k) for ask in asks)
         self.fresh(asks)
-        self.phase, self.run, self.left_to_write = "together", None, 0
+        self.phase, self.run = "together", None
         self.open, self.votes, self.foreign = list(asks), {BASE: sent}, {}
         self.lost -= self.live
         if asks:

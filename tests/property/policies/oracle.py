@@ -5,8 +5,7 @@ Nothing here is shared with the policies: votes are dictionaries over the union,
 history.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, inf
 
@@ -61,59 +60,20 @@ def score(method: Method, votes: Votes, foreign: Foreign, piece: Piece) -> float
     return total
 
 
-def best(method: Method, votes: Votes, foreign: Foreign, among: Sequence[Piece] | None = None) -> tuple[Piece, float]:
+def best(method: Method, votes: Votes, foreign: Foreign) -> tuple[Piece, float]:
     """The best piece and its lead."""
     union = {p for sent in votes.values() for p in kept(method, sent)}
-    allowed = [p for p in union if among is None or p in among]
-    scored = sorted(((score(method, votes, foreign, p), p) for p in allowed), key=lambda entry: -entry[0])
+    scored = sorted(((score(method, votes, foreign, p), p) for p in union), key=lambda entry: -entry[0])
     lead = scored[0][0] - scored[1][0] if len(scored) > 1 else inf
     return scored[0][1], lead
 
 
-_LAST = re.compile(
-    rb"(?:[\xf0-\xf4][\x80-\xbf]{0,3}|[\xe0-\xef][\x80-\xbf]{0,2}|[\xc2-\xdf][\x80-\xbf]?|.)\Z", re.DOTALL
-)
-_WORDY = rb"[A-Za-z0-9_'\xc3-\xdf]"
-
-
-def mid_character(text: bytes) -> bool:
-    last = _LAST.search(text)
-    if not last:
-        return False
-    first = last[0][0]
-    return len(last[0]) < (4 if first >= 0xF0 else 3 if first >= 0xE0 else 2 if first >= 0xC2 else 1)
-
-
-def goes_on(text: bytes, piece: Piece) -> bool:
-    """Whether ``piece`` goes on with an open word at the end of ``text``."""
-    last = _LAST.search(text)
-    if piece is None or not last:
-        return False
-    return mid_character(text) or bool(re.match(_WORDY, last[0]) and re.match(_WORDY, piece))
-
-
-def best_with_owners(
-    method: Method, votes: Votes, foreign: Foreign, text: bytes, owners: set[str]
-) -> tuple[Piece, float]:
-    """`owner_finishes`: the owners first, everybody once the word is finished."""
-    owned = {model: sent for model, sent in votes.items() if model in owners}
-    if not owned:
-        return best(method, votes, foreign)
-    piece, lead = best(method, owned, foreign)
-    if mid_character(text) or goes_on(text, piece):
-        return piece, lead
-    union = {p for sent in votes.values() for p in kept(method, sent)}
-    everybody, second = best(method, votes, foreign, [p for p in union if not goes_on(text, p)])
-    return everybody, min(lead, second)
-
-
 @dataclass
 class History:
-    """Every step that the exit saw, together and alone since the last return."""
+    """Every step that the exit saw."""
 
     method: Method
     steps: list[Ranks] = field(default_factory=list)
-    alone: list[float] = field(default_factory=list)
 
     def figures(self, base: str) -> dict[str, float | None]:
         """ConfiPara eq. 5 to 13 over the whole history at once."""

@@ -17,10 +17,10 @@ MAX_TOKENS = 30
 class Delivery(RuleBasedStateMachine):
     """Keeps its own books of who is there, what is asked and what was committed."""
 
-    @initialize(seed=st.integers(0, 999), k=st.sampled_from([2, 4, 20]), exact=st.booleans(), carry=st.booleans())
-    def begin(self, seed: int, k: int, exact: bool, carry: bool) -> None:
+    @initialize(seed=st.integers(0, 999), k=st.sampled_from([2, 4, 20]), carry=st.booleans())
+    def begin(self, seed: int, k: int, carry: bool) -> None:
         self.toys = {n: Toy(n, CUTS[i], seed + i, target=b"0120" * 9) for i, n in enumerate(NAMES)}
-        method = bytewise(top_k=k, exact=exact, carry=carry)
+        method = bytewise(top_k=k, carry=carry)
         self.policy = BytewisePolicy(method, max_tokens=MAX_TOKENS, seed=seed, report=False)
         self.text = b""
         self.pieces: list[Any] = []

@@ -24,7 +24,6 @@ EXITS: list[dict[str, Any]] = [
     {"exit": "fixed", "exit_after": 3},
     {"exit": "self-efficacy", "omega": 2, "theta": 0.3},
     {"exit": "per-collaborator", "patience": 3},
-    {"exit": "rejoin", "omega": 2, "theta": 0.2, "rejoin_window": 2, "rejoin_below": 0.4},
     {"exit": "consult", "consult_below": 0.5},
 ]
 
@@ -103,13 +102,12 @@ def record(
     st.sampled_from(EXITS),
     st.sampled_from([2, 20]),
     st.booleans(),
-    st.booleans(),
 )
 def test_a_trace_with_its_own_settings_gives_every_decision_again(
-    seed: int, cuts: list[Any], leaving: dict[str, Any], k: int, exact: bool, silent: bool
+    seed: int, cuts: list[Any], leaving: dict[str, Any], k: int, silent: bool
 ) -> None:
     """Also where it is ``silent`` on the order in which things were heard, which matters with losses only."""
-    method = bytewise(top_k=k, exact=exact, **leaving)
+    method = bytewise(top_k=k, **leaving)
     steps, commits = record(method, toys(seed, cuts), seed=seed, max_tokens=15, faults=[])
     members = tuple("abc"[: len(cuts)])
     if silent:

@@ -44,7 +44,7 @@ def same_text(run: Run, plain: Any) -> bool:
     kinds,
     st.sampled_from([2, 4, 20]),
     st.sampled_from([2.0, 9.0]),
-    st.sampled_from([{}, {"exact": True}, {"carry": False}, {"commit": 0.2}, {"weights": (("a", 1e-3),)}]),
+    st.sampled_from([{}, {"carry": False}, {"commit": 0.2}, {"weights": (("a", 1e-3),)}]),
     st.sampled_from([{}, {"exit": "per-collaborator", "patience": 4}, {"exit": "self-efficacy", "omega": 3}]),
 )
 def test_what_is_taken_without_counting_votes_is_what_counting_gives(
@@ -103,24 +103,24 @@ def test_sampled_text_does_not_depend_on_what_is_listed(
 
 
 @common
-@given(seeds, st.permutations(range(3)), st.integers(0, 99), st.sampled_from([2, 4, 20]), st.booleans())
+@given(seeds, st.permutations(range(3)), st.integers(0, 99), st.sampled_from([2, 4, 20]))
 def test_neither_the_order_of_delivery_nor_that_of_the_models_matters(
-    seed: int, order: list[int], shuffle: int, k: int, exact: bool
+    seed: int, order: list[int], shuffle: int, k: int
 ) -> None:
     models = toys(seed)
-    straight = play(bytewise(top_k=k, exact=exact), models)
-    mixed = play(bytewise(top_k=k, exact=exact), [models[i] for i in order], shuffle=shuffle)
+    straight = play(bytewise(top_k=k), models)
+    mixed = play(bytewise(top_k=k), [models[i] for i in order], shuffle=shuffle)
     assert [c.piece for c in straight.commits] == [c.piece for c in mixed.commits]
     assert [c.record.ranks for c in straight.commits] == [c.record.ranks for c in mixed.commits]
     assert straight.asks == mixed.asks
 
 
 @common
-@given(seeds, st.sampled_from(CUTS), st.integers(2, 3), st.booleans(), st.booleans())
+@given(seeds, st.sampled_from(CUTS), st.integers(2, 3), st.booleans())
 def test_a_model_with_copies_of_itself_writes_what_it_writes_alone(
-    seed: int, cut: Any, copies: int, exact: bool, carry: bool
+    seed: int, cut: Any, copies: int, carry: bool
 ) -> None:
-    method = bytewise(top_k=4, exact=exact, carry=carry)
+    method = bytewise(top_k=4, carry=carry)
     alone = play(method, [Toy("a", cut, seed)])
     together = play(method, [Toy(name, cut, seed) for name in "abc"[:copies]])
     assert [c.piece for c in alone.commits] == [c.piece for c in together.commits]
@@ -130,9 +130,9 @@ def test_a_model_with_copies_of_itself_writes_what_it_writes_alone(
 
 
 @common
-@given(seeds, kinds, st.booleans())
-def test_commits_are_the_text_and_steps_count_from_one(seed: int, cuts: list[Any], exact: bool) -> None:
-    run = play(bytewise(top_k=4, exact=exact), toys(seed, cuts))
+@given(seeds, kinds)
+def test_commits_are_the_text_and_steps_count_from_one(seed: int, cuts: list[Any]) -> None:
+    run = play(bytewise(top_k=4), toys(seed, cuts))
     assert b"".join(c.piece or b"" for c in run.commits) == run.text
     assert [c.record.step for c in run.commits] == list(range(1, len(run.commits) + 1))
     assert all(c.piece != b"" for c in run.commits)
@@ -140,14 +140,14 @@ def test_commits_are_the_text_and_steps_count_from_one(seed: int, cuts: list[Any
 
 
 @common
-@given(seeds, kinds, st.booleans(), st.integers(0, 9))
-def test_a_state_saved_and_restored_goes_on_identically(seed: int, cuts: list[Any], exact: bool, shuffle: int) -> None:
+@given(seeds, kinds, st.integers(0, 9))
+def test_a_state_saved_and_restored_goes_on_identically(seed: int, cuts: list[Any], shuffle: int) -> None:
     def restored(state: BytewiseState) -> BytewiseState:
         again: BytewiseState = pickle.loads(pickle.dumps(state))  # noqa: S301 - our own state
         assert again == state
         return again
 
-    models, method = toys(seed, cuts), bytewise(top_k=3, exact=exact)
+    models, method = toys(seed, cuts), bytewise(top_k=3)
     straight = play(method, models, shuffle=shuffle)
     assert play(method, models, shuffle=shuffle, watch=restored).commits == straight.commits
 
@@ -176,7 +176,7 @@ def test_taking_an_agreed_piece_at_once_is_the_same_as_byte_by_byte(
     method = bytewise(top_k=4, commit=commit, carry=carry)
     fast = play(method, models)
     policy = BytewisePolicy(method, max_tokens=12, seed=0, report=True)
-    policy._settings.agreeing = False
+    policy._settings.greedy = False
     slow = play(method, models, policy=policy)
     assert fast.commits == slow.commits
     assert fast.events == slow.events

@@ -18,7 +18,6 @@ from tokencollab.policies import events as e
 from tokencollab.policies.decision import Decider, sampling_of
 from tokencollab.policies.methods import Method, make_policy, parse_method
 from tokencollab.policies.selection import choose_alone, select
-from tokencollab.policies.words import NO_WORD
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece, piece_order
@@ -33,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 
 def choose(method: Method, sets: dict[str, CandidateSet], step: int = 1, seed: int = 0) -> Piece:
     decider = Decider(method, sampling_of(method, seed))
-    return decider.decide(step, [decider.ballot(model, sets[model]) for model in sorted(sets)], NO_WORD)
+    return decider.decide(step, [decider.ballot(model, sets[model]) for model in sorted(sets)])
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)
@@ -165,7 +164,7 @@ PROGRAM = """
 from tests.unit.policies.policykit import Driver, toy
 from tokencollab.policies.methods import make_policy, parse_method
 for name in ("gac", "unite", "duetnet", "dp", "dk"):
-    for settings in ({}, {"top_t": "1-3", "owner_finishes": True}):
+    for settings in ({}, {"top_t": "1-3"}):
         method = parse_method(name, top_k=5, exit="self-efficacy", omega=4, theta=0.3, **settings)
         book = {name: toy(name) for name in ("m", "zz", "a", "kk")}
         print(Driver(make_policy(method, max_tokens=25, seed=4, report=False), book).run().trace)

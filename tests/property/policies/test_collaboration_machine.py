@@ -72,7 +72,7 @@ class Machine(Books):
         self.state, commands = self.policy.step(
             self.state, e.AloneStep(BASE, self.run.question, piece, sent if self.run.report else None)
         )
-        self.expect_alone(piece, sent, list(commands))
+        self.expect_alone(piece, list(commands))
 
     @precondition(lambda self: self.run is not None and self.run.unsure)
     @rule(sent=candidate_sets())
@@ -136,7 +136,7 @@ class Machine(Books):
         elif model == BASE:
             self.live.add(BASE)
             self.phase = "alone"
-            self.expect_run(list(commands), self.left_to_write)
+            self.expect_run(list(commands))
         else:
             self.live.add(model)
             assert commands == ()
@@ -184,21 +184,11 @@ CASES: list[dict[str, Any]] = [
     {"aggregation": "dp", "exit": "self-efficacy", "omega": 2, "theta": 0.25},
     {"aggregation": "dp", "exit": "confidence", "omega": 3, "theta": 0.4, "ties": "failure"},
     {"aggregation": "dk", "top_k": 3, "exit": "reliability", "omega": 2, "theta": 0.5, "eps": 0.2},
-    {"aggregation": "dp", "exit": "rejoin", "omega": 1, "theta": 0.2, "rejoin_window": 2, "rejoin_below": 0.4},
     {"exit": "per-collaborator", "patience": 2, "top_k": 4},
     {"aggregation": "dp", "exit": "consult", "consult_below": 0.6},
-    {"aggregation": "unite", "top_k": 3, "exit": "consult", "consult_below": 0.3, "owner_finishes": True},
-    {
-        "aggregation": "dp",
-        "exit": "rejoin",
-        "omega": 1,
-        "theta": 0.2,
-        "rejoin_window": 2,
-        "rejoin_below": 0.9,
-        "owner_finishes": True,
-    },
-    {"aggregation": "dp", "owner_finishes": True},
-    {"aggregation": "unite", "top_k": 3, "owner_finishes": True, "exit": "per-collaborator", "patience": 1},
+    {"aggregation": "unite", "top_k": 3, "exit": "consult", "consult_below": 0.3},
+    {"aggregation": "dp"},
+    {"aggregation": "unite", "top_k": 3, "exit": "per-collaborator", "patience": 1},
 ]
 
 

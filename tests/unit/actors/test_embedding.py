@@ -137,7 +137,6 @@ class Leaving(NamedTuple):
     out: frozenset[str]
     alone: bool = False
     until: float = 0.0
-    watch: int | None = None
     needs_decisive: bool = False
 
     def start(self, base: str) -> None:
@@ -158,13 +157,6 @@ async def test_who_is_sent_away_stays_away_also_from_a_base_that_asks_again(meth
     assert voters[0] == {"a", "b", "c"}
     assert len(voters) > 2
     assert all(names == {"a", "c"} for names in voters[1:])
-
-
-@pytest.mark.parametrize("method", ["unite", "bytewise"])
-async def test_an_exit_that_watches_nothing_is_refused(method: str) -> None:
-    async with team_of("a", "b", method=method, exit_policy=Leaving(frozenset(), watch=0)) as team:
-        with pytest.raises(UnknownMethod, match="watches at least 1 piece"):
-            await team.generate("?", max_tokens=3)
 
 
 class Full(io.StringIO):

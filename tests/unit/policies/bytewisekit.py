@@ -31,8 +31,7 @@ class Watch:
 
     alone_at: int = 0
     out: tuple[tuple[str, int], ...] = ()
-    back_at: int = 0
-    watch: int | None = None
+    until: float = 0.0
     needs_decisive: bool = True
 
     def start(self, base: str) -> tuple[Evidence, ...]:
@@ -41,9 +40,9 @@ class Watch:
 
     def observe(self, state: tuple[Evidence, ...], evidence: Evidence) -> tuple[tuple[Evidence, ...], Verdict]:
         step = evidence.step
-        alone = bool(self.alone_at) and step >= self.alone_at and not (self.back_at and step >= self.back_at)
+        alone = bool(self.alone_at) and step >= self.alone_at
         out = frozenset(model for model, at in self.out if at == step)
-        return (*state, evidence), Verdict(out, alone, figures(step))
+        return (*state, evidence), Verdict(out, alone, figures(step), self.until)
 
 
 def figures(step: int) -> e.Efficacy:

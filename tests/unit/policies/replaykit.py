@@ -20,8 +20,6 @@ EXITS: list[tuple[str, dict[str, Any]]] = [
     ("self-efficacy", {"omega": 4, "theta": 0.35}),
     ("confidence", {"omega": 4, "theta": 0.2, "ties": "failure"}),
     ("reliability", {"omega": 3, "theta": 0.55, "eps": 0.2}),
-    ("credible", {"omega": 4, "theta": 0.1}),
-    ("rejoin", {"omega": 3, "theta": 0.3, "rejoin_below": 0.4, "rejoin_window": 3}),
     ("consult", {"consult_below": 0.5}),
     ("per-collaborator", {"patience": 3}),
 ]

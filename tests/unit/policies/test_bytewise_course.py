@@ -1,7 +1,5 @@
 """The course of bytewise voting on scripted answers: commits, evidence, exits, losses, the end."""
 
-from math import log
-
 import pytest
 
 from tests.unit.policies.bytewisekit import Table, Watch, figures, listed, surely
@@ -42,7 +40,7 @@ def test_an_agreed_word_is_one_commit_and_one_question_each() -> None:
     (commit,) = table.commits()
     assert commit == e.Commit(b" word", e.StepRecord(1, (("a", 0), ("b", 0)), figures(1)))
     assert table.asked() == {"a": 5, "b": 5}
-    assert table.state.exit == (Evidence(1, "a", (("a", 0), ("b", 0)), frozenset(), 0.0),)
+    assert table.state.exit == (Evidence(1, "a", (("a", 0), ("b", 0)), frozenset()),)
 
 
 def test_a_collaborator_that_cuts_finer_moves_inside_the_bases_token() -> None:
@@ -227,19 +225,18 @@ def test_the_base_lost_while_alone_is_waited_for() -> None:
     assert table.hear(e.ModelJoined("b")) == [e.RunAlone("b", 3, 2, 2, 3, False)]
 
 
-def test_a_base_that_may_return_runs_in_turns_and_comes_back() -> None:
-    table = Table(("b", "a"), leaving=Watch(alone_at=1, back_at=4, watch=2))
+def test_a_base_that_is_unsure_comes_back_and_leaves_again() -> None:
+    table = Table(("b", "a"), leaving=Watch(alone_at=1, until=0.5))
     table.answer(a=surely(b"hi"), b=surely(b"hi"))
-    assert table.commands[2] == e.RunAlone("b", 2, 2, 2, 2, True)
-    table.hear(e.AloneStep("b", 2, b"1", surely(b"1")))
-    table.hear(e.AloneStep("b", 2, b"2", surely(b"2")))
-    assert table.commands[1] == e.RunAlone("b", 3, 4, 4, 2, True)
-    table.hear(e.AloneStep("b", 3, b"3", surely(b"3")))
-    assert table.asked() == {"a": 5, "b": 5}
-    assert [evidence.step for evidence in table.state.exit] == [1, 2, 3, 4]
-    assert table.state.exit[0].base_logprob == pytest.approx(log(0.9))
-    table.answer(a=surely(b"x"), b=surely(b"x"))
-    assert table.text == b"hi123x"
+    assert table.commands[2] == e.RunAlone("b", 2, 2, 2, 99, False, 0.5)
+    table.hear(e.AloneStep("b", 2, b"1", None))
+    table.hear(e.AloneStep("b", 2, b"2", None))
+    table.hear(e.CandidatesArrived("b", 2, listed((b"3", 0.4), (b"4", 0.3))))
+    assert table.asked() == {"a": 4}
+    table.answer(a=surely(b"3"))
+    assert table.text == b"hi123"
+    assert table.commands[-1] == e.RunAlone("b", 5, 5, 5, 96, False, 0.5)
+    assert [evidence.step for evidence in table.state.exit] == [1, 4]
 
 
 def test_a_collaborator_sent_away_stays_away() -> None:

@@ -1,15 +1,11 @@
 """Who takes part in bytewise voting: models lost, joined, sent away or waiting, and the state that is left."""
 
-from dataclasses import replace
-from math import log
-
 import pytest
 
-from tests.unit.policies.bytewisekit import BYTEWISE, Table, Watch, figures, listed, surely
+from tests.unit.policies.bytewisekit import BYTEWISE, Table, Watch, listed, surely
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_state import BytewiseState, Roster
-from tokencollab.policies.evidence import Evidence
 from tokencollab.policies.settings import Method
 
 
@@ -21,9 +17,9 @@ def held(*more: str, leaving: Watch | None = None, max_tokens: int = 100) -> Tab
     return table
 
 
-def alone(watch: int | None = None, back_at: int = 0) -> Table:
-    """The base b writes alone after "hi"; a is out, or waits where the base may return."""
-    table = Table(("b", "a"), leaving=Watch(alone_at=1, watch=watch, back_at=back_at), max_tokens=9)
+def alone(until: float = 0.0) -> Table:
+    """The base b writes alone after "hi"; a is out, or waits where the base may be unsure."""
+    table = Table(("b", "a"), leaving=Watch(alone_at=1, until=until), max_tokens=9)
     table.answer(a=surely(b"hi"), b=surely(b"hi"))
     assert table.state.phase == "alone"
     return table
@@ -46,7 +42,7 @@ class TestStates:
         assert table.hear(e.Cancelled()) == [e.Stop("cancelled")]
         state = table.state
         assert state == BytewiseState("stopped", Roster("a", ()), state.exit, length=1, questions=3)
-        assert (state.unsettled, state.logprob) == (False, 0.0)
+        assert state.unsettled is False
 
     def test_a_common_boundary_leaves_nothing_pending(self) -> None:
         table = Table(("a", "b"))
@@ -77,7 +73,6 @@ class TestStates:
             advances=1,
             questions=3,
             run_question=2,
-            run_left=8,
         )
 
 
@@ -104,10 +99,10 @@ class TestLost:
         assert table.commits()[0].record.lost == ()
 
     def test_a_loss_while_the_base_is_alone_is_named_with_its_next_piece(self) -> None:
-        table = alone(watch=3)
+        table = alone(until=0.5)
         assert table.hear(e.ModelLost("a")) == []
-        table.hear(e.AloneStep("b", 2, b"!", surely(b"!")))
-        assert table.commits()[0].record == e.StepRecord(2, (("b", 0),), figures(2), alone=True, lost=("a",))
+        table.hear(e.AloneStep("b", 2, b"!", None))
+        assert table.commits()[0].record == e.StepRecord(2, (), alone=True, lost=("a",))
         table.hear(e.AloneStep("b", 2, b"!", surely(b"!")))
         assert table.commits()[0].record.lost == ()
 
@@ -134,7 +129,7 @@ class TestLost:
         assert {v.name: round(v.weight, 9) for v in table.state.voters} == {"a": 1.0, "b": 0.9}
 
     def test_a_context_that_is_full_ends_the_answer_of_whoever_writes(self) -> None:
-        table = alone(watch=3)
+        table = alone(until=0.5)
         assert table.hear(e.ContextFull("a")) == []
         table.hear(e.ModelLost("b"))
         assert table.state.phase == "waiting"
@@ -198,29 +193,22 @@ class TestJoined:
         by_name = {v.name: v.weight for v in table.state.voters}
         assert by_name == {"a": 1.0, "b": 0.0, "c": pytest.approx(0.9 / 2)}
 
-    def test_both_hypotheses_of_the_others_count(self) -> None:
-        """a: .4 behind "ab" and .2 where "a" ends; b: .9."""
-        table = Table(("a", "b"), replace(BYTEWISE, exact=True))
-        table.hear(e.ModelJoined("c"))
-        table.answer(a=listed((b"ab", 0.4), (b"x", 0.4), (b"a", 0.2)), b=surely(b"a"))
-        assert [v.weight for v in table.state.voters] == pytest.approx([0.6, 0.9, 0.75])
-
     def test_who_waits_while_the_base_is_alone_takes_part_when_it_returns(self) -> None:
-        table = alone(watch=2, back_at=3)
+        table = alone(until=0.5)
         assert table.hear(e.ModelJoined("c")) == []
         assert table.hear(e.ModelJoined("c")) == []
-        assert table.state.roster == Roster("b", ("a", "b", "c"), returning=True)
-        table.hear(e.AloneStep("b", 2, b"1", surely(b"1")))
-        table.hear(e.AloneStep("b", 2, b"2", surely(b"2")))
-        assert table.asked() == {"a": 4, "b": 4, "c": 4}
+        assert table.state.roster == Roster("b", ("a", "b", "c"), until=0.5)
+        table.hear(e.AloneStep("b", 2, b"1", None))
+        table.hear(e.CandidatesArrived("b", 2, listed((b"x", 0.4), (b"y", 0.3))))
+        assert table.asked() == {"a": 3, "c": 3}
 
     def test_who_was_to_join_waits_or_is_told_off_when_the_base_leaves(self) -> None:
-        for watch, live in ((None, ("b",)), (2, ("a", "b", "c"))):
-            table = Table(("b", "a"), leaving=Watch(alone_at=1, watch=watch))
+        for until, live in ((0.0, ("b",)), (0.5, ("a", "b", "c"))):
+            table = Table(("b", "a"), leaving=Watch(alone_at=1, until=until))
             table.hear(e.ModelJoined("c"))
             table.answer(a=surely(b"hi"), b=surely(b"hi"))
             assert table.commands[1] == e.Exited(1, ("a", "c"))
-            assert table.state.roster == Roster("b", live, returning=watch is not None)
+            assert table.state.roster == Roster("b", live, until=until)
 
     def test_after_an_exit_for_good_nobody_joins(self) -> None:
         table = alone()
@@ -230,12 +218,12 @@ class TestJoined:
         assert table.state == before
 
     def test_a_base_that_comes_back_writes_what_was_left_to_write(self) -> None:
-        table = alone(watch=3)
+        table = alone(until=0.5)
         table.hear(e.AloneStep("b", 2, b"1", surely(b"1")))
         table.hear(e.ModelLost("b"))
         assert (table.state.phase, table.state.run_question) == ("waiting", None)
         assert table.hear(e.AloneStep("b", 2, b"2", surely(b"2"))) == []
-        assert table.hear(e.ModelJoined("b")) == [e.RunAlone("b", 3, 3, 3, 2, True)]
+        assert table.hear(e.ModelJoined("b")) == [e.RunAlone("b", 3, 3, 3, 7, False, 0.5)]
 
 
 class TestSentAway:
@@ -259,33 +247,21 @@ class TestSentAway:
 
 
 class TestAlone:
-    def test_its_pieces_are_steps_that_a_watching_exit_sees(self) -> None:
-        table = alone(watch=2)
+    @pytest.mark.parametrize("until", [0.0, 0.5])
+    def test_its_pieces_have_ranks_and_no_exit_is_asked(self, until: float) -> None:
+        table = alone(until)
         table.hear(e.AloneStep("b", 2, b"y", listed((b"x", 0.7), (b"y", 0.2))))
-        assert table.commits()[0].record == e.StepRecord(2, (("b", 1),), figures(2), alone=True)
-        assert table.state.exit[1] == Evidence(2, "b", (("b", 1),), frozenset(), log(0.2))
+        assert table.commits()[0].record == e.StepRecord(2, (("b", 1),), alone=True)
         table.hear(e.AloneStep("b", 2, b"?", listed((b"x", 0.7), (b"y", 0.2))))
-        assert table.state.exit[2] == Evidence(3, "b", (("b", None),))
-        assert table.commands[1] == e.RunAlone("b", 3, 4, 4, 2, True)
+        assert table.commits()[0].record == e.StepRecord(3, (("b", None),), alone=True)
+        assert len(table.state.exit) == 1
 
     def test_without_candidates_there_is_no_evidence(self) -> None:
-        table = alone(watch=2)
+        table = alone()
         table.hear(e.AloneStep("b", 2, b"y", None))
         assert table.commits()[0].record == e.StepRecord(2, (), alone=True)
         assert len(table.state.exit) == 1
         assert table.commands[1:] == []
-        assert table.state.run_left == 1
-
-    def test_for_good_no_exit_is_asked(self) -> None:
-        table = alone()
-        table.hear(e.AloneStep("b", 2, b"y", surely(b"y")))
-        assert len(table.state.exit) == 1
-        assert table.commits()[0].record == e.StepRecord(2, (("b", 0),), alone=True)
-
-    def test_the_run_is_cut_at_the_length(self) -> None:
-        table = Table(("b", "a"), leaving=Watch(alone_at=1, watch=5), max_tokens=4)
-        table.answer(a=surely(b"hi"), b=surely(b"hi"))
-        assert table.commands[2] == e.RunAlone("b", 2, 2, 2, 3, True)
 
     def test_its_candidates_are_reported_where_somebody_reads_them(self) -> None:
         for report in (False, True):
@@ -312,9 +288,8 @@ class TestAnswers:
         table.answer(b=surely(b"x"))
         assert table.text == b"x"
 
-    @pytest.mark.parametrize("exact", [False, True])
-    def test_nor_does_one_to_a_model_that_has_followed_and_is_asked_nothing(self, exact: bool) -> None:
-        table = Table(("a", "b"), replace(BYTEWISE, exact=exact))
+    def test_nor_does_one_to_a_model_that_has_followed_and_is_asked_nothing(self) -> None:
+        table = Table(("a", "b"))
         table.answer(a=listed((b"xyz", 1.0)), b=listed((b"x", 1.0)))
         waiting = table.state
         assert table.asked() == {"b": 1}

@@ -8,7 +8,6 @@ from tests.unit.policies.policykit import Driver, by_logit, by_probability
 from tokencollab.policies import events as e
 from tokencollab.policies.decision import Decider, sampling_of
 from tokencollab.policies.methods import Policy, make_policy, parse_method
-from tokencollab.policies.words import NO_WORD
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import ProtocolError, UnknownMethod
 from tokencollab.protocol.pieces import Piece
@@ -76,7 +75,7 @@ def test_the_base_method_leaves_collaborators_alone() -> None:
     state, _ = machine.step(state, e.AloneStep("b", 0, b"x", None))
     state, commands = machine.step(state, e.AloneStep("b", 0, b"y", None))
     assert commands == (e.Commit(b"y", e.StepRecord(2, (), alone=True)), e.Stop("length"))
-    assert (state.phase, state.live, state.open, state.run_left) == ("stopped", (), (), 0)
+    assert (state.phase, state.live, state.open) == ("stopped", (), ())
     assert machine.step(state, e.Cancelled()) == (state, ())
 
 
@@ -127,35 +126,50 @@ def test_who_leaves_is_judged_with_the_draws_of_the_step() -> None:
             state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, sent[ask.model]))
         decider = Decider(method, sampling_of(method, seed))
         ballots = [decider.ballot(model, sent[model]) for model in sorted(sent)]
-        piece = decider.decide(1, ballots, NO_WORD)
-        idle = {"a", "c"} - decider.decisive(1, piece, ballots, NO_WORD)
+        piece = decider.decide(1, ballots)
+        idle = {"a", "c"} - decider.decisive(1, piece, ballots)
         gone = {"a", "c"} - {command.model for command in commands if isinstance(command, e.Ask)}
         assert gone == idle
         seen.add(frozenset(idle))
     assert len(seen) > 2
 
 
-def test_who_comes_and_goes_while_the_base_is_alone_is_known_when_it_returns() -> None:
-    machine = policy("dp", 20, exit="rejoin", omega=1, theta=0.1, rejoin_window=2, rejoin_below=0.5)
+def test_what_was_decisive_is_judged_with_the_draws_of_the_step() -> None:
+    method = parse_method("dp", top_t=2)
+    decider = Decider(method, sampling_of(method, 0))
+    sets = {"a": by_probability((b"x", 0.4), (b"y", 0.3)), "b": by_probability((b"x", 0.4), (b"y", 0.3))}
+    ballots = [decider.ballot(model, sets[model]) for model in sorted(sets)]
+    chosen_pieces = set()
+    for step in range(1, 30):
+        piece = decider.decide(step, ballots)
+        chosen_pieces.add(piece)
+        assert decider.decisive(step, piece, ballots) == frozenset()  # either says what both say
+    assert chosen_pieces == {b"x", b"y"}
+    other = {**sets, "a": by_probability((b"z", 0.7))}
+    ballots = [decider.ballot(model, other[model]) for model in sorted(other)]
+    assert Decider(parse_method("dp"), sampling_of(parse_method("dp"), 0)).decisive(1, b"z", ballots) == {"a"}
+    assert decider.decisive(1, b"z", ballots[:1]) == frozenset()  # nobody to choose without it
+
+
+def test_who_comes_and_goes_while_the_base_is_alone_is_known_when_it_asks_again() -> None:
+    machine = policy("dp", 20, exit="consult", consult_below=0.5)
     state, asked = machine.start(("b", "a", "c"))
     for ask in asked:
         assert isinstance(ask, e.Ask)
         state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, by_logit((b"x", 1.0))))
-    assert commands[1:] == (e.Exited(1, ("a", "c")), e.RunAlone("b", 3, 1, 2, 2, True))
-    doubtful = by_probability((b"y", 0.3))
-    state, commands = machine.step(state, e.AloneStep("b", 3, b"y", doubtful))
-    assert commands == (e.Commit(b"y", e.StepRecord(2, (("b", 0),), alone=True)),)
+    assert commands[1:] == (e.Exited(1, ("a", "c")), e.RunAlone("b", 3, 1, 2, 19, False, 0.5))
+    state, commands = machine.step(state, e.AloneStep("b", 3, b"y", None))
+    assert commands == (e.Commit(b"y", e.StepRecord(2, (), alone=True)),)
     for event in (e.ModelLost("a"), e.ModelJoined("d"), e.ModelJoined("d"), e.ModelLost("b")):
         state, commands = machine.step(state, event)
         assert commands == ()
     state, commands = machine.step(state, e.ModelJoined("z"))
     state, commands = machine.step(state, e.ModelJoined("b"))
-    assert commands == (e.RunAlone("b", 4, 2, 3, 1, True),)
-    state, commands = machine.step(state, e.AloneStep("b", 4, b"y", doubtful))
-    assert commands == (
-        e.Commit(b"y", e.StepRecord(3, (("b", 0),), alone=True, lost=("a", "b"))),
-        *(e.Ask(model, number, 3, 10) for number, model in enumerate(("b", "c", "d", "z"), start=5)),
-    )
+    assert commands == (e.RunAlone("b", 4, 2, 3, 18, False, 0.5),)
+    state, commands = machine.step(state, e.AloneStep("b", 4, b"y", None))
+    assert commands == (e.Commit(b"y", e.StepRecord(3, (), alone=True, lost=("a", "b"))),)
+    _, commands = machine.step(state, e.CandidatesArrived("b", 4, by_probability((b"y", 0.3))))
+    assert commands == tuple(e.Ask(model, number, 3, 10) for number, model in ((6, "c"), (7, "d"), (8, "z")))
 
 
 @pytest.mark.parametrize("aggregation", ["dp", "bytewise"])

@@ -1,7 +1,6 @@
-"""Exit policies: ConfiPara by hand, its ablations, the credible variant, and those of our own."""
+"""Exit policies: ConfiPara by hand, its ablations, and those of our own."""
 
 from collections.abc import Mapping
-from math import log
 
 import pytest
 
@@ -111,49 +110,9 @@ def test_a_model_lost_in_a_window_is_not_in_its_verdict() -> None:
     assert (alone.s_w, alone.f_w, alone.rt) == (1.0, 1.0, 0.5)  # nobody to compare with: no verdict
 
 
-def test_credible_exits_later_than_the_mean() -> None:
-    agreed: list[Ranks] = [{"a": 0, "b": 0}] * 60
-    mean = [v.alone for v in steps(exit_of("self-efficacy", omega=5), *agreed)].index(True)
-    credible = steps(exit_of("credible", omega=5, quantile=0.1), *agreed)
-    assert [v.alone for v in credible].index(True) > mean
-    last = credible[-1].efficacy
-    assert last is not None
-    assert last.st is not None
-    assert last.st == pytest.approx(0.1 ** (1 / 61))  # the quantile of Beta(61, 1)
-    assert last.rt == pytest.approx(0.1 ** (1 / 13))
-    assert last.t0 == last.st * last.rt
-
-
-def test_rejoin_comes_back_when_the_mean_probability_falls_and_starts_anew() -> None:
-    policy = exit_of("rejoin", omega=1, theta=0.1, rejoin_below=0.5, rejoin_window=2)
-    assert policy.watch == 2
-    state = policy.start("b")
-    state, verdict = policy.observe(state, Evidence(1, "b", (("a", 0), ("b", 0))))
-    assert verdict.alone
-    inner = state.inner  # type: ignore[attr-defined]
-    for step, probability, alone in ((2, 0.9, True), (3, 0.2, True), (4, 0.6, True), (5, 0.39, False)):
-        state, verdict = policy.observe(state, Evidence(step, "b", (("b", 0),), base_logprob=log(probability)))
-        assert verdict.alone is alone
-        assert (state.inner == inner) is alone  # type: ignore[attr-defined]
-    assert state == policy.start("b")
-    state, _ = policy.observe(state, Evidence(6, "b", (("a", 0), ("b", 0))))
-    for step in (7, 8):
-        state, verdict = policy.observe(state, Evidence(step, "b", (("b", None),)))
-    assert not verdict.alone  # a piece that the base does not even list counts as probability 0
-
-
-def test_rejoin_returns_below_its_bound_only() -> None:
-    """A piece that the base does not even list counts as probability 0: the mean of these two is the bound itself."""
-    policy = exit_of("rejoin", omega=1, theta=0.1, rejoin_below=0.5, rejoin_window=2)
-    state, _ = policy.observe(policy.start("b"), Evidence(1, "b", (("a", 0), ("b", 0))))
-    state, _ = policy.observe(state, Evidence(2, "b", (("b", None),)))
-    _, verdict = policy.observe(state, Evidence(3, "b", (("b", 0),), base_logprob=0.0))
-    assert verdict.alone
-
-
 def test_consult_leaves_after_every_step_until_the_base_is_unsure() -> None:
     policy = exit_of("consult", consult_below=0.7)
-    assert (policy.watch, policy.needs_decisive) == (None, False)
+    assert not policy.needs_decisive
     for verdict in steps(policy, {"a": 0, "b": 0}, {"a": None, "b": 3}):
         assert verdict == Verdict(alone=True, until=0.7)
 

@@ -84,8 +84,8 @@ def test_defaults_are_the_papers() -> None:
     m = parse_method("confipara-d")
     assert (m.omega, m.theta, m.rho, m.eps, m.ties) == (20, 0.6, 1.5, 0.05, "success")
     assert (m.over, m.reference, m.top_t, m.temperature, m.weights) == ("vocabulary", "raw", (1, 1), 1.0, ())
-    assert (m.carry, m.commit, m.exact, m.owner_finishes) == (True, 0.5, False, False)
-    assert (m.quantile, m.patience, m.rejoin_below, m.rejoin_window, m.consult_below) == (0.1, 20, 0.5, 8, 0.9)
+    assert (m.carry, m.commit) == (True, 0.5)
+    assert (m.patience, m.consult_below) == (20, 0.9)
 
 
 def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> None:
@@ -96,15 +96,15 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
     assert parse_method("dp", top_t=3, top_k=7, top_p=0.5, over="top_k").top_t == (3, 3)
     assert parse_method("dp", top_t="4").top_t == (4, 4)
     assert parse_method("dp", top_t=(2, 5)).top_t == (2, 5)
-    assert parse_method("gac", exit="rejoin", rejoin_window=4, rejoin_below=0.9, eps=0.1).exit == "rejoin"
+    assert parse_method("gac", exit="reliability", eps=0.1).exit == "reliability"
     assert parse_method("gac", exit="consult", consult_below=0.7).consult_below == 0.7
     assert parse_method("gac", exit="per-collaborator", patience=2).name == "gac+per-collaborator"
-    assert parse_method("dk", exit="credible", quantile=0.2, theta=0.5, omega=4, rho=2.0).exit == "credible"
+    assert parse_method("dk", exit="confidence", theta=0.5, omega=4, rho=2.0).exit == "confidence"
     assert parse_method("upara-4", exit="never").exit_after is None
     assert parse_method("upara-1").exit_after == 1
     assert parse_method("upara-999999999").exit_after == 999999999
     assert parse_method("base", top_t=2, temperature=0.5, top_p=0.9, over="top_k").temperature == 0.5
-    assert parse_method("bytewise", carry=False, commit=0.7, exact=True, weights={"a": 2.0}).exact
+    assert parse_method("bytewise", carry=False, commit=0.7, weights={"a": 2.0}).commit == 0.7
 
 
 @pytest.mark.parametrize(
@@ -128,16 +128,12 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
         ("unite", {"reference": "floor"}, "reference has no effect .* it belongs to duetnet, dk"),
         ("unite", {"carry": True}, "carry has no effect .* bytewise"),
         ("unite", {"commit": 0.5}, "commit has no effect"),
-        ("unite", {"exact": False}, "exact has no effect"),
-        ("bytewise", {"owner_finishes": True}, "owner_finishes has no effect with the aggregation bytewise"),
+        ("unite", {"exit": "credible"}, "unknown exit 'credible'; there are never, fixed-N"),
         ("base", {"weights": {"a": 1.0}}, "weights has no effect with the aggregation base"),
         ("unite", {"omega": 5}, "omega has no effect with the exit never; it belongs to self-efficacy, conf"),
         ("upara-3", {"theta": 0.5}, "theta has no effect with the exit fixed"),
         ("confipara-u-confidence", {"eps": 0.1}, "eps has no effect with the exit confidence"),
-        ("confipara-u", {"quantile": 0.1}, "quantile has no effect"),
         ("confipara-u", {"patience": 3}, "patience has no effect"),
-        ("confipara-u", {"rejoin_below": 0.3}, "rejoin_below has no effect"),
-        ("confipara-u", {"rejoin_window": 3}, "rejoin_window has no effect"),
         ("bytewise", {"consult_below": 0.5}, "consult_below has no effect with the exit never; it belongs to consult"),
         ("consult", {"omega": 5}, "omega has no effect with the exit consult"),
         ("consult", {"consult_below": 0.0}, "consult_below must be a number above 0 and at most 1, not 0.0"),
@@ -171,16 +167,10 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
         ("confipara-d", {"rho": 1.0}, "rho must be a number above 1, not 1.0"),
         ("confipara-d", {"eps": 0.0}, "eps must be a number above 0, not 0.0"),
         ("confipara-d", {"ties": "draw"}, "unknown ties 'draw'; there are success, failure"),
-        ("dk", {"exit": "credible", "quantile": 0.0}, "quantile must be a number between 0 and 1, not 0.0"),
-        ("dk", {"exit": "credible", "quantile": 1.0}, "quantile must be a number between 0 and 1, not 1.0"),
         ("dk", {"exit": "per-collaborator", "patience": 0}, "patience must be a whole number, 1 or more"),
-        ("dk", {"exit": "rejoin", "rejoin_below": 0.0}, "rejoin_below must be a number above 0 and at most 1"),
-        ("dk", {"exit": "rejoin", "rejoin_below": 1.5}, "rejoin_below must be a number above 0 and at most 1"),
-        ("dk", {"exit": "rejoin", "rejoin_window": 0}, "rejoin_window must be a whole number, 1 or more"),
         ("bytewise", {"commit": 1.5}, "commit must be a number from 0 to 1, not 1.5"),
         ("bytewise", {"commit": -0.5}, "commit must be a number from 0 to 1, not -0.5"),
         ("bytewise", {"carry": 1}, "carry must be true or false, not 1"),
-        ("bytewise", {"exact": "no"}, "exact must be true or false, not 'no'"),
         ("dk", {"weights": {"a": 5e-324}}, "the weight of a must be a number from 1e-150 to 1e150, not 5e-324"),
         ("dk", {"weights": {"a": 1e308}}, r"the weight of a must be a number from 1e-150 to 1e150, not 1e\+308"),
         ("dk", {"weights": {"a": 10**400}}, "weight of a must be a number above 0, not one of more than 15 digits"),
@@ -188,8 +178,6 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
         ("confipara-d", {"theta": 10**5000}, "theta must be a number 0 or more, not one of more than 15 digits"),
         ("confipara-d", {"omega": 10**5000}, "omega must be a whole number, from 1 to 4503599627370496, not one of"),
         ("dk", {"top_t": (1, 10**400)}, "top_t must be a whole number, from 1 to 4503599627370496, not one of"),
-        ("dk", {"exit": "credible", "quantile": 1e-100}, "quantile must be a number from 1e-12 on, not 1e-100"),
-        ("dp", {"owner_finishes": 2}, "owner_finishes must be true or false, not 2"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_clear_line(name: str, settings: dict[str, Any], message: str) -> None:
@@ -237,6 +225,27 @@ def test_settings_from_json_may_lack_what_has_a_default_and_must_be_an_object() 
         Method.from_json(3)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("exit", "credible", "the exit credible was removed; use another, e.g. consult"),
+        ("exit", "rejoin", "the exit rejoin was removed"),
+        ("owner_finishes", True, "the setting owner_finishes=True was removed; leave it out"),
+        ("exact", True, "the setting exact=True was removed"),
+        ("quantile", 0.2, "the setting quantile=0.2 was removed"),
+        ("rejoin_below", 0.4, "the setting rejoin_below=0.4 was removed"),
+        ("rejoin_window", 9, "the setting rejoin_window=9 was removed"),
+    ],
+)
+def test_what_was_removed_is_refused_unless_it_changed_nothing(name: str, value: object, message: str) -> None:
+    old = {"owner_finishes": False, "quantile": 0.1, "rejoin_below": 0.5, "rejoin_window": 8, "exact": False}
+    settings = parse_method("bytewise").to_json() | old
+    assert Method.from_json(settings) == parse_method("bytewise")
+    with pytest.raises(UnknownMethod, match=message) as caught:
+        Method.from_json(settings | {name: value})
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_must_be_sorted_and_each_model_once() -> None:
     for weights in ((("b", 1.0), ("a", 1.0)), (("a", 1.0), ("a", 2.0))):
         with pytest.raises(UnknownMethod, match="each model once, sorted"):
@@ -244,10 +253,10 @@ def test_weights_must_be_sorted_and_each_model_once() -> None:
 
 
 def test_edges_of_every_range_are_allowed() -> None:
-    m = parse_method("dp", top_k=1000, top_p=1.0, exit="rejoin", theta=0.0, omega=1, rejoin_below=1.0, top_t=1)
+    m = parse_method("dp", top_k=1000, top_p=1.0, exit="self-efficacy", theta=0.0, omega=1, top_t=1)
     assert replace(m, top_k=1, exit="per-collaborator", patience=1, commit=0.0).patience == 1
     assert parse_method("consult", consult_below=1.0).consult_below == 1.0
-    assert replace(m, commit=1.0, rejoin_window=1).rejoin_window == 1
+    assert replace(m, commit=1.0).commit == 1.0
     assert len(m.to_json()) == len(fields(Method))
 
 
@@ -268,14 +277,11 @@ def test_sampling_follows_the_method() -> None:
     }
 
 
-EFFICACY = {"self-efficacy", "confidence", "reliability", "credible", "rejoin"}
+EFFICACY = {"self-efficacy", "confidence", "reliability"}
 USED_BY_EXITS = {
     **dict.fromkeys(("omega", "theta", "rho", "ties"), EFFICACY),
     "eps": EFFICACY - {"confidence"},
-    "quantile": {"credible"},
     "patience": {"per-collaborator"},
-    "rejoin_below": {"rejoin"},
-    "rejoin_window": {"rejoin"},
     "consult_below": {"consult"},
 }
 USED_BY_AGGREGATIONS = {
@@ -284,10 +290,8 @@ USED_BY_AGGREGATIONS = {
     "weights": {"gac", "unite", "duetnet", "dp", "dk", "bytewise"},
     "reference": {"duetnet", "dk"},
     "temperature": {"base", "duetnet", "dk"},
-    "owner_finishes": {"gac", "unite", "duetnet", "dp", "dk"},
     "carry": {"bytewise"},
     "commit": {"bytewise"},
-    "exact": {"bytewise"},
 }
 
 
@@ -308,7 +312,6 @@ class Sends(NamedTuple):
     """An exit policy of somebody's own, which leaves at once."""
 
     needs_decisive: bool = False
-    watch: int | None = None
 
     def start(self, base: str) -> None:
         """Nothing to remember."""
@@ -327,11 +330,10 @@ def test_an_exit_of_ones_own_takes_the_place_of_the_methods(name: str) -> None:
 
 
 @pytest.mark.parametrize("losses", [0, 1, 10**7])
-@pytest.mark.parametrize("quantile", [1e-12, 0.1, 1 - 2**-53])
-def test_the_figures_of_the_most_extreme_settings_are_numbers(losses: int, quantile: float) -> None:
+def test_the_figures_of_the_most_extreme_settings_are_numbers(losses: int) -> None:
     for rho in (1 + 2**-52, 1e6):
-        method = parse_method("dk", exit="credible", rho=rho, quantile=quantile)
-        policy = SelfEfficacy(method.omega, method.theta, method.rho, method.eps, method.ties, quantile=method.quantile)
+        method = parse_method("dk", exit="self-efficacy", rho=rho)
+        policy = SelfEfficacy(method.omega, method.theta, method.rho, method.eps, method.ties)
         state = EfficacyState(policy.start("a").rt, 10**7, 10**7 - losses, losses)
         assert all(isfinite(figure) for figure in policy.figures(state) if figure is not None)
 

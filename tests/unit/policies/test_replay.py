@@ -11,13 +11,12 @@ from tokencollab.policies import events as e
 from tokencollab.policies.decision import Decider
 from tokencollab.policies.methods import make_policy, parse_method, sampling_of
 from tokencollab.policies.replay import replay
-from tokencollab.policies.words import NO_WORD
 from tokencollab.protocol.errors import TraceError, UnknownMethod, UsageError
 from tokencollab.protocol.trace import header_line, parse_trace
 
 SELECTIONS: list[dict[str, Any]] = [
     {},
-    {"top_t": "1-2", "weights": {"a": 0.7}, "owner_finishes": True},
+    {"top_t": "1-2", "weights": {"a": 0.7}},
 ]
 
 
@@ -50,16 +49,14 @@ def test_a_trace_gives_its_own_decisions_again(
             assert not any(step.exited for step in steps)
 
 
-def test_the_cases_above_do_exit_and_do_return() -> None:
+def test_the_cases_above_do_exit() -> None:
     exited = set()
     for leave, settings in EXITS:
         driver = record(parse_method("dp", exit=leave, top_k=4, **settings))
         alone = [commit.record.alone for commit in driver.commits]
         if any(alone):
             exited.add(leave)
-        if leave == "rejoin":
-            assert "".join("01"[flag] for flag in alone).count("10") >= 1  # came back at least once
-    assert exited >= {"fixed-9", "self-efficacy", "confidence", "reliability", "rejoin"}
+    assert exited >= {"fixed-9", "self-efficacy", "confidence", "reliability", "consult"}
 
 
 def test_base_alone_replays_too() -> None:
@@ -192,16 +189,6 @@ def test_the_base_method_on_a_trace_of_several_models() -> None:
         replayed([lines[0], json.dumps({**gone, "lost": ["b"]})], "base")
 
 
-def test_rejoin_over_a_trace_of_full_collaboration() -> None:
-    doubt = {"b": by_probability((b"x", 0.3), (b"y", 0.2)), "a": APART["a"]}
-    lines = trace_of(AGREED, AGREED, doubt, doubt, APART, AGREED)
-    steps = replayed(lines, "dp", exit="rejoin", omega=2, theta=0.4, rejoin_window=2)
-    assert [step.exited for step in steps] == [False, True, True, False, False, False]
-    assert [step.chosen for step in steps] == [b"x", b"x", b"x", b"x", b"y", b"x"]
-    assert steps[4].efficacy is not None
-    assert (steps[4].efficacy.s, steps[4].efficacy.f) == (1.0, 2.5)
-
-
 def test_consult_over_a_trace_of_full_collaboration() -> None:
     doubt = {"b": by_probability((b"x", 0.3), (b"y", 0.2)), "a": APART["a"]}
     lines = trace_of(AGREED, APART, doubt, AGREED)
@@ -266,7 +253,7 @@ def test_who_leaves_is_judged_with_the_draws_of_each_step() -> None:
         ballots = [decider.ballot(model, votes[model]) for model in ("a", "b")]
         idle = 0
         for step in steps:
-            idle = 0 if decider.decisive(step.step, step.chosen, ballots, NO_WORD, "b") else idle + 1
+            idle = 0 if decider.decisive(step.step, step.chosen, ballots, "b") else idle + 1
             if idle == 2:
                 wanted.append(step.step)
                 break

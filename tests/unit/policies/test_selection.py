@@ -91,8 +91,6 @@ def test_draw_0_gives_t_and_draw_1_the_piece(seed: int) -> None:
         both = uniform(seed, step, 0) >= 0.5
         second = uniform(seed, step, 1) >= 1 / (1 + exp(-1.0))
         assert select(scored, how, step) == (b"a" if both and second else b"b")
-        later = uniform(seed, step, 4) >= 0.5 and uniform(seed, step, 5) >= 1 / (1 + exp(-1.0))
-        assert select(scored, how, step, 4) == (b"a" if later else b"b")
 
 
 def test_the_whole_range_of_t_orders_by_score_then_probability_then_bytes() -> None:
@@ -120,11 +118,8 @@ def test_random_t_draws_t_evenly() -> None:
     assert found == pytest.approx({b"a": 11 / 18, b"b": 5 / 18, b"c": 2 / 18}, abs=0.03)
 
 
-def test_other_draws_are_independent_and_underflow_falls_back_to_the_best() -> None:
-    scored: list[tuple[bytes | None, float, float]] = [(b"a", 0.5, 0.5), (b"b", 0.5, 0.4)]
+def test_underflow_falls_back_to_the_best() -> None:
     how = sampling((2, 2), by_score=False)
-    pairs = [(select(scored, how, step), select(scored, how, step, 2)) for step in range(500)]
-    assert len(set(pairs)) == 4
     assert select([(b"a", 0.0, 0.0), (b"b", 0.0, 0.0)], how, 1) == b"a"
 
 
