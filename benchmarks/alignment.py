@@ -39,7 +39,7 @@ from tokencollab.evaluation.report.tables import NONE, Table, bounded, interval,
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.statistics import bootstrap
 from tokencollab.protocol.errors import TokencollabError
-from tokencollab.terminal import CountView, ProgressView, quiet_logs
+from tokencollab.terminal import ProgressView, RunView, quiet_logs
 
 import_engines()
 
@@ -109,7 +109,7 @@ async def run(arguments: argparse.Namespace, models: Sequence[FetchedModel]) -> 
         dtype="auto",
         grid={},
     )
-    with RunFolder(arguments.out, plan, arguments.resume) as folder, CountView("answers") as view:
+    with RunFolder(arguments.out, plan, arguments.resume) as folder, RunView("answers", 60) as view:
         folder.begin(
             start_of_run(
                 runtime="local",
@@ -126,7 +126,7 @@ async def run(arguments: argparse.Namespace, models: Sequence[FetchedModel]) -> 
             max_tokens=max_tokens,
             stop=(),
             seed=arguments.seed,
-            progress=lambda done, total: view.update(done, total, None),
+            show=view.show,
         )
         async with AsyncExitStack() as stack:
             for team in teams.values():

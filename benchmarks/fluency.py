@@ -19,41 +19,40 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from hashlib import sha256
 from math import log
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.likelihood import text_logprobs
-from tokencollab.actors.runtime import ModelFailed
 from tokencollab.engines.options import EngineOptions
-from tokencollab.evaluation.folder import cut_torn_line
 from tokencollab.evaluation.items import load_items
 from tokencollab.evaluation.plan import hash_items
 from tokencollab.evaluation.prompts import prompt_of
 from tokencollab.evaluation.report.scenes import Scene, read_scenes
 from tokencollab.evaluation.report.tables import NONE, Table, bounded, number
 from tokencollab.evaluation.statistics import Array, bootstrap
-from tokencollab.protocol.errors import TokencollabError, UsageError
+from tokencollab.pool import Progress
+from tokencollab.protocol.errors import ModelFailed, TokencollabError, UsageError
 from tokencollab.protocol.messages import ChatMessage
-from tokencollab.terminal import CountView, ProgressView, quiet_logs
+from tokencollab.records import RecordFile
+from tokencollab.terminal import ProgressView, RunView, quiet_logs
 
 
 class Scores:
     """Bits of texts under one model, each computed once; ``file`` keeps them."""
 
-    def __init__(self, team: Collaboration, file: TextIO | None) -> None:
+    def __init__(self, team: Collaboration, file: RecordFile | None) -> None:
         """``team`` has one model; it is started."""
         ((self._name, self._member),) = team.members.items()
         self._file = file
         self._known: dict[str, float | None] = {}
         if file is not None:
-            file.seek(0)
-            self._known = {score["key"]: score["bits"] for score in map(json.loads, file)}
+            self._known = {score["key"]: score["bits"] for score in map(json.loads, file.lines)}
+            file.keep(file.lines)
 
     async def bits(self, prompt: str, text: str) -> float | None:
         """-log2 of the probability of ``text`` as the answer to ``prompt``; None where the model cannot say."""
@@ -66,7 +65,7 @@ class Scores:
                 print(f"fluency: {error}", file=sys.stderr)
                 self._known[key] = None
             if self._file is not None:
-                print(json.dumps({"key": key, "bits": self._known[key]}), file=self._file, flush=True)
+                self._file.append(json.dumps({"key": key, "bits": self._known[key]}).encode())
         return self._known[key]
 
 
@@ -90,16 +89,16 @@ Found = dict[str, dict[str, tuple[float, int]]]
 async def score(scene: Scene, asked: dict[str, str], methods: Sequence[str], scores: Scores) -> Found:
     """The scores of a run."""
     found: Found = {method: {} for method in methods}
-    done = 0
-    with CountView("texts") as view:
+    progress = Progress(len(asked) * len(methods))
+    with RunView("texts", 60) as view:
         for item, prompt in asked.items():  # item by item, so that the first ones are there for all methods
             for method in methods:
                 text = scene.answers[method][item]["text"] if item in scene.answers[method] else ""
                 bits = await scores.bits(prompt, text) if text else None
                 if bits is not None:
                     found[method][item] = bits, len(text.encode())
-                done += 1
-                view.update(done, len(asked) * len(methods), None)
+                progress.done += 1
+                view.show(progress)
     return found
 
 
@@ -153,8 +152,7 @@ async def run(arguments: argparse.Namespace) -> list[Table]:
         progress = stack.enter_context(ProgressView())
         file = None
         if arguments.scores:
-            cut_torn_line(arguments.scores)
-            file = stack.enter_context(arguments.scores.open("a+", encoding="utf-8"))
+            file = stack.enter_context(closing(RecordFile(arguments.scores, resume=True)))
         options = EngineOptions(dtype=arguments.dtype)
         async with Collaboration(arguments.by, (), "base", options=options, progress=progress.update) as team:
             progress.close()

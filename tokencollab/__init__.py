@@ -6,7 +6,6 @@ from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.respondents import Respondent
 from tokencollab.actors.response import Response, Usage
-from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.stream import AnswerStream
 from tokencollab.actors.supervision import Patience
 from tokencollab.engines.options import EngineOptions
@@ -15,6 +14,7 @@ from tokencollab.policies.methods import Method, list_methods, parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.errors import (
     MalformedAnswer,
+    ModelFailed,
     ModelRefused,
     ModelUnavailable,
     PlatformFull,

@@ -5,9 +5,7 @@ import os
 import sys
 from typing import TextIO
 
-
-class CannotWrite(OSError):
-    """Standard output does not take the answer."""
+from tokencollab.protocol.errors import CannotWrite
 
 
 class _Stream(io.TextIOWrapper):
@@ -47,7 +45,7 @@ class _Stream(io.TextIOWrapper):
         if self.fails and isinstance(error, BrokenPipeError):
             raise error
         if self.fails:
-            raise CannotWrite(error.errno, error.strerror) from None
+            raise CannotWrite(f"the answer cannot be written: {error.strerror}") from None
 
 
 def prepare_streams() -> None:

@@ -3,21 +3,20 @@
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from tokencollab.actors.answer import Answer
 from tokencollab.actors.registry import Entry
 from tokencollab.actors.response import Response
-from tokencollab.batch.run import Progress as BatchProgress
+from tokencollab.pool import Progress as RunProgress
 
 UNBROKEN: Final = 10_000
 """Columns: no row is broken."""
@@ -105,18 +104,19 @@ class ProgressView:
             self._progress.stop()
 
 
-class CountView:
-    """How many of many are done, with the time left: a moving line on a terminal, a line a minute elsewhere."""
+class RunView:
+    """How far a run is, with the time left: a bar on a terminal, elsewhere a line now and then."""
 
-    def __init__(self, what: str) -> None:
-        """``what`` are counted."""
+    def __init__(self, what: str, every_seconds: float) -> None:
+        """``what`` are counted; ``every_seconds``: between two lines."""
         self._console = Console(stderr=True)
-        self._what, self._said = what, monotonic()
-        self._progress = Progress(
+        self._what, self._every = what, every_seconds
+        self._due = monotonic() + every_seconds
+        self._bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
             console=self._console,
             transient=True,
         )
@@ -128,24 +128,35 @@ class CountView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._progress.stop()
+        self.close()
 
-    def update(self, done: int, total: int, seconds_left: float | None) -> None:
-        """``seconds_left`` None: not known."""
-        left = "" if seconds_left is None else f"{timedelta(seconds=round(seconds_left))} left"
+    def show(self, run: RunProgress) -> None:
+        """Called every moment or so, or after every answer."""
+        text = f"{run.finished:,} of {run.total:,} {self._what}"
+        if run.failed:
+            text += f", {run.failed} failed"
+        if run.tokens:
+            text += f", {run.tokens / run.seconds:.0f} tokens/s"
+        if (left := run.seconds_left) is not None:
+            text += f", about {_duration(left)} left"
         if self._console.is_terminal:
             if self._task is None:
-                self._progress.start()
-                self._task = self._progress.add_task(self._what, total=total, left=left)
-            self._progress.update(self._task, completed=done, left=left)
-        elif monotonic() - self._said > 60 or done == total:
-            self._said = monotonic()
-            print(f"{done:,} of {total:,} {self._what}" + (f", {left}" if left else ""), file=sys.stderr, flush=True)
+                self._bar.start()
+                self._task = self._bar.add_task(text, total=run.total)
+            self._bar.update(self._task, completed=run.finished, description=text)
+        elif monotonic() >= self._due or run.finished == run.total:
+            self._due = monotonic() + self._every
+            print(text, file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """A notice that stays."""
         _say(self._console, text)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._task is not None:
+            self._bar.stop()
+            self._task = None
 
 
 def print_evaluation(summary: Mapping[str, Any]) -> None:
@@ -259,54 +270,7 @@ def response_table(response: Response) -> Table:
     return table
 
 
-class BatchView:
-    """How far a batch is: a bar on a terminal, elsewhere a line now and then."""
-
-    def __init__(self, every_seconds: float = 10.0) -> None:
-        """``every_seconds``: between two lines."""
-        self._console = Console(stderr=True)
-        self._every = every_seconds
-        self._due = every_seconds
-        self._bar = Progress(
-            SpinnerColumn(),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._task: TaskID | None = None
-
-    def show(self, batch: BatchProgress) -> None:
-        """Called every moment or so."""
-        finished = batch.done + batch.failed
-        what = f"{batch.tokens / batch.seconds:.0f} tokens/s" if batch.tokens else "reading the first prompts"
-        if batch.failed:
-            what += f", {batch.failed} failed"
-        if batch.left_seconds is not None:
-            what += f", about {_duration(batch.left_seconds)} left"
-        if self._console.is_terminal:
-            if self._task is None:
-                self._bar.start()
-                self._task = self._bar.add_task(what, total=batch.total)
-            self._bar.update(self._task, completed=finished, description=what)
-        elif batch.seconds >= self._due:
-            self._due = batch.seconds + self._every
-            print(f"{finished} of {batch.total} finished, {what}", file=sys.stderr, flush=True)
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        _say(self._console, text)
-
-    def close(self) -> None:
-        """Takes the bar away."""
-        if self._task is not None:
-            self._bar.stop()
-            self._task = None
-
-
-def print_batch_summary(batch: BatchProgress, *, method: str, out: str, before: int, failed: int, bad: int) -> None:
+def print_batch_summary(batch: RunProgress, *, method: str, out: str, before: int, failed: int, bad: int) -> None:
     """Figures of a batch, on standard error.
 
     ``before``: answers that were there already; ``failed``: lines of the file with an error; ``bad``: prompt lines

@@ -6,13 +6,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from tokencollab import pool, terminal
 from tokencollab.actors.answer import Answer
 from tokencollab.actors.response import Response, Usage
-from tokencollab.batch.run import Progress
+from tokencollab.pool import Progress
 from tokencollab.terminal import (
-    BatchView,
-    CountView,
     ProgressView,
+    RunView,
     harmless,
     print_batch_summary,
     print_response,
@@ -76,6 +76,26 @@ def test_figures_that_are_not_known_are_left_out() -> None:
 
 
 def test_notices_are_harmless_and_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    for view in (ProgressView(), BatchView(), CountView("answers")):
+    for view in (ProgressView(), RunView("answers", 10)):
         view.say("[red]:smile:\x1b[2J\x9b")
         assert capsys.readouterr().err == "[red]:smile:\ufffd[2J\ufffd\n"
+
+
+def test_a_run_is_a_line_now_and_then_and_one_at_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    for module in (pool, terminal):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    view, run = RunView("answers", 60), Progress(1_000, before=100)
+    run.restart()
+    for now[0], run.done in ((59.0, 1), (100.0, 90), (101.0, 91), (200.0, 900)):
+        view.show(run)
+    assert capsys.readouterr().err.splitlines() == [
+        "190 of 1,000 answers, about 15 min 00 s left",
+        "1,000 of 1,000 answers, about 0.0 s left",
+    ]
+    run = Progress(4, done=1, failed=1, tokens=50)
+    run.started, now[0] = 200.0, 210.0
+    RunView("answers", 0).show(run)
+    assert capsys.readouterr().err == "2 of 4 answers, 1 failed, 5 tokens/s, about 10.0 s left\n"

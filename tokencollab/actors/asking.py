@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import blake2b
 from typing import Any, TextIO, TypeAlias, assert_never
 
 from tokencollab.actors.answer import Answer
@@ -18,12 +17,12 @@ from tokencollab.actors.recorder import written
 from tokencollab.actors.request import AnswerRequest
 from tokencollab.actors.respondents import Respondent, resolve_respondents
 from tokencollab.actors.response import Response, Usage
-from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.scoring import Scorer, Scoring, scorer_of
 from tokencollab.answers import check_kind, extract
-from tokencollab.policies.selection import uniform
-from tokencollab.protocol.errors import ModelUnavailable, PlatformFull, TokencollabError, UsageError
+from tokencollab.pool import SHORTEST_PAUSE, when_there_is_room
+from tokencollab.protocol.errors import ModelFailed, ModelUnavailable, PlatformFull, TokencollabError, UsageError
 from tokencollab.protocol.messages import ChatMessage
+from tokencollab.protocol.seeds import derive_seed, uniform
 from tokencollab.responses import events as e
 from tokencollab.responses.methods import (
     ResponseMethod,
@@ -33,8 +32,6 @@ from tokencollab.responses.methods import (
 )
 from tokencollab.responses.prompts import form_of
 from tokencollab.responses.recorded import record
-
-_PAUSE = 0.1  # seconds until full models are asked again
 
 Extract: TypeAlias = str | Callable[[str], str | None]
 """A kind of `answers.KINDS`, or a function from a text to the answer in it, None if there is none."""
@@ -257,7 +254,7 @@ class Asking:
             command.turns,
             max_tokens=limit,
             stop=question.stop,
-            seed=question.seed if sample is None else sample_seed(question.seed, name, sample),
+            seed=question.seed if sample is None else derive_seed(question.seed, name, sample),
             method=respondent.writing(method, sample),
             members=respondent.members,
         )
@@ -270,24 +267,24 @@ class Asking:
 
     async def _when_there_is_room(self, write: Callable[[], Awaitable[Answer]]) -> Answer:
         """An answer. Where models are full it waits for the question's own other answers, but for nobody else's."""
-        self._writing += 1
-        try:
-            while True:
-                before = self._written
-                try:
-                    answer = await write()
-                    self._written += 1
-                    return answer
-                except PlatformFull:
-                    self._writing -= 1
-                    try:
-                        if not self._writing and self._written == before:  # else there is room since it was refused
-                            raise
-                        await asyncio.sleep(_PAUSE)
-                    finally:
-                        self._writing += 1
-        finally:
-            self._writing -= 1
+        before = 0
+
+        async def attempt() -> Answer:
+            nonlocal before
+            before = self._written
+            self._writing += 1
+            try:
+                answer = await write()
+                self._written += 1
+                return answer
+            finally:
+                self._writing -= 1
+
+        return await when_there_is_room(
+            attempt,
+            worth_waiting=lambda: self._writing > 0 or self._written > before,  # it has ended since: there is room
+            longest_pause=SHORTEST_PAUSE,
+        )
 
     def _hear(self, command: e.Draw, respondent: Respondent, answer: Answer, found: str | None) -> None:
         name, drawn = command.model, self._drawn[command.model]
@@ -340,12 +337,6 @@ class Asking:
             texts={name: [drawn[number][0] for number in sorted(drawn)] for name, drawn in self._drawn.items()},
             sample_scores=dict(outcome.sample_scores),
         )
-
-
-def sample_seed(seed: int, model: str, sample: int) -> int:
-    """The seed of one sample (53 bits): of the session's seed, the model's name and the sample's number alone."""
-    digest = blake2b(f"{seed}\n{model}\n{sample}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 11
 
 
 def switch_chances(seed: int, models: int) -> tuple[float, ...]:

@@ -6,10 +6,9 @@ from typing import Any, TypeAlias
 
 from tokencollab.actors.log import log
 from tokencollab.actors.partner import Partner
-from tokencollab.actors.runtime import ModelGone
-from tokencollab.actors.supervision import MemberDown
 from tokencollab.policies import events as e
 from tokencollab.protocol import errors
+from tokencollab.protocol.errors import MemberDown, ModelGone
 
 _LOSSES = 5  # of one model without as many good answers in between, while its process lives: it is left out
 

@@ -15,12 +15,11 @@ from tokencollab.actors.attendance import Attendance
 from tokencollab.actors.journal import Past
 from tokencollab.actors.partner import Heard, Partner, SharedText, after_piece
 from tokencollab.actors.recorder import Recorder
-from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.supervision import Member
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.errors import PlatformFull, UsageError
+from tokencollab.protocol.errors import ModelFailed, PlatformFull, UsageError
 from tokencollab.protocol.text import TextStream
 
 Question: TypeAlias = e.Ask | e.Score | e.Marginals

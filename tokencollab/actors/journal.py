@@ -6,23 +6,23 @@ is killed at any moment loses nothing that was seen; a loss of power may take th
 whole line is asked again, and since the models answer the same, the text goes on byte for byte.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tokencollab.actors.log import log
 from tokencollab.actors.partner import Heard
 from tokencollab.actors.recorder import Recorder
 from tokencollab.policies import events as e
-from tokencollab.protocol.errors import TraceError, UsageError
+from tokencollab.protocol.errors import CannotWrite, TraceError, UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
-from tokencollab.protocol.trace import Trace, TraceStep, lines_of, parse_trace
+from tokencollab.protocol.trace import Trace, TraceStep, parse_trace
+from tokencollab.records import RecordFile, whole_lines
 
 SUFFIX = ".journal.jsonl"
 
@@ -33,14 +33,14 @@ class Past:
 
     Attributes:
         path: the file.
-        size: bytes of its whole lines; what follows is a line that was cut.
+        lines: how many whole lines it has.
         trace: the same as a trace.
         messages: the conversation.
         heard: everything that the policy heard, in order.
     """
 
     path: Path
-    size: int
+    lines: int
     trace: Trace
     messages: tuple[ChatMessage, ...]
     heard: tuple[Heard, ...]
@@ -101,6 +101,7 @@ class Journal(Recorder):
         self.path = folder / f"{session}{SUFFIX}" if past is None else past.path
         self._keep = keep
         self._past = past
+        self._records: RecordFile | None = None
         self._skip = 0 if past is None else 1 + len(past.trace.steps)
 
     def begin(self) -> None:
@@ -111,21 +112,22 @@ class Journal(Recorder):
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("x" if self._past is None else "a", encoding="utf-8")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._past is not None:
-                os.ftruncate(self._file.fileno(), self._past.size)
-        except BlockingIOError:
-            raise UsageError(f"the journal {self.path} is being written by another process") from None
         except OSError as error:
             raise UsageError(f"the journal {self.path} cannot be written: {error.strerror}") from None
+        self._records = RecordFile(self.path, resume=self._past is not None, sync=False)
+        if self._past is not None:
+            self._records.keep(self._records.lines[: self._past.lines])
         super().begin()
 
     def _write(self, line: str) -> None:
         if self._skip:
             self._skip -= 1
-        else:
-            super()._write(line)
+        elif self._records is not None:
+            try:
+                self._records.append(line.encode())
+            except CannotWrite as error:
+                log.warning("recording ended", reason=f"{error}; the answer goes on")
+                self.close()
 
     def ended(self) -> None:
         """Removes the file, unless it is to be kept."""
@@ -138,10 +140,9 @@ class Journal(Recorder):
 
     def close(self) -> None:
         """Closes the file."""
-        if self._file is not None:
-            with suppress(OSError):  # the last line did not fit either
-                self._file.close()
-        super().close()
+        if self._records is not None:
+            self._records.close()
+            self._records = None
 
 
 def read_journal(path: str | os.PathLike[str]) -> Past:
@@ -155,9 +156,8 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
         data = file.read_bytes()
     except OSError as error:
         raise UsageError(f"the journal {file} cannot be read: {error.strerror}") from None
-    size = data.rfind(b"\n") + 1
     try:
-        lines = lines_of(data[:size].decode())
+        lines = [line.decode() for line in whole_lines(data)]
     except UnicodeDecodeError:
         raise UsageError(f"{file} is no journal: it is not UTF-8 text") from None
     trace = parse_trace(lines)
@@ -173,7 +173,7 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
         )
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
         raise TraceError(f"{file} is not a whole journal: {error!r}") from error
-    return Past(file, size, trace, messages, heard)
+    return Past(file, len(lines), trace, messages, heard)
 
 
 def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[Heard]:

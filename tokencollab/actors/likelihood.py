@@ -6,9 +6,9 @@ from itertools import accumulate
 from math import exp
 from uuid import uuid4
 
-from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.supervision import Member
 from tokencollab.protocol import messages as m
+from tokencollab.protocol.errors import ModelFailed
 
 _BYTES_PER_TOKEN = 4
 

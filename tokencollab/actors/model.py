@@ -17,10 +17,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
-from tokencollab.actors.runtime import ModelGone
 from tokencollab.actors.writing import Writing
 from tokencollab.engines.base import Answered, Ask, Engine
-from tokencollab.protocol.errors import PlatformFull
+from tokencollab.protocol.errors import ModelGone, PlatformFull
 from tokencollab.protocol.messages import (
     AskAlone,
     Behind,

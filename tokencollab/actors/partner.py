@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
-from tokencollab.actors.runtime import ModelFailed
 from tokencollab.actors.supervision import Member
 from tokencollab.policies import events as e
 from tokencollab.protocol import errors
 from tokencollab.protocol import messages as m
+from tokencollab.protocol.errors import ModelFailed
 from tokencollab.protocol.pieces import END, MAX_PIECE_BYTES, Piece
 from tokencollab.protocol.spelling import Spelling
 

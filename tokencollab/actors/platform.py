@@ -11,9 +11,9 @@ from typing import Protocol, TypeAlias, cast
 
 from tokencollab.actors.log import log
 from tokencollab.actors.registry import Address, Entry, Figures, Registry
-from tokencollab.actors.runtime import ModelFailed, ModelLink, ModelSpec, Runtime
-from tokencollab.actors.supervision import Member, MemberDown, Patience
-from tokencollab.protocol.errors import TokencollabError, UnknownModel
+from tokencollab.actors.runtime import ModelLink, ModelSpec, Runtime
+from tokencollab.actors.supervision import Member, Patience
+from tokencollab.protocol.errors import MemberDown, ModelFailed, TokencollabError, UnknownModel
 
 Begin: TypeAlias = Callable[[ModelSpec], Awaitable[ModelLink]]
 

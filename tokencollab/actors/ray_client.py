@@ -15,10 +15,10 @@ from tokencollab.actors.ray_metrics import install_ray_metrics, uninstall_ray_me
 from tokencollab.actors.ray_platform import HOLD, REGISTRY, RegistryActor, SharedSpec, Unanswered
 from tokencollab.actors.ray_runtime import RayLink
 from tokencollab.actors.registry import Address, Entry
-from tokencollab.actors.runtime import ModelFailed, ModelLink, ModelSpec
+from tokencollab.actors.runtime import ModelLink, ModelSpec
 from tokencollab.actors.supervision import Patience
 from tokencollab.protocol import errors
-from tokencollab.protocol.errors import UsageError
+from tokencollab.protocol.errors import ModelFailed, UsageError
 
 NAMESPACE = "tokencollab"
 

@@ -14,10 +14,10 @@ from tokencollab.actors.channel import Channel, serve
 from tokencollab.actors.local import load_engine, make_actor
 from tokencollab.actors.model import ModelActor
 from tokencollab.actors.ray_metrics import install_ray_metrics, uninstall_ray_metrics
-from tokencollab.actors.runtime import ModelFailed, ModelGone, ModelLink, ModelSpec
+from tokencollab.actors.runtime import ModelLink, ModelSpec
 from tokencollab.engines.base import Engine
 from tokencollab.protocol import wire
-from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, ProtocolError
+from tokencollab.protocol.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
 from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Opened, Refused, Reply, Request
 from tokencollab.protocol.wire import Message
 

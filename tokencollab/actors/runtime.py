@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from tokencollab.engines.options import EngineOptions
-from tokencollab.protocol.errors import TokencollabError
 from tokencollab.protocol.messages import AskAlone, ModelInfo, Reply, Request
 
 
@@ -16,14 +15,6 @@ class ModelSpec:
     name: str
     folder: str
     options: EngineOptions
-
-
-class ModelFailed(TokencollabError):
-    """A model did not answer as it should, or none is left that could."""
-
-
-class ModelGone(ModelFailed):
-    """The model's thread or process is not there any more."""
 
 
 class ModelLink(Protocol):

@@ -10,8 +10,7 @@ from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.likelihood import TextLogprobs, text_logprobs
 from tokencollab.actors.log import log
 from tokencollab.actors.respondents import Respondent
-from tokencollab.actors.runtime import ModelFailed
-from tokencollab.protocol.errors import UnknownModel, UsageError
+from tokencollab.protocol.errors import ModelFailed, UnknownModel, UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.responses import events as e
 from tokencollab.responses.settings import ResponseMethod

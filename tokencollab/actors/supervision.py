@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias, TypeVar
 
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import FAULTS, MODEL_SECONDS, RESTARTS, record
-from tokencollab.actors.runtime import ModelFailed, ModelGone, ModelLink
-from tokencollab.protocol.errors import ProtocolError, UsageError
+from tokencollab.actors.runtime import ModelLink
+from tokencollab.protocol.errors import MemberDown, ModelFailed, ModelGone, ProtocolError, UsageError
 from tokencollab.protocol.messages import AskAlone, Close, ModelInfo, Open, Refused, Reply, Request
 
 Health: TypeAlias = Literal["up", "down", "out"]
@@ -68,10 +68,6 @@ class Patience:
         back_offs = self.backoff >= 0 and self.longest_backoff >= 0  # false where one is no number
         if self.failures < 1 or self.restarts < 0 or self.healthy < 1 or not back_offs:
             raise UsageError("failures and healthy must be at least 1, restarts and back-offs at least 0")
-
-
-class MemberDown(Exception):
-    """The model is not there at this moment, or missed its deadline."""
 
 
 class Member:

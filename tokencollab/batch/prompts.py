@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final, NoReturn, TypeAlias
 
 from tokencollab.actors.prompt import read_prompt
 from tokencollab.protocol.errors import UsageError
 from tokencollab.protocol.messages import ChatMessage
+from tokencollab.protocol.seeds import derive_seed
 
 Id: TypeAlias = str | int | float
 
@@ -76,11 +76,6 @@ def read_prompts(data: bytes, settings: Settings) -> tuple[list[PromptLine], lis
     return good, bad
 
 
-def seed_of(seed: int, line: Id) -> int:
-    """The seed of a line (53 bits), from the run's seed and the line's id alone: order and company change nothing."""
-    return int.from_bytes(sha256(json.dumps([seed, line]).encode()).digest()[:8], "big") >> 11
-
-
 def _read_line(number: int, raw: bytes, settings: Settings) -> PromptLine:
     fields = _object(raw)
     for key in RESERVED:
@@ -99,7 +94,7 @@ def _read_line(number: int, raw: bytes, settings: Settings) -> PromptLine:
         raise UsageError("stop is a text or a list of texts, none of them empty")
     seed = fields.pop("seed", None)
     if seed is None:
-        seed = seed_of(settings.seed, name)
+        seed = derive_seed(settings.seed, name)  # of nothing else: order and company change no answer
     elif not _whole(seed, 0):
         raise UsageError("seed is a whole number from 0 to 2**53 - 1")
     return PromptLine(number, name, messages, max_tokens, tuple(stop), seed, fields)

@@ -1,61 +1,18 @@
 """Answers many prompts at once, and records each answer when it is there."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from time import monotonic
 from typing import Any, TypeAlias
 
 from tokencollab.actors.asking import Heard, ask
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.batch.prompts import PromptLine
 from tokencollab.batch.record import AnswerFile
-from tokencollab.protocol.errors import PlatformFull, TokencollabError, UsageError
+from tokencollab.pool import Progress, run_pool, when_there_is_room
+from tokencollab.protocol.errors import RunStopped, TokencollabError, UsageError
+from tokencollab.records import in_thread
 from tokencollab.responses.methods import ResponseMethod
-
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds until full models are asked again
-
-
-class GivenUp(TokencollabError):
-    """So many answers failed one after the other that it is not the questions' fault."""
-
-
-@dataclass
-class Progress:
-    """Figures of a run, kept up to date while it goes on.
-
-    Attributes:
-        total: questions to answer in this run.
-        done: answered in this run.
-        failed: that have no answer, in this run.
-        tokens: pieces committed so far, those of answers that are being written included.
-        cost: candidate sets of the finished answers, between models weighted by their prices.
-        lost: how often a model was lost, in the finished answers.
-    """
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    tokens: int = 0
-    cost: float = 0
-    lost: int = 0
-    started: float = field(default_factory=monotonic)
-
-    def restart(self) -> None:
-        """Counts the time from now on: the models are ready."""
-        self.started = monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Since the first question was put."""
-        return monotonic() - self.started
-
-    @property
-    def left_seconds(self) -> float | None:
-        """What the rest will take at the speed so far; None while nothing is finished."""
-        finished = self.done + self.failed
-        return self.seconds / finished * (self.total - finished) if finished else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +65,13 @@ async def answer_all(
     lines: Sequence[PromptLine],
     file: AnswerFile,
     *,
-    sessions: int,
+    concurrency: int,
     progress: Progress,
     write: Write | None = None,
     report: Callable[[PromptLine, str], None] = lambda line, reason: None,
     patience: int = 10,
 ) -> None:
-    """Writes an answer to every line, ``sessions`` at a time, in the order in which they are finished.
+    """Writes an answer to every line, ``concurrency`` at a time, in the order in which they are finished.
 
     Cancelling it is safe at any moment: what is recorded stays recorded, and nothing else is.
 
@@ -122,7 +79,7 @@ async def answer_all(
         team: the models, ready.
         lines: the questions that are still open.
         file: where the answers go.
-        sessions: how many answers are written at once.
+        concurrency: how many answers are under way together.
         progress: is kept up to date.
         write: how an answer is written; by the team's own method unless given.
         report: hears of lines that have no answer, with the reason.
@@ -130,74 +87,47 @@ async def answer_all(
 
     Raises:
         CannotWrite: the file takes no more.
-        GivenUp: the models fail; every open line can be tried again.
+        RunStopped: the models fail; every open line can be tried again.
     """
-    waiting = iter(lines)
-    clerk = _Clerk(file, progress, report, max(patience, sessions))
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(sessions, len(lines))):
-                group.create_task(_work(write or write_together(team), waiting, clerk))
-    except* TokencollabError as errors:
-        raise errors.exceptions[0] from None
+    clerk = _Clerk(file, progress, report, max(patience, concurrency))
+    write = write or write_together(team)
 
-
-async def _work(write: Write, waiting: Iterator[PromptLine], clerk: "_Clerk") -> None:
-    for line in waiting:
+    async def answer(line: PromptLine) -> None:
         try:
-            written = await _answer(write, line, clerk.progress)
+            written = await when_there_is_room(lambda: write(line, progress))  # a batch has time
         except TokencollabError as error:
             await clerk.failed(line, error)
         else:
-            clerk.progress.cost += written.cost
-            clerk.progress.lost += written.lost
+            progress.cost += written.cost
+            progress.lost += written.lost
             await clerk.answered(line, written.answer)
 
-
-async def _answer(write: Write, line: PromptLine, progress: Progress) -> Written:
-    pause = _SHORTEST_PAUSE
-    while True:
-        try:
-            return await write(line, progress)
-        except PlatformFull:  # others use the models too: a batch has time
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+    await run_pool(lines, answer, concurrency)
 
 
 class _Clerk:
-    """Writes one line at a time, outside the event loop: waiting for a disk must not hold up tokens."""
+    """Records what became of each line."""
 
     def __init__(
         self, file: AnswerFile, progress: Progress, report: Callable[[PromptLine, str], None], patience: int
     ) -> None:
-        self.progress = progress
+        self._progress = progress
         self._file = file
         self._report = report
         self._patience = patience
-        self._turn = asyncio.Lock()
         self._in_a_row = 0
 
     async def answered(self, line: PromptLine, answer: dict[str, object]) -> None:
-        await self._write(partial(self._file.answer, line, answer))
+        await in_thread(partial(self._file.answer, line, answer))
         self._in_a_row = 0
-        self.progress.done += 1
+        self._progress.done += 1
 
     async def failed(self, line: PromptLine, error: TokencollabError) -> None:
         reason = " ".join(str(error).split())
         if not isinstance(error, UsageError):
             self._in_a_row += 1
             if self._in_a_row >= self._patience:
-                raise GivenUp(f"{self._in_a_row} answers in a row failed, the last one because {reason}")
-        await self._write(partial(self._file.error, line, f"{type(error).__name__}: {reason}"))
-        self.progress.failed += 1
+                raise RunStopped(f"{self._in_a_row} answers in a row failed, the last one because {reason}")
+        await in_thread(partial(self._file.error, line, f"{type(error).__name__}: {reason}"))
+        self._progress.failed += 1
         self._report(line, reason)
-
-    async def _write(self, write: Callable[[], None]) -> None:
-        async with self._turn:
-            # Shielded: the thread goes on when the run is cancelled, and the file must not be closed under it.
-            writing = asyncio.ensure_future(asyncio.to_thread(write))
-            try:
-                await asyncio.shield(writing)
-            except asyncio.CancelledError:
-                await writing
-                raise

@@ -23,8 +23,8 @@ from tokencollab.cli import (
 )
 from tokencollab.cli.arguments import Parser, method_settings
 from tokencollab.cli.responses import response_settings
-from tokencollab.protocol.errors import TokencollabError, UsageError
-from tokencollab.streams import CannotWrite, prepare_streams
+from tokencollab.protocol.errors import TokencollabError
+from tokencollab.streams import prepare_streams
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,16 +51,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             code = _run(argv)
         finally:
             sys.stdout.flush()
-    except UsageError as error:
-        code = _fail(error, 2)
     except TokencollabError as error:
-        code = _fail(error, 2 if type(error).__name__ == "ModelUnavailable" else 1)
+        code = _fail(error, error.exit_code)
     except KeyboardInterrupt:
         code = _fail("interrupted", 130)
     except BrokenPipeError:
         code = 0
-    except CannotWrite as error:
-        code = _fail(f"the answer cannot be written: {error.strerror}", 1)
     sys.exit(code)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from tokencollab import __version__
 from tokencollab.batch.prompts import BadLine, PromptLine, Settings, read_prompts
-from tokencollab.batch.record import AnswerFile, CannotWrite
-from tokencollab.batch.run import GivenUp, Progress, answer_all, write_between, write_together
+from tokencollab.batch.record import AnswerFile
+from tokencollab.batch.run import answer_all, write_between, write_together
 from tokencollab.commands.responses import either_method, names_of, with_names
 from tokencollab.commands.shared import (
     check_stays,
@@ -25,9 +25,11 @@ from tokencollab.commands.shared import (
 from tokencollab.commands.stopping import stopped_by_signal
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import Method, parse_method
-from tokencollab.protocol.errors import UsageError
+from tokencollab.pool import Progress
+from tokencollab.protocol.errors import CannotWrite, RunStopped, UsageError
+from tokencollab.protocol.seeds import SEED_DERIVATION
 from tokencollab.responses.methods import ResponseMethod
-from tokencollab.terminal import BatchView, ProgressView, print_batch_summary, quiet_logs
+from tokencollab.terminal import ProgressView, RunView, print_batch_summary, quiet_logs
 
 
 def batch(arguments: argparse.Namespace) -> int:
@@ -60,7 +62,7 @@ def _answer(
 ) -> int:
     before = len(file.answered)
     todo = [line for line in lines if line.number not in file.answered | file.failed]
-    view = BatchView()
+    view = RunView("answers", every_seconds=10)
     for line in bad:
         view.say(f"{arguments.prompts}, line {line.number}: {line.reason}; skipped")
     progress, stopped = Progress(len(todo)), None
@@ -78,7 +80,7 @@ def _answer(
                 method = with_names(method, names, tuple(names.values()))
             try:
                 stopped = asyncio.run(_run(arguments, options, method, file, todo, progress, loading, view))
-            except (CannotWrite, GivenUp):
+            except (CannotWrite, RunStopped):
                 view.close()
                 summary()
                 raise
@@ -86,7 +88,7 @@ def _answer(
                 view.close()
     summary()
     if stopped is not None:
-        view.say(f"interrupted with {progress.total - progress.done - progress.failed} to go; --resume goes on")
+        view.say(f"interrupted with {progress.total - progress.finished} to go; --resume goes on")
         return 128 + stopped
     return 1 if bad or file.failed else 0
 
@@ -99,7 +101,7 @@ async def _run(
     todo: Sequence[PromptLine],
     progress: Progress,
     loading: ProgressView,
-    view: BatchView,
+    view: RunView,
 ) -> signal.Signals | None:
     """Answers the lines. The signal that ended it early, if one did."""
     notices: list[str] = []
@@ -118,7 +120,7 @@ async def _run(
                 if isinstance(method, ResponseMethod):
                     write = write_between(team, method, arguments.extract or "text")
                 await answer_all(
-                    team, todo, file, sessions=arguments.sessions, progress=progress, write=write, report=report
+                    team, todo, file, concurrency=arguments.sessions, progress=progress, write=write, report=report
                 )
             finally:
                 showing.cancel()
@@ -127,7 +129,7 @@ async def _run(
     return stop.by
 
 
-async def _keep_showing(view: BatchView, progress: Progress) -> None:
+async def _keep_showing(view: RunView, progress: Progress) -> None:
     with suppress(asyncio.CancelledError):
         while True:
             view.show(progress)
@@ -166,6 +168,7 @@ def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, da
         "max_tokens": arguments.max_tokens,
         "stop": arguments.stop,
         "seed": arguments.seed,
+        "seed_derivation": SEED_DERIVATION,
         "engine": arguments.engine,
         "dtype": arguments.dtype,
         "version": __version__,

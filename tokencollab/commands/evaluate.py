@@ -21,11 +21,12 @@ from tokencollab.evaluation.machine import hash_model, start_of_run
 from tokencollab.evaluation.naming import make_askers, read_value
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
-from tokencollab.evaluation.runner import Estimate, Runner
+from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.summary import summarise
 from tokencollab.policies.methods import parse_method
+from tokencollab.pool import Progress
 from tokencollab.protocol.errors import TokencollabError, UsageError
-from tokencollab.terminal import CountView, ProgressView, print_evaluation, quiet_logs
+from tokencollab.terminal import ProgressView, RunView, print_evaluation, quiet_logs
 
 HOURS = 3600.0
 """A run of more than this many seconds is announced."""
@@ -128,7 +129,7 @@ async def _run(
     progress: ProgressView,
 ) -> signal.Signals | None:
     """Runs what is open. The signal that ended it early, if one did."""
-    with stopped_by_signal() as stop, CountView("answers") as view:
+    with stopped_by_signal() as stop, RunView("answers", every_seconds=60) as view:
         runner = Runner(
             team,
             setup.items,
@@ -138,9 +139,9 @@ async def _run(
             max_tokens=setup.max_tokens,
             stop=setup.stop,
             seed=arguments.seed,
-            progress=_Watch(view, concurrency),
+            show=_Watch(view, concurrency),
         )
-        if runner.done == runner.total:
+        if runner.progress.finished == runner.progress.total:
             return None
         try:
             async with team:
@@ -156,23 +157,19 @@ async def _run(
 class _Watch:
     """Shows how far a run is, and says once when it takes long."""
 
-    def __init__(self, view: CountView, concurrency: int) -> None:
+    def __init__(self, view: RunView, concurrency: int) -> None:
         self._view, self._enough = view, 2 * concurrency
-        self._estimate: Estimate | None = None
-        self._first, self._said = 0, False
+        self._said = False
 
-    def __call__(self, done: int, total: int) -> None:
-        if self._estimate is None:
-            self._estimate, self._first = Estimate(done), done
-        left = self._estimate.seconds_left(done, total)
-        self._view.update(done, total, left)
+    def __call__(self, progress: Progress) -> None:
+        self._view.show(progress)
+        left, made = progress.seconds_left, progress.done
         if self._said or left is None:
             return
-        made = done - self._first
-        if made >= self._enough or (left > HOURS and self._estimate.elapsed > 120):
+        if made >= self._enough or (left > HOURS and progress.seconds > 120):
             self._said = True
             if left > HOURS:
                 self._view.say(
-                    f"about {left / HOURS:.1f} hours for {total - done:,} answers, by the first {made}; "
-                    "Ctrl-C ends it, --resume goes on"
+                    f"about {left / HOURS:.1f} hours for {progress.total - progress.finished:,} answers, by the first "
+                    f"{made}; Ctrl-C ends it, --resume goes on"
                 )

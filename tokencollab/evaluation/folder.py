@@ -4,20 +4,19 @@
 One process writes at a time.
 """
 
-import asyncio
 import json
-import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
-
 from tokencollab.files import write_whole
 from tokencollab.protocol.errors import UsageError
+from tokencollab.records import RecordFile, compare_settings, in_thread, whole_lines
 
 FORMAT = 1
+_ITEMS = "items.jsonl"
 Record = dict[str, Any]
 
 
@@ -36,40 +35,28 @@ class RunFolder:
                 it; it cannot be written.
         """
         self.path = path
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
         try:
-            there = path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir())
+            names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+            there = bool(names - {_ITEMS, ".lock"})  # of a run that was killed before it began, and of earlier versions
             if there and not resume:
                 raise UsageError(f"{path} is there already; go on with it by --resume, or give another --out")
-            if there and not (path / "run.json").is_file():
+            if there and "run.json" not in names:
                 raise UsageError(f"{path} has files but no run; give another --out")
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / ".lock")
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(f"another process is writing to {path}; wait for it, or give another --out") from None
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        self._items = RecordFile(path / _ITEMS, resume=True)
         try:
-            self._begin(plan, there)
-            self._items = (path / "items.jsonl").open("ab")
+            if self._items.size and not there:
+                raise UsageError(f"{path} has files but no run; give another --out")
+            self.run: dict[str, Any] = {"format": FORMAT, "plan": dict(plan), "runs": []}
+            if there:
+                self.run = read_run(path)
+                compare_settings(path, self.run["plan"], json.loads(json.dumps(plan)))
+            self._items.keep(self._items.lines)
         except BaseException:
-            self._lock.release()
+            self._items.close()
             raise
-
-    def _begin(self, plan: Mapping[str, Any], there: bool) -> None:
-        self.run: dict[str, Any] = {"format": FORMAT, "plan": dict(plan), "runs": []}
-        if not there:
-            return
-        self.run = read_run(self.path)
-        before, now = self.run["plan"], json.loads(json.dumps(plan))
-        for key in (*now, *(key for key in before if key not in now)):
-            if before.get(key) != now.get(key):
-                raise UsageError(
-                    f"{self.path} was made with another {key}; resume with the same settings, or give another --out"
-                )
-        cut_torn_line(self.path / "items.jsonl")
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +65,6 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._items.close()
-        self._lock.release()
 
     def begin(self, about: Mapping[str, Any]) -> None:
         """Notes a start: when, on what machine, with what versions."""
@@ -90,51 +76,13 @@ class RunFolder:
         return read_records(self.path)
 
     async def append(self, record: Record) -> None:
-        """Returns when the answer is on disk. Answers that wait at the same time share one sync."""
-        line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((line, written))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
-        await written
+        """Returns when the answer is on disk.
 
-    async def settle(self) -> None:
-        """Waits until all that was appended is on disk."""
-        if self._writer is not None:
-            await self._writer
-
-    async def _write(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            outcome: OSError | None = None
-            try:
-                await asyncio.to_thread(self._sync, b"".join(line for line, _ in batch))
-            except OSError as error:
-                outcome = error
-            for _, written in batch:
-                if written.done():
-                    continue
-                if outcome is None:
-                    written.set_result(None)
-                else:
-                    written.set_exception(UsageError(f"{self.path} cannot be written: {outcome.strerror}"))
-
-    def _sync(self, data: bytes) -> None:
-        self._items.write(data)
-        self._items.flush()
-        os.fsync(self._items.fileno())
-
-
-def cut_torn_line(path: Path) -> None:
-    """Takes away a last line that was being written when its process died."""
-    if not path.is_file():
-        return
-    with path.open("rb+") as file:
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            file.truncate(whole)
-            os.fsync(file.fileno())
+        Raises:
+            CannotWrite: the disk is full, or the like.
+        """
+        line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+        await in_thread(partial(self._items.append, line))
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -162,17 +110,15 @@ def read_records(path: Path) -> Iterator[Record]:
         UsageError: a line in the middle is damaged.
     """
     try:
-        data = (path / "items.jsonl").read_bytes()
+        data = (path / _ITEMS).read_bytes()
     except FileNotFoundError:
         return
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+    for number, line in enumerate(whole_lines(data), start=1):
         try:
             record = json.loads(line)
             record["method"], record["item"], record["right"]
         except (ValueError, TypeError, KeyError):
-            raise UsageError(
-                f"{path / 'items.jsonl'}, line {number}: damaged; take the line out and --resume"
-            ) from None
+            raise UsageError(f"{path / _ITEMS}, line {number}: damaged; take the line out and --resume") from None
         yield record
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.prompts import PromptName
+from tokencollab.protocol.seeds import SEED_DERIVATION
 
 
 def make_plan(
@@ -27,6 +28,7 @@ def make_plan(
     return {
         "dataset": dataset,
         "seed": seed,
+        "seed_derivation": SEED_DERIVATION,
         "items": [item.id for item in items],
         "items_sha256": hash_items(items),
         "models": [dict(model) for model in models],

@@ -1,9 +1,6 @@
 """Runs every method on the same items, many answers at once."""
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
-from time import monotonic
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tokencollab.actors.collaboration import Collaboration
@@ -12,17 +9,12 @@ from tokencollab.evaluation.folder import Record, RunFolder
 from tokencollab.evaluation.grading import is_right
 from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.prompts import PromptName, prompt_of
-from tokencollab.protocol.errors import PromptTooLong, TokencollabError
+from tokencollab.pool import Progress, run_pool
+from tokencollab.protocol.errors import PromptTooLong, RunStopped
+from tokencollab.protocol.seeds import derive_seed
 
 ATTEMPTS = 2
 """How often an answer is asked for in whose course a model was lost."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of answers on disk, and of all."""
-
-
-class RunStopped(TokencollabError):
-    """A model failed, so that what follows would not be answers of the methods."""
 
 
 class Runner:
@@ -42,15 +34,15 @@ class Runner:
         max_tokens: int,
         stop: Sequence[str],
         seed: int,
-        progress: Progress = lambda done, total: None,
+        show: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        """What is in ``folder`` already is not asked again."""
-        self._team, self._folder, self._progress = team, folder, progress
+        """What is in ``folder`` already is not asked again. ``show`` is called whenever an answer is on disk."""
+        self._team, self._folder, self._show = team, folder, show
         self._prompt, self._max_tokens, self._stop, self._seed = prompt, max_tokens, tuple(stop), seed
         done = {(record["method"], record["item"]) for record in folder.records()}
         self._work = [(item, asker) for item in items for asker in askers if (asker.name, item.id) not in done]
-        self.total = len(items) * len(askers)
-        self.done = self.total - len(self._work)
+        total = len(items) * len(askers)
+        self.progress = Progress(total, before=total - len(self._work))
 
     async def run(self, concurrency: int) -> None:
         """Answers everything that is open, ``concurrency`` answers at a time.
@@ -61,25 +53,17 @@ class Runner:
             RunStopped: a model was lost, twice.
             TokencollabError: what a model or the folder says.
         """
-        work = iter(self._work)
-        self._progress(self.done, self.total)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(concurrency, len(self._work))):
-                    group.create_task(self._answer(work))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        finally:
-            await self._folder.settle()
+        self.progress.restart()
+        self._show(self.progress)
+        await run_pool(self._work, self._answer, concurrency)
 
-    async def _answer(self, work: Iterable[tuple[Item, Asker]]) -> None:
-        for item, asker in work:
-            question = Question(
-                item, prompt_of(item, self._prompt), item_seed(self._seed, item), self._max_tokens, self._stop
-            )
-            await self._folder.append(await self._ask(asker, question))
-            self.done += 1
-            self._progress(self.done, self.total)
+    async def _answer(self, work: tuple[Item, Asker]) -> None:
+        item, asker = work
+        seed = derive_seed(self._seed, item.id)  # the same for every method
+        question = Question(item, prompt_of(item, self._prompt), seed, self._max_tokens, self._stop)
+        await self._folder.append(await self._ask(asker, question))
+        self.progress.done += 1
+        self._show(self.progress)
 
     async def _ask(self, asker: Asker, question: Question) -> Record:
         lost = ""
@@ -92,11 +76,6 @@ class Runner:
                 return record_of(asker, question.item, given)
             lost = ", ".join(given.lost)
         raise RunStopped(f"{lost} failed while it answered {question.item.id} by {asker.name}; go on with --resume")
-
-
-def item_seed(seed: int, item: Item) -> int:
-    """The seed of an item's answers: the same for every method."""
-    return int.from_bytes(blake2b(f"{seed}/{item.id}".encode(), digest_size=8).digest(), "big") >> 11
 
 
 def record_of(asker: Asker, item: Item, given: Given) -> Record:
@@ -134,22 +113,3 @@ def failed(asker: Asker, item: Item, reason: str) -> Record:
 
 def _milliseconds(value: float | None, factor: float) -> float | None:
     return None if value is None else round(value * factor, 3)
-
-
-class Estimate:
-    """How long a run takes, from the answers since it was started."""
-
-    def __init__(self, done: int, clock: Callable[[], float] = monotonic) -> None:
-        """``done`` answers are there already."""
-        self._first, self._clock = done, clock
-        self._began = clock()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return self._clock() - self._began
-
-    def seconds_left(self, done: int, total: int) -> float | None:
-        """None: no answer yet."""
-        made = done - self._first
-        return None if made < 1 else self.elapsed / made * (total - done)

@@ -23,9 +23,10 @@ from typing import Final
 
 from tokencollab.policies.bytewise_branch import END_SYMBOL
 from tokencollab.policies.bytewise_voter import Row
-from tokencollab.policies.selection import select, uniform
+from tokencollab.policies.selection import select
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import END, Piece
+from tokencollab.protocol.seeds import uniform
 
 UNLISTED: Final = -2
 """Stands for any symbol that nobody lists."""

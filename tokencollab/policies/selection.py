@@ -1,7 +1,6 @@
 """Selection: Top-T among scored pieces (methods.md section 4). Chance is a function of seed and step."""
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from math import exp, fsum
 
 from tokencollab.policies.aggregation import Scored
@@ -9,12 +8,7 @@ from tokencollab.policies.truncation import truncate
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece, piece_order
-
-
-def uniform(seed: int, step: int, draw: int) -> float:
-    """A number in [0, 1), the same on every machine: the first 53 bits of BLAKE2b over the three integers."""
-    digest = blake2b(f"{seed}:{step}:{draw}".encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) * 2.0**-53
+from tokencollab.protocol.seeds import uniform
 
 
 def select(scored: Sequence[Scored], sampling: Sampling, step: int) -> Piece:

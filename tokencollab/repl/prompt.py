@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tokencollab.actors.collaboration import Collaboration
-from tokencollab.protocol.errors import TokencollabError, UsageError
+from tokencollab.protocol.errors import CannotWrite, TokencollabError, UsageError
 from tokencollab.repl.commands import run_command
 from tokencollab.repl.desk import Desk
 from tokencollab.repl.explore import explore
@@ -76,6 +76,8 @@ async def _with_a_person(desk: Desk, known_models: Sequence[str]) -> int:
         try:
             with unheard(desk.interactive):
                 await _carried_out(desk, line.strip())
+        except CannotWrite:  # nothing that is said would be seen
+            raise
         except TokencollabError as error:
             desk.talk.print(Text(" ".join(str(error).split()), style="red"), soft_wrap=True)
     await desk.session.free()

@@ -9,11 +9,11 @@ from typing import Any
 
 from tokencollab.actors.local import checked
 from tokencollab.actors.partner import Answer
-from tokencollab.actors.runtime import ModelGone, ModelLink, ModelSpec
+from tokencollab.actors.runtime import ModelLink, ModelSpec
 from tokencollab.actors.writing import Writing
 from tokencollab.engines.base import Answered, Engine
 from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.errors import ModelUnavailable
+from tokencollab.protocol.errors import ModelGone, ModelUnavailable
 from tokencollab.protocol.messages import (
     AskAlone,
     AskCandidates,

@@ -29,10 +29,10 @@ from tokencollab import END, Answer, Collaboration
 from tokencollab.actors import ray_runtime
 from tokencollab.actors.channel import Channel, serve
 from tokencollab.actors.local import LocalRuntime
-from tokencollab.actors.runtime import ModelGone, ModelLink, ModelSpec
+from tokencollab.actors.runtime import ModelLink, ModelSpec
 from tokencollab.protocol import messages as m
 from tokencollab.protocol import wire
-from tokencollab.protocol.errors import MalformedAnswer, ProtocolError
+from tokencollab.protocol.errors import MalformedAnswer, ModelGone, ProtocolError
 from tokencollab.testing import ScriptedEngine
 
 MIB = 1 << 20

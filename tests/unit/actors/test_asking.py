@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from tokencollab import END, Collaboration, EngineOptions, Piece, PlatformFull, UsageError
-from tokencollab.actors.asking import Asking, Heard, ask, sample_seed
+from tokencollab.actors.asking import Asking, Heard, ask
 from tokencollab.actors.respondents import Respondent
-from tokencollab.actors.runtime import ModelFailed
-from tokencollab.protocol.errors import PromptTooLong, UnknownMethod
+from tokencollab.protocol.errors import ModelFailed, PromptTooLong, UnknownMethod
 from tokencollab.protocol.messages import Open
 from tokencollab.responses.methods import parse_response_method
 from tokencollab.responses.recorded import parse_recorded, replay_recorded
@@ -345,12 +344,6 @@ async def test_a_model_may_answer_twice_under_two_names() -> None:
         response = await ask(team, "?", samples=3, respondents=["A", "A"], extract="number")
     assert response.models == ("A", "A#2")
     assert response.answers["A"] != response.answers["A#2"]
-
-
-def test_seeds_of_samples_differ() -> None:
-    seeds = {sample_seed(seed, model, sample) for seed in (0, 1) for model in "AB" for sample in range(10)}
-    assert len(seeds) == 40
-    assert all(0 <= seed < 1 << 53 for seed in seeds)
 
 
 def test_respondents_as_text() -> None:

@@ -13,8 +13,8 @@ import pytest
 from tokencollab import ChatMessage, Piece
 from tokencollab.actors import model as module
 from tokencollab.actors.model import ModelActor
-from tokencollab.actors.runtime import ModelGone
 from tokencollab.engines.base import Answered, Ask, Engine
+from tokencollab.protocol.errors import ModelGone
 from tokencollab.protocol.messages import (
     AskAlone,
     AskCandidates,

@@ -8,8 +8,9 @@ import pytest
 from tokencollab import EngineOptions, ModelFailed, ModelInfo, ModelRefused, UnknownModel
 from tokencollab.actors.platform import Platform
 from tokencollab.actors.registry import Address, Figures
-from tokencollab.actors.runtime import ModelGone, ModelLink, ModelSpec
+from tokencollab.actors.runtime import ModelLink, ModelSpec
 from tokencollab.actors.supervision import Patience
+from tokencollab.protocol.errors import ModelGone
 from tokencollab.protocol.messages import AskAlone, Closed, Reply, Request
 from tokencollab.testing import run_on_fake_clock
 

@@ -9,9 +9,9 @@ import pytest
 import structlog
 
 from tokencollab import ModelInfo, UsageError
-from tokencollab.actors.runtime import ModelGone, ModelLink
-from tokencollab.actors.supervision import Member, MemberDown, Patience
-from tokencollab.protocol.errors import MalformedAnswer
+from tokencollab.actors.runtime import ModelLink
+from tokencollab.actors.supervision import Member, Patience
+from tokencollab.protocol.errors import MalformedAnswer, MemberDown, ModelGone
 from tokencollab.protocol.messages import AskAlone, AskCandidates, Behind, Close, Closed, Reply, Request
 from tokencollab.testing import run_on_fake_clock
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokencollab.batch.prompts import PromptLine
-from tokencollab.batch.record import AnswerFile, CannotWrite
-from tokencollab.protocol.errors import UsageError
+from tokencollab.batch.record import AnswerFile
+from tokencollab.protocol.errors import CannotWrite, UsageError
 from tokencollab.protocol.messages import ChatMessage
 
 SETTINGS = {"prompts_sha256": "abc", "seed": 0, "stop": []}

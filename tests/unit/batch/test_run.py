@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from tokencollab import END, Collaboration, Piece
+from tokencollab import END, Collaboration, Piece, pool
 from tokencollab.actors.local import LocalRuntime
-from tokencollab.batch import run as run_module
 from tokencollab.batch.prompts import PromptLine, Settings, read_prompts
 from tokencollab.batch.record import AnswerFile
-from tokencollab.batch.run import GivenUp, Progress, answer_all
+from tokencollab.batch.run import answer_all
 from tokencollab.engines.base import Ask
 from tokencollab.engines.options import EngineOptions
+from tokencollab.pool import Progress
+from tokencollab.protocol.errors import RunStopped
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
 LINES, _ = read_prompts(
@@ -51,12 +52,12 @@ def team(*engines: ScriptedEngine) -> Collaboration:
     return Collaboration(names[0], names[1:], "duetnet", runtime=scripted_runtime(*chosen), top_t="4", over="top_k")
 
 
-async def run(path: Path, lines: Sequence[PromptLine], *, sessions: int = 6, **options: Any) -> Progress:
+async def run(path: Path, lines: Sequence[PromptLine], *, concurrency: int = 6, **options: Any) -> Progress:
     with AnswerFile(path, {}, lines, resume=True, **options) as file:
         todo = [line for line in lines if line.number not in file.answered | file.failed]
         progress = Progress(len(todo))
         async with team() as models:
-            await answer_all(models, todo, file, sessions=sessions, progress=progress)
+            await answer_all(models, todo, file, concurrency=concurrency, progress=progress)
     return progress
 
 
@@ -68,9 +69,9 @@ def texts(path: Path) -> dict[str, str]:
 
 
 async def test_an_answer_depends_neither_on_order_nor_on_company(tmp_path: Path) -> None:
-    alone = await run(tmp_path / "alone", LINES, sessions=1)
+    alone = await run(tmp_path / "alone", LINES, concurrency=1)
     backwards = list(reversed(LINES))
-    await run(tmp_path / "together", backwards, sessions=20)
+    await run(tmp_path / "together", backwards, concurrency=20)
     found = texts(tmp_path / "alone")
     assert found == texts(tmp_path / "together")
     assert set(found) == {f"q{n}" for n in range(1, 25)}
@@ -91,7 +92,7 @@ async def test_cancelled_at_any_moment_it_goes_on_without_loss_or_repetition(tmp
             progress, until = Progress(len(todo)), random.randrange(120)
             engines = [ScriptedEngine(name, script) for name in ("one", "two")]
             async with team(*engines) as models:
-                task = asyncio.create_task(answer_all(models, todo, file, sessions=5, progress=progress))
+                task = asyncio.create_task(answer_all(models, todo, file, concurrency=5, progress=progress))
                 while progress.tokens < until and not task.done():  # noqa: ASYNC110 - at this very token
                     await asyncio.sleep(0)
                 task.cancel()
@@ -115,7 +116,7 @@ async def test_a_question_that_is_refused_fails_alone_and_can_be_asked_again(tmp
                 models,
                 lines,
                 file,
-                sessions=2,
+                concurrency=2,
                 progress=progress,
                 report=lambda line, reason: heard.append((line.number, reason)),
             )
@@ -134,8 +135,8 @@ async def test_models_that_are_gone_end_the_run_instead_of_using_up_the_question
     with AnswerFile(tmp_path / "answers", {}, LINES) as file:
         progress = Progress(len(LINES))
         async with team(Failing("one", 40), Failing("two", 40)) as models:
-            with pytest.raises(GivenUp, match=r"in a row failed, the last one because .* lost"):
-                await answer_all(models, LINES, file, sessions=3, progress=progress, patience=5)
+            with pytest.raises(RunStopped, match=r"in a row failed, the last one because .* lost"):
+                await answer_all(models, LINES, file, concurrency=3, progress=progress, patience=5)
         assert progress.done > 0
         assert len(file.failed) < 5 + 3
     await run(tmp_path / "answers", LINES, retry_failed=True)
@@ -144,11 +145,11 @@ async def test_models_that_are_gone_end_the_run_instead_of_using_up_the_question
 
 
 async def test_models_that_others_keep_busy_are_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "_SHORTEST_PAUSE", 0.001)
+    monkeypatch.setattr(pool, "SHORTEST_PAUSE", 0.001)
     runtime = LocalRuntime(lambda spec: ScriptedEngine(spec.name, script))
     full = Collaboration("one", ["two"], "duetnet", runtime=runtime, options=EngineOptions(max_sessions=2))
     with AnswerFile(tmp_path / "answers", {}, LINES) as file:
         progress = Progress(len(LINES))
         async with full as models:
-            await answer_all(models, LINES, file, sessions=8, progress=progress)
+            await answer_all(models, LINES, file, concurrency=8, progress=progress)
         assert len(file.answered) == len(LINES)

@@ -73,7 +73,8 @@ async def evaluate(
     with RunFolder(path, settings_of(items, askers, grid=grid or {}), resume) as folder:
         async with Collaboration(names[0], names[1:], "base", runtime=scripted_runtime(*engines)) as team:
             runner = Runner(
-                team, items, askers, folder, prompt="bare", max_tokens=32, stop=(), seed=0, progress=progress
-            )
+                team, items, askers, folder, prompt="bare", max_tokens=32, stop=(), seed=0,
+                show=lambda run: progress(run.finished, run.total),
+            )  # fmt: skip
             folder.begin({"started": "now", "concurrency": concurrency})
             await runner.run(concurrency)

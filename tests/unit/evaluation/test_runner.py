@@ -12,10 +12,9 @@ from tests.unit.evaluation.evaluationkit import Calculator, evaluate, settings_o
 from tokencollab.evaluation.folder import RunFolder, read_records
 from tokencollab.evaluation.items import load_items
 from tokencollab.evaluation.naming import make_askers
-from tokencollab.evaluation.runner import Estimate, RunStopped, item_seed
 from tokencollab.evaluation.statistics import mcnemar, wilson
 from tokencollab.evaluation.summary import summarise
-from tokencollab.protocol.errors import UsageError
+from tokencollab.protocol.errors import RunStopped, UsageError
 
 METHODS = ("base", "each", "unite", "upara-2", "bytewise")
 
@@ -173,14 +172,6 @@ async def test_a_sweep_takes_each_method_over_the_settings_it_uses(tmp_path: Pat
     assert point["against"] == "unite:top_k=2"
 
 
-def test_the_seed_of_an_item_is_its_own_and_the_same_for_every_method() -> None:
-    items = load_items("simplemath", 50, 0, None)
-    seeds = {item_seed(0, item) for item in items}
-    assert len(seeds) == 50
-    assert all(0 <= seed < 1 << 53 for seed in seeds)
-    assert item_seed(0, items[0]) != item_seed(1, items[0])
-
-
 @pytest.mark.parametrize(
     ("names", "grid", "reason"),
     [
@@ -254,14 +245,6 @@ def test_a_torn_last_line_is_taken_away_and_a_damaged_one_in_the_middle_is_told(
     log.write_bytes(b"nonsense\n" + line)
     with pytest.raises(UsageError, match="line 1: damaged"):
         list(read_records(tmp_path))
-
-
-def test_the_time_left_counts_from_the_start_of_this_run() -> None:
-    now = [100.0]
-    estimate = Estimate(50, clock=lambda: now[0])
-    assert estimate.seconds_left(50, 100) is None
-    now[0] = 120.0
-    assert estimate.seconds_left(60, 100) == pytest.approx(80.0)
 
 
 async def test_methods_between_models_run_beside_the_others(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from tokencollab.policies.bytewise_branch import END_SYMBOL
 from tokencollab.policies.bytewise_decision import certain, choose, misses, scores_of
 from tokencollab.policies.bytewise_voter import Row
 from tokencollab.policies.decision import sampling_of
-from tokencollab.policies.selection import uniform
 from tokencollab.protocol.messages import Sampling
+from tokencollab.protocol.seeds import uniform
 
 GREEDY = sampling_of(BYTEWISE, 0)
 A, B, C = 97, 98, 99

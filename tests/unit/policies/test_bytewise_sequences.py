@@ -18,8 +18,8 @@ from tests.property.policies.test_bytewise_toys import (
     toys,
 )
 from tests.unit.policies.bytewisekit import Watch
-from tokencollab.policies.selection import uniform
 from tokencollab.policies.settings import Method
+from tokencollab.protocol.seeds import uniform
 
 Votes = dict[int, float]
 LENGTH = 9

@@ -11,10 +11,10 @@ from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KE
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.policies.replay import replay
-from tokencollab.policies.selection import uniform
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.seeds import uniform
 from tokencollab.protocol.trace import header_line, parse_trace
 
 

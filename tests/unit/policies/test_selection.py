@@ -6,9 +6,10 @@ from math import exp, log
 import pytest
 
 from tests.unit.policies.policykit import by_logit, by_probability
-from tokencollab.policies.selection import choose_alone, select, uniform
+from tokencollab.policies.selection import choose_alone, select
 from tokencollab.policies.truncation import truncate
 from tokencollab.protocol.messages import Sampling
+from tokencollab.protocol.seeds import uniform
 
 
 def sampling(top_t: tuple[int, int] = (1, 1), *, by_score: bool = True, temperature: float = 1.0) -> Sampling:

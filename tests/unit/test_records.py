@@ -1,0 +1,154 @@
+"""Files of records: one writer, whole lines after whatever ended the last one, nothing changed before it is checked."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokencollab.protocol.errors import CannotWrite, UsageError
+from tokencollab.records import RecordFile, compare_settings, in_thread, whole_lines
+
+LINES = [b'{"n": 1, "text": "a}{\\n"}', '{"text": "Zoë 你好"}'.encode(), b"{}"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "records.jsonl"
+
+
+def written(path: Path, *lines: bytes, resume: bool = False) -> bytes:
+    file = RecordFile(path, resume=resume)
+    file.keep(file.lines)
+    for line in lines:
+        file.append(line)
+    file.close()
+    return path.read_bytes()
+
+
+@settings(max_examples=60)
+@given(
+    cut=st.integers(0, sum(map(len, LINES)) + len(LINES)), end=st.sampled_from([b"", b"\x00" * 9, b'{"n"', b"[" * 9000])
+)
+def test_cut_at_any_byte_it_has_its_whole_lines_again(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, end: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "records.jsonl"
+    whole = b"".join(line + b"\n" for line in LINES)
+    path.write_bytes(whole[:cut] + end * (whole[:cut][-1:] in (b"", b"\n")))
+    kept = [line for n, line in enumerate(LINES) if cut >= sum(map(len, LINES[: n + 1])) + n]
+    assert whole_lines(path.read_bytes()) == kept
+    assert written(path, b'{"new": 1}', resume=True) == b"".join(line + b"\n" for line in [*kept, b'{"new": 1}'])
+
+
+def test_nothing_changes_before_it_is_said_what_to_keep(path: Path) -> None:
+    path.write_bytes(b'{"a": 1}\n{"b')
+    file = RecordFile(path, resume=True)
+    assert (file.created, file.lines) == (False, [b'{"a": 1}'])
+    file.close()
+    assert path.read_bytes() == b'{"a": 1}\n{"b'
+
+
+def test_a_file_that_got_nothing_is_removed_unless_it_was_there(path: Path) -> None:
+    RecordFile(path, resume=False).close()
+    assert not path.exists()
+    path.touch()
+    RecordFile(path, resume=True).close()
+    assert path.exists()
+    with pytest.raises(UsageError, match="is there already"):
+        RecordFile(path, resume=False)
+
+
+def test_one_writer_until_it_is_killed(path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from tokencollab.records import RecordFile\n"
+        "file = RecordFile(Path(sys.argv[1]), resume=True); file.append(b'{}'); print(flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(UsageError, match="another process"):
+            RecordFile(path, resume=True)
+        process.send_signal(signal.SIGKILL)
+    assert written(path, b'{"n": 2}', resume=True) == b'{}\n{"n": 2}\n'
+
+
+def test_a_file_that_was_replaced_since_it_was_opened_is_not_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(path, b"{}")
+    before, opened = path.read_bytes(), os.open
+
+    def slowly(*arguments: object) -> int:
+        file = opened(*arguments)  # type: ignore[arg-type]
+        path.rename(path.with_name("old"))
+        path.write_bytes(before)
+        return file
+
+    monkeypatch.setattr(os, "open", slowly)
+    with pytest.raises(UsageError, match="in use"):
+        RecordFile(path, resume=True)
+
+
+def test_a_disk_that_is_full_for_a_while_leaves_whole_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    file = RecordFile(path, resume=False)
+    file.append(b'{"n": 1}')
+
+    def full(number: int, data: bytes) -> int:
+        if len(data) < 5:
+            raise OSError(28, "No space left on device")
+        return write(number, data[:4])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(CannotWrite, match=r"records\.jsonl cannot be written: No space left on device"):
+            file.append(b'{"n": 2}')
+    assert path.read_bytes() == b'{"n": 1}\n'
+    file.append(b'{"n": 3}')
+    file.close()
+    assert path.read_bytes() == b'{"n": 1}\n{"n": 3}\n'
+
+
+def test_lines_of_many_threads_stay_whole(path: Path) -> None:
+    file = RecordFile(path, resume=False, sync=False)
+    lines = [b'{"n": %d}' % n for n in range(200)]
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(file.append, lines))
+    file.close()
+    assert sorted(path.read_bytes().splitlines()) == sorted(lines)
+
+
+async def test_what_runs_in_a_thread_is_finished_before_its_cancellation_is_told() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def call() -> None:
+        begun.set()
+        go_on.wait()
+        done.append(True)
+
+    task = asyncio.create_task(in_thread(call))
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done
+
+
+def test_the_first_setting_that_differs_is_named(path: Path) -> None:
+    compare_settings(path, {"seed": 1, "stop": []}, {"stop": [], "seed": 1})
+    for before, now, words in (
+        ({"seed": 1}, {"seed": 2}, "cannot be resumed with another seed: seed was 1 and is now 2$"),
+        ({"seed": 1}, {}, "another seed: seed was 1 and is now null$"),
+        ({}, {"items": ["x"] * 100}, "another items$"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            compare_settings(path, before, now)

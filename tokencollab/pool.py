@@ -1,0 +1,100 @@
+"""Many answers at a time: a pool of workers, how far it is, and how it waits for room at full models."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeVar
+
+from tokencollab.protocol.errors import PlatformFull
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+"""Seconds until full models are asked again; each pause is twice the one before."""
+
+
+@dataclass
+class Progress:
+    """Figures of a run, kept up to date while it goes on.
+
+    Attributes:
+        total: answers that there are to be.
+        before: of these, how many were there when the run began.
+        done: answered in this run.
+        failed: that have no answer, in this run.
+        tokens: pieces committed so far, those of answers under way included.
+        cost: candidate sets of the finished answers; under response-level methods weighted by prices.
+        lost: how often a model was lost, in the finished answers.
+    """
+
+    total: int
+    before: int = 0
+    done: int = 0
+    failed: int = 0
+    tokens: int = 0
+    cost: float = 0
+    lost: int = 0
+    started: float = field(default_factory=monotonic)
+
+    def restart(self) -> None:
+        """Counts the time from now on: the models are ready."""
+        self.started = monotonic()
+
+    @property
+    def finished(self) -> int:
+        """Of ``total``, those of earlier runs included."""
+        return self.before + self.done + self.failed
+
+    @property
+    def seconds(self) -> float:
+        """Since the first question was put."""
+        return monotonic() - self.started
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the rest takes at the speed of this run so far; None while nothing is finished."""
+        here = self.done + self.failed
+        return self.seconds / here * (self.total - self.finished) if here else None
+
+
+async def run_pool(work: Sequence[Work], do: Callable[[Work], Awaitable[None]], concurrency: int) -> None:
+    """Calls ``do`` for each of ``work`` in order, ``concurrency`` at a time.
+
+    The first error cancels what is under way, and is raised when that has ended.
+    """
+    waiting = iter(work)
+
+    async def worker() -> None:
+        for item in waiting:
+            await do(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(work))):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def when_there_is_room(
+    attempt: Callable[[], Awaitable[Result]],
+    *,
+    worth_waiting: Callable[[], bool] = lambda: True,
+    longest_pause: float = LONGEST_PAUSE,
+) -> Result:
+    """What ``attempt`` returns, which is made again as long as it finds the models full.
+
+    Raises:
+        PlatformFull: the models are full, and it is not ``worth_waiting``.
+    """
+    pause = SHORTEST_PAUSE
+    while True:
+        try:
+            return await attempt()
+        except PlatformFull:
+            if not worth_waiting():
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest_pause)
