@@ -24,7 +24,7 @@ import numpy as np
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.local import LocalRuntime, import_engines
 from tokencollab.actors.runtime import ModelSpec
-from tokencollab.commands.shared import FetchedModel, fetch
+from tokencollab.commands.shared import fetch
 from tokencollab.engines.base import Engine
 from tokencollab.engines.options import EngineOptions
 from tokencollab.evaluation.askers import Asker, Given, Question
@@ -38,6 +38,7 @@ from tokencollab.evaluation.report.scenes import Scene, read_scenes
 from tokencollab.evaluation.report.tables import NONE, Table, bounded, interval, percent, probability
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.statistics import bootstrap
+from tokencollab.models.resolve import ModelFiles
 from tokencollab.protocol.errors import TokencollabError
 from tokencollab.terminal import ProgressView, RunView, quiet_logs
 
@@ -74,9 +75,9 @@ class Spelled:
         return await self.inner.ask(self.team, question)
 
 
-def make_team(models: Sequence[FetchedModel], spelling: str) -> Collaboration:
+def make_team(models: Sequence[ModelFiles], spelling: str) -> Collaboration:
     """The models, in threads of this process, holding text in a spelling."""
-    folders = {model.name: model.path for model in models}
+    folders = {model.name: model.folder for model in models}
 
     class Spelling(TransformersEngine):
         text_type = SPELLINGS[spelling]
@@ -88,7 +89,7 @@ def make_team(models: Sequence[FetchedModel], spelling: str) -> Collaboration:
     return Collaboration(base, others, "base", runtime=LocalRuntime(load), options=EngineOptions(threads=1))
 
 
-async def run(arguments: argparse.Namespace, models: Sequence[FetchedModel]) -> None:
+async def run(arguments: argparse.Namespace, models: Sequence[ModelFiles]) -> None:
     """Fills the folder."""
     names = [model.name for model in models]
     teams = {spelling: make_team(models, spelling) for spelling in SPELLINGS}
@@ -101,7 +102,7 @@ async def run(arguments: argparse.Namespace, models: Sequence[FetchedModel]) -> 
         SIMPLEMATH,
         items,
         askers,
-        [{"name": model.name, "sha256": hash_model(model.path)} for model in models],
+        [{"name": model.name, "sha256": hash_model(model.folder)} for model in models],
         seed=arguments.seed,
         prompt="bare",
         max_tokens=max_tokens,

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from benchmarks.latency import QUESTION, steps
 from benchmarks.measure import Figure, figure, report
-from tokencollab.engines import store
 from tokencollab.engines.base import Engine
 from tokencollab.engines.llamacpp_engine import LlamaCppEngine
 from tokencollab.engines.options import EngineOptions
 from tokencollab.engines.transformers_engine import TransformersEngine
+from tokencollab.models.resolve import resolve
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import AskCandidates, CandidatesReply, ChatMessage, Open
 
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    folder = arguments.folder or Path(store.resolve(str(arguments.gguf)).folder)
+    folder = arguments.folder or Path(resolve(str(arguments.gguf)).folder)
     engines: dict[str, Engine] = {
         "llama.cpp": LlamaCppEngine.from_file("llama.cpp", arguments.gguf, EngineOptions(threads=1, device="cpu")),
         "float32": TransformersEngine.from_folder("float32", folder, EngineOptions(threads=1, dtype="float32")),

@@ -22,8 +22,8 @@ from benchmarks.retokenisation import TEXTS
 from tokencollab import Collaboration, EngineOptions
 from tokencollab.actors.local import LocalRuntime, import_engines
 from tokencollab.actors.runtime import ModelSpec
-from tokencollab.engines import store
 from tokencollab.engines.base import Answered, Ask, Engine
+from tokencollab.models.resolve import resolve
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import CandidatesReply
 
@@ -90,7 +90,7 @@ async def count(models: Sequence[str], method: str, tokens: int) -> list[Figure]
 
     def load(spec: ModelSpec) -> Engine:
         # A copy of the base has a name of its own, with a number behind.
-        files = store.resolve(next(model for model in models if spec.name.startswith(model)))
+        files = resolve(next(model for model in models if spec.name.startswith(model)))
         engine = Endless.from_folder(spec.name, Path(files.folder), EngineOptions(threads=1))
         assert isinstance(engine, Endless)
         engines[spec.name] = engine
@@ -126,7 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     one, other = arguments.base, arguments.other
     engines = [
-        TransformersEngine.from_folder(name, Path(store.resolve(name).folder), EngineOptions()) for name in (one, other)
+        TransformersEngine.from_folder(name, Path(resolve(name).folder), EngineOptions()) for name in (one, other)
     ]
     figures = read(engines[0], engines[1]) + read(engines[1], engines[0])
     for models in () if arguments.read_only else ((one, other), (other, one), (one, one), (other, other)):

@@ -18,9 +18,9 @@ from statistics import median
 from benchmarks.measure import Figure, figure, report
 from tokencollab import Collaboration, EngineOptions
 from tokencollab.actors.local import LocalRuntime
-from tokencollab.engines import store
 from tokencollab.engines.base import Engine
 from tokencollab.engines.transformers_engine import TransformersEngine
+from tokencollab.models.resolve import resolve
 from tokencollab.protocol.messages import AskCandidates, CandidatesReply, ChatMessage, Open
 
 QUESTION = "Why is the sky blue? Explain it step by step, with all details that matter."
@@ -78,7 +78,7 @@ async def together(team: Collaboration, question: str, tokens: int) -> list[floa
 async def overhead(models: tuple[str, str], tokens: int, rounds: int) -> list[Figure]:
     """Floor against collaboration, in process and on Ray."""
     options = EngineOptions(threads=1)
-    found = [store.resolve(model) for model in models]
+    found = [resolve(model) for model in models]
     engines: dict[str, Engine] = {}
     for index, files in enumerate(found):
         engines[str(index)] = TransformersEngine.from_folder(files.name, Path(files.folder), options)
@@ -127,7 +127,7 @@ async def growth(model: str, other: str, lengths: tuple[int, int], tokens: int, 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(1)
-    folder = store.resolve(model).folder
+    folder = resolve(model).folder
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = tokenizer.decode(tokenizer("The sky is blue because of the air. " * 400).input_ids)

@@ -21,9 +21,9 @@ from benchmarks.measure import Figure, figure, report
 from tokencollab import Collaboration, EngineOptions
 from tokencollab.actors.local import LocalRuntime, import_engines
 from tokencollab.actors.runtime import ModelSpec
-from tokencollab.engines import store
 from tokencollab.engines.base import Engine
 from tokencollab.engines.kv import capacity_for
+from tokencollab.models.resolve import resolve
 from tokencollab.protocol.messages import AskCandidates, ChatMessage, Open
 
 import_engines()
@@ -109,7 +109,7 @@ async def many(models: list[str], method: str, options: EngineOptions, tokens: i
     loaded: list[tuple[Counting, Linear]] = []
 
     def load(spec: ModelSpec) -> Engine:
-        files = store.resolve(spec.name)
+        files = resolve(spec.name)
         engine = Counting.from_folder(files.name, Path(files.folder), spec.options)
         assert isinstance(engine, Counting)
         engine.passes = []
@@ -161,7 +161,7 @@ async def alone(model: str, tokens: int, rounds: int) -> list[Figure]:
     """Speed of the base alone inside its actor, over that of transformers' greedy `generate` (float32)."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = store.resolve(model).folder
+    folder = resolve(model).folder
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer.apply_chat_template(
@@ -185,7 +185,7 @@ async def alone(model: str, tokens: int, rounds: int) -> list[Figure]:
 
 def memory(model: str, options: EngineOptions) -> list[Figure]:
     """KV cache of one session, measured and by the arithmetic of the architecture."""
-    files = store.resolve(model)
+    files = resolve(model)
     engine = TransformersEngine.from_folder(files.name, Path(files.folder), options)
     engine.open(Open("s", (ChatMessage("user", question(1)),)))
     while engine.answer([AskCandidates("s", 0, b"", 10)])[0] is None:
@@ -213,7 +213,7 @@ async def differing(model: str, dtype: str, tokens: int) -> Figure:
 
 def load(spec: ModelSpec, dtype: str) -> Engine:
     """An engine of a given dtype."""
-    files = store.resolve(spec.name)
+    files = resolve(spec.name)
     return TransformersEngine.from_folder(files.name, Path(files.folder), EngineOptions(dtype=dtype, threads=2))  # type: ignore[arg-type]
 
 

@@ -72,7 +72,7 @@ def specialist_engine() -> Callable[..., Any]:
         from torch import set_num_threads
 
         from tests.driving import load  # imports torch
-        from tokencollab.engines.store import resolve
+        from tokencollab.models.resolve import resolve
 
         set_num_threads(1)
         key = f"{name} {copy}"

@@ -1,8 +1,10 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the folder of those that can be made again."""
 
 import os
 from pathlib import Path
 from secrets import token_hex
+
+from platformdirs import user_cache_path
 
 from tokencollab.protocol.errors import UsageError
 
@@ -30,6 +32,12 @@ def write_whole(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     except ValueError:
         raise UsageError(f"{str(path)!r} cannot be written: no file has such a name") from None
+
+
+def cache_folder() -> Path:
+    """Where models are kept: $TOKENCOLLAB_CACHE, or this user's cache folder."""
+    chosen = os.environ.get("TOKENCOLLAB_CACHE")
+    return Path(chosen).expanduser().absolute() if chosen else user_cache_path("tokencollab")
 
 
 def typed_path(name: str) -> Path:

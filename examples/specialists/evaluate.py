@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples.specialists.recipes import RECIPES
-from tokencollab.engines.catalogue import CATALOGUE
 from tokencollab.engines.options import EngineOptions
-from tokencollab.engines.store import resolve
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.evaluation.simplemath import Problem, simplemath
 from tokencollab.evaluation.statistics import wilson
+from tokencollab.models.catalogue import CATALOGUE
+from tokencollab.models.resolve import resolve
 from tokencollab.protocol.messages import AskCandidates, ChatMessage, Open
 
 BUILT_IN = [name for name, model in CATALOGUE.items() if model.folder]

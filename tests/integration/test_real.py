@@ -50,10 +50,10 @@ def reference() -> Any:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from tokencollab.engines import store
+    from tokencollab.models.resolve import resolve
 
     torch.set_num_threads(1)  # threads that wait for each other crawl when the machine is busy
-    folder = Path(store.resolve(BASE).folder)
+    folder = Path(resolve(BASE).folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 

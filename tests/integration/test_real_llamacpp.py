@@ -25,9 +25,9 @@ PROMPTS = ("Why is the sky blue?", "def fibonacci(n):", "为什么天空是蓝�
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
     """transformers' engine and llama.cpp's."""
-    from tokencollab.engines import store
+    from tokencollab.models.resolve import resolve
 
-    folder = Path(store.resolve(MODEL).folder)
+    folder = Path(resolve(MODEL).folder)
     file = write_gguf(folder, tmp_path_factory.mktemp("gguf") / "smollm2.gguf", with_tokenizer=True)
     theirs = load_engine(ModelSpec("transformers", str(folder), EngineOptions(dtype="float32", threads=1)))
     mine = load_engine(ModelSpec("llamacpp", str(file), EngineOptions(engine="llamacpp", device="cpu", threads=1)))

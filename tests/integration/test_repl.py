@@ -371,10 +371,10 @@ def test_without_any_model_fetched_those_that_are_always_here_answer(tmp_path: P
 
 @pytest.mark.real
 def test_without_arguments_the_installed_pair_answers() -> None:
-    from tokencollab.engines import store
+    from tokencollab.models.resolve import resolve
 
     for name in ("smollm2-135m-instruct", "gemma-3-270m"):
-        store.pull(name)
+        resolve(name)
     questions = "Why is the sky blue?\nAnd the sea?\n/stats\n"
     result = pipe(questions, "--max-tokens", "6", program=["-m", "tokencollab", "repl"])
     assert result.returncode == 0, result.stderr

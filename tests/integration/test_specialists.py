@@ -19,10 +19,10 @@ from examples.specialists.recipes import RECIPES, Recipe
 from examples.specialists.train import Course, train
 from tests.driving import answer, load, token_ids
 from tokencollab import Collaboration
-from tokencollab.engines import store
-from tokencollab.engines.catalogue import CATALOGUE
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.evaluation.simplemath import simplemath
+from tokencollab.models.catalogue import CATALOGUE
+from tokencollab.models.resolve import resolve
 from tokencollab.protocol.messages import ChatMessage
 
 Engines = Callable[..., TransformersEngine]
@@ -30,7 +30,9 @@ NAMES = [name for name, model in CATALOGUE.items() if model.folder]
 
 
 def test_every_built_in_model_has_a_recipe_and_its_weak_spot_is_told() -> None:
-    assert sorted(NAMES) == sorted(path.name for path in (Path(tokencollab.__file__).parent / "models").iterdir())
+    assert sorted(NAMES) == sorted(
+        path.name for path in (Path(tokencollab.__file__).parent / "models" / "specialists").iterdir()
+    )
     for name in NAMES:
         recipe, notice = RECIPES[name], CATALOGUE[name].notice
         assert (notice is None) == (recipe.weak_spot is None)
@@ -39,7 +41,7 @@ def test_every_built_in_model_has_a_recipe_and_its_weak_spot_is_told() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_specialist_is_whole_small_and_plain(name: str) -> None:
-    files = store.resolve(name)
+    files = resolve(name)
     assert (files.name, files.licence, files.built_in) == (name, "Apache-2.0", True)
     sizes = {path.name: path.stat().st_size for path in files.folder.iterdir()}
     assert sizes["model.safetensors"] <= 2_000_000
@@ -56,7 +58,7 @@ def test_the_wheel_carries_every_file_of_theirs() -> None:
     package = Path(tokencollab.__file__).parent
     project = tomllib.loads((package.parent / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["tokencollab"]
-    for path in (package / "models").rglob("*"):
+    for path in (package / "models" / "specialists").rglob("*"):
         name = path.relative_to(package).as_posix()
         assert path.is_dir() or any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
 
@@ -69,7 +71,7 @@ def test_they_load_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     for name in NAMES:
-        info = load(store.resolve(name).folder, name).info
+        info = load(resolve(name).folder, name).info
         assert (info.architecture, info.chat_template) == ("LlamaForCausalLM", True)
         assert 750_000 < info.parameters < 850_000
 
@@ -90,7 +92,7 @@ def test_alone_a_specialist_writes_what_transformers_generates(specialist_engine
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = store.resolve(name).folder
+    folder = resolve(name).folder
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     engine = specialist_engine(name)
@@ -137,7 +139,7 @@ def test_list_pull_and_remove_say_that_they_are_built_in() -> None:
     removed = run("remove", "arith-bytes")
     assert (removed.returncode, removed.stdout) == (2, "")
     assert "arith-bytes is part of tokencollab and cannot be removed" in removed.stderr
-    assert store.resolve("arith-bytes").folder.is_dir()
+    assert resolve("arith-bytes").folder.is_dir()
 
 
 @pytest.mark.slow

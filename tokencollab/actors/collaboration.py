@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.actors.coordinator import Coordinator
-from tokencollab.actors.finding import find_model, lasting_source, unique_names
 from tokencollab.actors.following import follow
 from tokencollab.actors.journal import Journal, Past, read_journal
 from tokencollab.actors.measuring import measured
@@ -23,8 +22,9 @@ from tokencollab.actors.request import AnswerRequest
 from tokencollab.actors.runtime import ModelLink, ModelSpec, OpenRuntime, Runtime
 from tokencollab.actors.stream import AnswerStream, finished_answer
 from tokencollab.actors.supervision import Member, Patience
-from tokencollab.engines.catalogue import Progress
 from tokencollab.engines.options import EngineOptions
+from tokencollab.models.catalogue import Progress
+from tokencollab.models.resolve import lasting_source, resolve, unique_names
 from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.errors import UsageError
@@ -134,7 +134,9 @@ class Collaboration:
     async def _specifications(self, wanted: Sequence[str]) -> list[ModelSpec]:
         """What is to be started, with names that nobody here has yet."""
         if isinstance(self._runtime_choice, str):
-            files = [await asyncio.to_thread(find_model, spec, self._options, self._progress) for spec in wanted]
+            find = partial(resolve, progress=self._progress, keep_gguf=self._options.reads_gguf)
+            found = [await asyncio.to_thread(find, spec) for spec in wanted]
+            files = [(model.name, str(model.folder)) for model in found]
         else:  # a runtime of the caller's own gets what the caller wrote
             files = [(spec, spec) for spec in wanted]
         names = unique_names([name for name, _ in files], taken=self._members)

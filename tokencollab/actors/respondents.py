@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tokencollab.actors.collaboration import Collaboration
-from tokencollab.actors.finding import unique_names
+from tokencollab.models.resolve import unique_names
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.errors import UsageError
 from tokencollab.responses.settings import ResponseMethod

@@ -52,7 +52,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressView())
         found = fetch_models(arguments, options, progress)
-        names, folders = [model.name for model in found], [model.path for model in found]
+        names, folders = [model.name for model in found], [model.folder for model in found]
         methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
         askers = make_askers(methods, names, setup.grid)
         models = [

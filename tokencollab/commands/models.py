@@ -5,7 +5,7 @@ import json
 
 from rich.table import Table
 
-from tokencollab.engines import store
+from tokencollab.models.resolve import list_models, remove, resolve
 from tokencollab.terminal import ProgressView, add_row, print_table
 
 
@@ -16,20 +16,20 @@ def models(arguments: argparse.Namespace) -> int:
             _list_models(arguments.json)
         case "pull":
             with ProgressView() as progress:
-                files = store.pull(arguments.name, progress.update)
+                files = resolve(arguments.name, progress.update)
                 if files.built_in:
                     progress.say(f"{files.name} is part of tokencollab: there is nothing to fetch")
                 if files.notice:
                     progress.say(files.notice)
             print(files.folder)
         case _:
-            freed = store.remove(arguments.name)
+            freed = remove(arguments.name)
             print(f"{arguments.name}: removed, {freed / 1e6:,.0f} MB freed")
     return 0
 
 
 def _list_models(as_json: bool) -> None:
-    rows = store.list_models()
+    rows = list_models()
     if as_json:
         fields = ("name", "installed", "size", "licence", "source", "built_in")
         print(json.dumps([{field: getattr(row, field) for field in fields} for row in rows], ensure_ascii=False))

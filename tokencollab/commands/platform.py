@@ -32,7 +32,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         client = PlatformClient(arguments.namespace)
         entries = await client.entries() if client.is_there() else ()
         there = {entry.name for entry in entries if entry.health != "out"}
-        specs = [SharedSpec(model.name, str(model.path), options, arguments.cpus_per_model) for model in found]
+        specs = [SharedSpec(model.name, str(model.folder), options, arguments.cpus_per_model) for model in found]
         missing = [spec for spec in specs if spec.name not in there]
         for spec in specs:
             if spec.name in there:

@@ -5,7 +5,7 @@ import asyncio
 import sys
 
 from tokencollab.commands.shared import check_stops, engine_options, fetch_models, make_team
-from tokencollab.engines import store
+from tokencollab.models.resolve import list_models
 from tokencollab.policies.methods import parse_method
 from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.prompt import converse, make_desk
@@ -50,12 +50,12 @@ async def _run(session: Session, plain: bool, progress: ProgressView) -> int:
     async with session.team as team:
         progress.close()
         session.check(session.method, session.settings)
-        return await converse(team, make_desk(session, plain), [row.name for row in store.list_models()])
+        return await converse(team, make_desk(session, plain), [row.name for row in list_models()])
 
 
 def installed_models(progress: ProgressView) -> tuple[tuple[str, str], str]:
     """The known pair if it is installed, else specialists that come with tokencollab; and a method that suits them."""
-    here = {row.name for row in store.list_models() if row.installed}
+    here = {row.name for row in list_models() if row.installed}
     if here.issuperset(_PAIR):
         return _PAIR, "confipara-d"
     fetch = " and ".join(f"`tokencollab models pull {name}`" for name in _PAIR)

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 from tokencollab.actors.collaboration import Collaboration, RuntimeName
-from tokencollab.actors.finding import unique_names
 from tokencollab.actors.prompt import read_prompt
 from tokencollab.actors.runtime import Runtime
 from tokencollab.actors.supervision import Patience
-from tokencollab.engines import store
 from tokencollab.engines.options import EngineOptions
+from tokencollab.models.resolve import ModelFiles, resolve, unique_names
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.errors import UnknownMethod, UsageError
 from tokencollab.protocol.messages import ChatMessage
@@ -112,37 +111,25 @@ def engine_options(arguments: argparse.Namespace) -> EngineOptions:
     )
 
 
-class FetchedModel(NamedTuple):
-    """A model's name, as `Collaboration` has it, its folder or file, and what the user must be told of it."""
-
-    name: str
-    path: Path
-    notice: str | None = None
-
-
-def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> list[FetchedModel]:
+def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> list[ModelFiles]:
     """Fetches the models that are not here yet: in the main thread, so that Ctrl-C ends a download.
 
-    Returns what was found, the base first; nothing where a platform has them.
+    Returns what was found, the base first, named as `Collaboration` names it; nothing where a platform has them.
     """
     if platform_of(arguments) is not None:
         return []
     return fetch((arguments.base, *arguments.collaborators), options, progress)
 
 
-def fetch(models: Sequence[str], options: EngineOptions, progress: ProgressView) -> list[FetchedModel]:
+def fetch(models: Sequence[str], options: EngineOptions, progress: ProgressView) -> list[ModelFiles]:
     """As `fetch_models`, of ``models``."""
     found = []
     for model in models:
-        if file := options.as_it_is(model):
-            found.append(FetchedModel(Path(file).stem, Path(file)))
-            continue
-        files = store.resolve(model, progress.update)
+        found.append(files := resolve(model, progress.update, keep_gguf=options.reads_gguf))
         if files.notice:
             progress.say(files.notice)
-        found.append(FetchedModel(files.name, files.folder, files.notice))
     names = unique_names([model.name for model in found])
-    return [model._replace(name=name) for name, model in zip(names, found, strict=True)]
+    return [replace(model, name=name) for name, model in zip(names, found, strict=True)]
 
 
 def in_ray_job() -> bool:

@@ -15,8 +15,8 @@ from tokencollab.engines.llamacpp import SEATS, LlamaModel
 from tokencollab.engines.logits_engine import SHORT, LogitsEngine
 from tokencollab.engines.options import EngineOptions
 from tokencollab.engines.sessions import Session, SessionPool, default_budget
-from tokencollab.engines.store_cache import cache_folder
 from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary
+from tokencollab.files import cache_folder
 from tokencollab.protocol.errors import ModelRefused
 from tokencollab.protocol.messages import ModelInfo
 

@@ -79,7 +79,7 @@ class EngineOptions:
             raise UsageError(f"the options of an engine must be an object, not {data!r}")
         return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})
 
-    def as_it_is(self, spec: str) -> str | None:
-        """The path of the GGUF file that ``spec`` names, where it is computed without conversion; else None."""
-        path = os.path.abspath(os.path.expanduser(spec))
-        return path if self.engine == "llamacpp" and path.endswith(".gguf") and os.path.isfile(path) else None
+    @property
+    def reads_gguf(self) -> bool:
+        """Whether the engine computes ``.gguf`` files as they are."""
+        return self.engine == "llamacpp"

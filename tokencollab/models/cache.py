@@ -18,19 +18,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
-from tokencollab.engines.store_files import check_folder
+from tokencollab.models.verify import check_folder
 from tokencollab.protocol.errors import ModelUnavailable
 
 MARKER = "tokencollab.json"
 _FORMAT = 1  # of the converted folder; a folder of another format is made anew
-
-
-def cache_folder() -> Path:
-    """Where models are kept: $TOKENCOLLAB_CACHE, or this user's cache folder."""
-    chosen = os.environ.get("TOKENCOLLAB_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else user_cache_path("tokencollab")
 
 
 @dataclass(frozen=True, slots=True)

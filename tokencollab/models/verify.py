@@ -3,15 +3,15 @@
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from safetensors import SafetensorError, safe_open
 
 from tokencollab.protocol.errors import ModelRefused
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-_LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 _LONGEST_STRING = 1_000_000  # bytes; a chat template has a few thousand
 _GGUF_NUMBERS = {0: "B", 1: "b", 7: "?", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}
 _GGUF_STRING, _GGUF_ARRAY = 8, 9
@@ -67,18 +67,11 @@ def _weight_files(folder: Path, names: set[str]) -> list[Path]:
 
 def _check_safetensors(path: Path) -> None:
     """The header says where the last tensor ends; a download that was cut off ends before."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _LONGEST_HEADER + 1
-        header = file.read(length) if length <= min(size, _LONGEST_HEADER) else b""
     try:
-        tensors = json.loads(header)
-        end = max((entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise ModelRefused(f"{path} is not a safetensors file, or its beginning is damaged") from None
-    if 8 + length + end != size:
-        raise ModelRefused(f"{path} is incomplete: {size:,} bytes of {8 + length + end:,}")
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise ModelRefused(f"{path} is not a safetensors file, is incomplete or damaged: {error}") from None
 
 
 def _read_object(path: Path) -> dict[str, object]:
@@ -91,16 +84,10 @@ def _read_object(path: Path) -> dict[str, object]:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class GgufHeader:
-    """What a GGUF file says of itself before its vocabulary begins."""
+def gguf_licence(path: Path) -> str | None:
+    """The licence that a GGUF file names in its fields before the vocabulary; they are all that is read.
 
-    architecture: str
-    licence: str | None
-
-
-def read_gguf_header(path: Path) -> GgufHeader:
-    """Read the `general.*` fields, and no further than the tokenizer's, which are large.
+    gguf's own reader takes seconds for a large vocabulary, and all memory where a damaged array claims to be long.
 
     Raises:
         ModelRefused: not a GGUF file, a version that nothing here reads, or cut off.
@@ -109,16 +96,16 @@ def read_gguf_header(path: Path) -> GgufHeader:
         if file.read(4) != b"GGUF":
             raise ModelRefused(f"{path} is not a GGUF file")
         try:
-            version, _tensors, count = _unpack(file, "IQQ")
+            version, _tensors, count = _numbers(file, "IQQ")
             if version not in (2, 3):
                 raise ModelRefused(f"{path} is GGUF version {version}; versions 2 and 3 can be read")
-            fields = dict(_gguf_fields(file, int(count)))
+            fields = dict(_gguf_fields(file, count))
         except (struct.error, UnicodeDecodeError, RecursionError):
             raise ModelRefused(f"{path} is damaged or incomplete: its GGUF header cannot be read") from None
-    architecture, licence = fields.get("general.architecture"), fields.get("general.license")
-    if not isinstance(architecture, str):
+    if not isinstance(fields.get("general.architecture"), str):
         raise ModelRefused(f"{path} does not name its architecture")
-    return GgufHeader(architecture, licence if isinstance(licence, str) else None)
+    licence = fields.get("general.license")
+    return licence if isinstance(licence, str) else None
 
 
 def _gguf_fields(file: BinaryIO, count: int) -> Iterator[tuple[str, object]]:
@@ -126,35 +113,29 @@ def _gguf_fields(file: BinaryIO, count: int) -> Iterator[tuple[str, object]]:
         key = _gguf_string(file)
         if key.startswith("tokenizer."):
             return
-        yield key, _gguf_value(file, _unpack(file, "I")[0])
+        yield key, _gguf_value(file, *_numbers(file, "I"))
 
 
 def _gguf_value(file: BinaryIO, kind: int) -> object:
     if kind == _GGUF_STRING:
         return _gguf_string(file)
     if kind in _GGUF_NUMBERS:
-        return _unpack(file, _GGUF_NUMBERS[kind])[0]
+        return _numbers(file, _GGUF_NUMBERS[kind])[0]
     if kind != _GGUF_ARRAY:
         raise struct.error
-    element, length = _unpack(file, "IQ")
+    element, length = _numbers(file, "IQ")
     for _ in range(length):
         _gguf_value(file, element)
     return None
 
 
 def _gguf_string(file: BinaryIO) -> str:
-    (length,) = _unpack(file, "Q")
+    (length,) = _numbers(file, "Q")
     if length > _LONGEST_STRING:
         raise struct.error
-    return _exactly(file, length).decode("utf-8")
+    return str(struct.unpack(f"{length}s", file.read(length))[0], "utf-8")
 
 
-def _unpack(file: BinaryIO, form: str) -> tuple[int, ...]:
-    return struct.unpack("<" + form, _exactly(file, struct.calcsize("<" + form)))
-
-
-def _exactly(file: BinaryIO, length: int) -> bytes:
-    data = file.read(length)
-    if len(data) != length:
-        raise struct.error
-    return data
+def _numbers(file: BinaryIO, form: str) -> tuple[int, ...]:
+    """As `struct.unpack`, which raises struct.error where the file ends too early."""
+    return struct.unpack("<" + form, file.read(struct.calcsize("<" + form)))

@@ -195,9 +195,6 @@ def test_logits_are_whole_rows_of_finite_numbers(load: Any) -> None:
     assert torch.isfinite(rows).all()
 
 
-def test_only_gguf_files_are_computed_as_they_are(gguf: Path) -> None:
-    options = EngineOptions(engine="llamacpp")
-    assert options.as_it_is(str(gguf)) == str(gguf)
-    assert options.as_it_is(str(gguf.parent)) is None
-    assert options.as_it_is("no/such.gguf") is None
-    assert EngineOptions().as_it_is(str(gguf)) is None
+def test_llamacpp_reads_gguf_files_as_they_are() -> None:
+    assert EngineOptions(engine="llamacpp").reads_gguf
+    assert not EngineOptions().reads_gguf

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tokencollab.engines import store
-from tokencollab.engines.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, Part
-from tokencollab.engines.store import ModelStore
-from tokencollab.engines.store_cache import MARKER, ModelCache
-from tokencollab.engines.store_fetch import SourceFailed
+from tokencollab.models.cache import MARKER, ModelCache
+from tokencollab.models.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, Part
+from tokencollab.models.fetch import SourceFailed
+from tokencollab.models.resolve import ModelFiles, ModelRow, ModelStore, list_models, remove
 from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 
 CONTENTS = (b"GGUF first ", b"second ", b"third")
@@ -267,7 +266,7 @@ def test_a_hub_id_without_a_hub(tiny: ModelStore) -> None:
 def test_remove_frees_what_was_made_and_nothing_else(tiny: ModelStore) -> None:
     folder = tiny.resolve("tiny", silent).folder
     size = sum(path.stat().st_size for path in folder.iterdir())
-    assert tiny.rows() == [store.ModelRow("tiny", True, size, "Tiny terms", "Python package part-b==1.0")]
+    assert tiny.rows() == [ModelRow("tiny", True, size, "Tiny terms", "Python package part-b==1.0")]
     assert tiny.remove("tiny") == size
     assert not folder.exists()
     assert tiny.remove("tiny") == 0
@@ -289,10 +288,10 @@ def test_a_cache_that_cannot_be_written(tiny: ModelStore, tmp_path: Path) -> Non
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TOKENCOLLAB_CACHE", str(tmp_path))
-    assert [(row.name, row.installed, row.size) for row in store.list_models() if not row.built_in] == [
+    assert [(row.name, row.installed, row.size) for row in list_models() if not row.built_in] == [
         (name, False, 0) for name, model in CATALOGUE.items() if not model.folder
     ]
-    assert store.remove("gemma-3-270m") == 0
+    assert remove("gemma-3-270m") == 0
 
 
 def test_a_built_in_model_is_always_there_and_stays(tiny: ModelStore, tmp_path: Path) -> None:
@@ -300,9 +299,9 @@ def test_a_built_in_model_is_always_there_and_stays(tiny: ModelStore, tmp_path: 
     write_model(folder)
     models = replace(tiny, known={"mine": KnownModel("mine", "Mine", (), "mind this", folder)})
     files = models.resolve("mine", silent)
-    assert files == store.ModelFiles("mine", folder, "Mine", "part of tokencollab", None, "mind this", built_in=True)
+    assert files == ModelFiles("mine", folder, "Mine", "part of tokencollab", None, "mind this", built_in=True)
     size = sum(path.stat().st_size for path in folder.iterdir())
-    assert models.rows() == [store.ModelRow("mine", True, size, "Mine", "part of tokencollab", built_in=True)]
+    assert models.rows() == [ModelRow("mine", True, size, "Mine", "part of tokencollab", built_in=True)]
     with pytest.raises(UsageError, match="mine is part of tokencollab and cannot be removed"):
         models.remove("mine")
     assert models.resolve("mine", silent) == files
@@ -322,6 +321,19 @@ def test_a_built_in_model_that_is_gone_or_damaged_is_said_so(tiny: ModelStore, t
         models.resolve("mine", silent)
 
 
+def test_a_gguf_file_is_kept_for_an_engine_that_reads_it(tiny: ModelStore, tmp_path: Path) -> None:
+    (file := tmp_path / "mine.gguf").write_bytes(b"GGUF")
+    kept = tiny.resolve(str(file), silent, keep_gguf=True)
+    assert (kept.name, kept.folder) == ("mine", file)
+    assert not tiny.cache.root.exists()
+    with pytest.raises(ModelRefused, match="damaged or incomplete"):
+        tiny.resolve(str(file), silent)
+    with pytest.raises(UnknownModel):
+        tiny.resolve("no/such.gguf", silent, keep_gguf=True)
+    with pytest.raises(ModelRefused, match="holds no model"):
+        tiny.resolve(str(tmp_path), silent, keep_gguf=True)
+
+
 def test_every_catalogue_entry_is_pinned() -> None:
     for name, model in CATALOGUE.items():
         assert name == model.name
@@ -332,6 +344,6 @@ def test_every_catalogue_entry_is_pinned() -> None:
 
 
 def test_importing_the_store_loads_no_model_library() -> None:
-    code = "import sys, tokencollab.engines.store; print({'torch', 'transformers', 'gguf'} & set(sys.modules))"
+    code = "import sys, tokencollab.models.resolve; print({'torch', 'transformers', 'gguf'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

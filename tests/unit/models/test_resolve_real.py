@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokencollab.engines import store
+from tokencollab.models.resolve import list_models, resolve
 
 TEXTS = (
     "Why is the sky blue?",
@@ -25,7 +25,7 @@ EXPECTED = {
 def test_a_real_model_is_fetched_and_loads(name: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer  # seconds to import
 
-    files = store.resolve(name)
+    files = resolve(name)
     tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
     ids, special, template = EXPECTED[name]
     assert tokenizer(TEXTS[0])["input_ids"] == ids
@@ -37,4 +37,4 @@ def test_a_real_model_is_fetched_and_loads(name: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(files.folder, trust_remote_code=False, use_safetensors=True)
     assert str(model.dtype) == "torch.float32"
     assert model.generation_config.eos_token_id == special[1]
-    assert [row.installed for row in store.list_models() if row.name == name] == [True]
+    assert [row.installed for row in list_models() if row.name == name] == [True]
