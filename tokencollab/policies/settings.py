@@ -160,7 +160,7 @@ def _without_removed(settings: Mapping[str, object]) -> dict[str, object]:
         raise UnknownMethod(f"the exit {settings['exit']} was removed; use another, e.g. consult")
     for name, default in REMOVED_SETTINGS.items():
         if settings.get(name, default) != default:
-            raise UnknownMethod(f"the setting {name}={settings[name]!r} was removed; leave it out")
+            raise UnknownMethod(f"the setting {name}={shown(settings[name])} was removed; leave it out")
     return {name: value for name, value in settings.items() if name not in REMOVED_SETTINGS}
 
 
