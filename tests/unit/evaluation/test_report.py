@@ -1,7 +1,9 @@
 """Reports of made-up runs: which tables and figures there are, and that their numbers are those of the answers."""
 
+import importlib
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tokencollab.evaluation.report
 from tests.unit.evaluation.made import make_run
 from tokencollab.evaluation.folder import read_records
 from tokencollab.evaluation.report.charts import Picture
@@ -192,12 +195,22 @@ def test_a_folder_without_a_run_is_one_line(tmp_path: Path, content: str | None)
     assert str(tmp_path) in str(error.value)
 
 
-def test_an_empty_run_is_a_report_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", range(6))
+def test_the_first_answers_of_a_run_and_none_are_a_report_too(tmp_path: Path, answers: int) -> None:
     folder = make_run(tmp_path / "run", METHODS, n=3)
-    (folder / "items.jsonl").write_bytes(b"")
+    log = folder / "items.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:answers]))
     evaluations = [Evaluation(folder)]
-    assert json.loads((folder / "summary.json").read_text())["methods"] == {}
+    assert len(json.loads((folder / "summary.json").read_text())["methods"]) == answers
     assert write_report(evaluations, tmp_path / "report").is_file()
+
+
+@pytest.mark.parametrize("missing", ["pandas", "matplotlib", "scipy"])
+def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UsageError) as error:
+        importlib.reload(tokencollab.evaluation.report)
+    assert str(error.value) == "the report needs pandas and matplotlib: pip install 'tokencollab[eval]'"
 
 
 def test_similarity_is_one_for_the_same_text_and_falls_with_difference() -> None:

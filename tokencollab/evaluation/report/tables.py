@@ -71,7 +71,7 @@ def token_tables(evaluation: Evaluation) -> list[Table]:
     """What one evaluation says about its methods."""
     tables = [_methods(evaluation)]
     if evaluation.best_alone and not evaluation.summary["sweep"]:
-        tables += [_against_single(evaluation), _outcomes(evaluation)]
+        tables += [_against_single(evaluation), *([_outcomes(evaluation)] if evaluation.together else [])]
     return tables
 
 
