@@ -143,7 +143,8 @@ def _outcomes(evaluation: Evaluation) -> Picture | None:
     left = np.zeros(len(shares))
     for kind, colour in zip(OUTCOMES, _OUTCOME_COLOURS, strict=True):
         bars = axes.barh(list(shares.index), shares[kind], left=left, color=colour, edgecolor="white", label=kind)
-        axes.bar_label(bars, [f"{s:.0f}" if s >= 4 else "" for s in shares[kind]], label_type="center", fontsize=8)
+        texts, ink = [f"{s:.0f}" if s >= 4 else "" for s in shares[kind]], "white" if colour == "#0072B2" else "black"
+        axes.bar_label(bars, texts, label_type="center", color=ink, fontsize=8)
         left = left + shares[kind].to_numpy()
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel="share of items, %")
