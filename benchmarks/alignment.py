@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.local import LocalRuntime, import_engines
@@ -34,8 +35,8 @@ from tokencollab.evaluation.machine import hash_model, start_of_run
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS
-from tokencollab.evaluation.report.scenes import Scene, read_scenes
-from tokencollab.evaluation.report.tables import NONE, Table, bounded, interval, percent, probability
+from tokencollab.evaluation.report.evaluations import Evaluation
+from tokencollab.evaluation.report.tables import NONE, Table, number, percent, probability
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.statistics import bootstrap
 from tokencollab.models.resolve import ModelFiles
@@ -135,42 +136,43 @@ async def run(arguments: argparse.Namespace, models: Sequence[ModelFiles]) -> No
             await runner.run(arguments.concurrency)
 
 
-def table(scene: Scene) -> Table:
+def table(evaluation: Evaluation) -> Table:
     """What the module says."""
+    pairs = evaluation.pairs.set_index(["a", "b"]).to_dict("index")
     rows = []
-    for name, row in scene.methods.items():
+    for name, row in evaluation.methods.iterrows():
         method, _, spelling = name.partition("/")
-        pair = scene.pair(name, method) if spelling else None
+        pair = pairs[name, method] if spelling else None
+        per_piece, per_100_bytes = forwarded(evaluation, name)
         rows.append(
-            (
-                method,
-                spelling or OWN,
-                percent(row["accuracy"]) + interval(row["accuracy_ci"]),
-                NONE if pair is None else percent(pair["difference"], True) + interval(pair["difference_ci"], True),
-                NONE if pair is None else probability(pair["p"]),
-                *forwarded(scene, name),
-            )
+            {
+                "method": method,
+                "spelling": spelling or OWN,
+                "accuracy, %": percent(row["accuracy"], row["accuracy_ci"]),
+                f"against {OWN}, points": percent(pair["difference"], pair["difference_ci"], True) if pair else NONE,
+                "p": probability(pair["p"]) if pair else NONE,
+                f"forwarded per piece ({', '.join(evaluation.models)})": per_piece,
+                "forwarded per 100 bytes, all": per_100_bytes,
+            }
         )
-    headings = ("method", "spelling", "accuracy, %", f"against {OWN}, points", "p")
     return Table(
-        f"{scene.title}, n = {scene.summary['n']}",
-        (*headings, f"forwarded per piece ({', '.join(scene.models)})", "forwarded per 100 bytes, all"),
-        tuple(rows),
+        evaluation.sized_title,
+        pd.DataFrame(rows),
         "In brackets 95 % intervals: Wilson for accuracy, else bootstrap over items. p is McNemar's, as it is.",
     )
 
 
-def forwarded(scene: Scene, name: str) -> tuple[str, str]:
+def forwarded(evaluation: Evaluation, name: str) -> tuple[str, str]:
     """Tokens forwarded, of each model per piece, and of all together per 100 bytes of answer.
 
     Nobody leaves, and nobody is lost without an answer being asked again: all members take part in every piece.
     """
-    records = [record for record in scene.answers[name].values() if record["forwarded"]]
+    records = [record for record in evaluation.records_of(name) if record["forwarded"]]
     if not records:
         return NONE, NONE
     pieces = sum(record["tokens"] for record in records)
     each = []
-    for model in scene.models:
+    for model in evaluation.models:
         tokens = sum(record["forwarded"].get(model, 0) * record["tokens"] for record in records)
         each.append(f"{tokens / pieces:.2f}" if model in records[0]["forwarded"] else NONE)
     columns = np.array(
@@ -178,7 +180,7 @@ def forwarded(scene: Scene, name: str) -> tuple[str, str]:
     )
     value = 100 * columns[:, 0].sum() / columns[:, 1].sum()
     bounds = bootstrap(columns, lambda means: 100 * means[:1] / means[1:], 0).interval(0)
-    return ", ".join(each), bounded(value, bounds)
+    return ", ".join(each), number(value, bounds)
 
 
 def main() -> None:
@@ -200,11 +202,11 @@ def main() -> None:
             wanted = (arguments.base, *(arguments.collaborators or ["arith-pairs-dropout"]))
             models = fetch(wanted, EngineOptions(), progress)
         asyncio.run(run(arguments, models))
-        (scene,) = read_scenes([str(arguments.out)])
+        evaluation = Evaluation(arguments.out)
     except TokencollabError as error:
         print(f"alignment: {error}", file=sys.stderr)
         sys.exit(2)
-    print(table(scene).markdown())
+    print(table(evaluation).markdown())
 
 
 if __name__ == "__main__":

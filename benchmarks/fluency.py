@@ -25,6 +25,7 @@ from math import log
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.likelihood import text_logprobs
@@ -32,8 +33,8 @@ from tokencollab.engines.options import EngineOptions
 from tokencollab.evaluation.items import load_items
 from tokencollab.evaluation.plan import hash_items
 from tokencollab.evaluation.prompts import prompt_of
-from tokencollab.evaluation.report.scenes import Scene, read_scenes
-from tokencollab.evaluation.report.tables import NONE, Table, bounded, number
+from tokencollab.evaluation.report.evaluations import Evaluation
+from tokencollab.evaluation.report.tables import NONE, Table, number
 from tokencollab.evaluation.statistics import Array, bootstrap
 from tokencollab.pool import Progress
 from tokencollab.protocol.errors import ModelFailed, TokencollabError, UsageError
@@ -69,16 +70,16 @@ class Scores:
         return self._known[key]
 
 
-def prompts(scene: Scene, data: str | None, n: int | None) -> dict[str, str]:
+def prompts(evaluation: Evaluation, data: str | None, n: int | None) -> dict[str, str]:
     """The prompts of the first ``n`` items of a run, by id.
 
     Raises:
         UsageError: the items are not those of the run.
     """
-    plan = scene.run["plan"]
+    plan = evaluation.run["plan"]
     items = load_items(plan["dataset"], len(plan["items"]), plan["seed"], data)
     if hash_items(items) != plan["items_sha256"]:
-        raise UsageError(f"the items of {scene.path} are not those of {data or plan['dataset']}; give its --data")
+        raise UsageError(f"the items of {evaluation.path} are not those of {data or plan['dataset']}; give its --data")
     return {item.id: prompt_of(item, plan["prompt"]) for item in items[:n]}
 
 
@@ -86,14 +87,15 @@ Found = dict[str, dict[str, tuple[float, int]]]
 """Method -> item -> bits and bytes."""
 
 
-async def score(scene: Scene, asked: dict[str, str], methods: Sequence[str], scores: Scores) -> Found:
+async def score(evaluation: Evaluation, asked: dict[str, str], methods: Sequence[str], scores: Scores) -> Found:
     """The scores of a run."""
     found: Found = {method: {} for method in methods}
+    texts = evaluation.answers.set_index(["method", "item"])["text"].to_dict()
     progress = Progress(len(asked) * len(methods))
     with RunView("texts", 60) as view:
         for item, prompt in asked.items():  # item by item, so that the first ones are there for all methods
             for method in methods:
-                text = scene.answers[method][item]["text"] if item in scene.answers[method] else ""
+                text = texts.get((method, item), "")
                 bits = await scores.bits(prompt, text) if text else None
                 if bits is not None:
                     found[method][item] = bits, len(text.encode())
@@ -102,19 +104,20 @@ async def score(scene: Scene, asked: dict[str, str], methods: Sequence[str], sco
     return found
 
 
-def table(scene: Scene, found: Found, by: str, asked: int) -> Table:
+def table(evaluation: Evaluation, found: Found, by: str, asked: int) -> Table:
     """What the module says."""
     rows = []
     for method, own in found.items():
         cells = [method, str(len(own)), str(asked - len(own)), _per_byte(own)]
-        cells += [NONE if single == method else _more(own, found[single]) for single in scene.alone]
-        texts = [scene.answers[method][item]["text"] for item in own]
-        cells.append(number(100 * float(np.mean([repeated(text) for text in texts]))) if texts else NONE)
-        rows.append(tuple(cells))
+        cells += [NONE if single == method else _more(own, found[single]) for single in evaluation.alone]
+        texts = evaluation.answers_of(method)["text"][list(own)]
+        cells.append(number(100 * float(texts.map(repeated).mean())) if own else NONE)
+        rows.append(cells)
     headings = ("method", "n", "not scored", f"bits per byte by {by}")
-    against = tuple(f"more than {single.removeprefix('alone:')} alone" for single in scene.alone)
+    against = [f"more than {single.removeprefix('alone:')} alone" for single in evaluation.alone]
     note = "In brackets 95 % bootstrap intervals over items; differences are paired by item."
-    return Table(scene.title, (*headings, *against, "repeated 4-grams, %"), tuple(rows), note)
+    columns = [*headings, *against, "repeated 4-grams, %"]
+    return Table(evaluation.title, pd.DataFrame(rows, columns=columns), note)
 
 
 def _per_byte(own: dict[str, tuple[float, int]]) -> str:
@@ -134,7 +137,7 @@ def _more(own: dict[str, tuple[float, int]], other: dict[str, tuple[float, int]]
 def _shown(columns: Array, statistic: Callable[[Array], Array], sign: bool) -> str:
     value = float(statistic(columns.mean(axis=0)[:, None])[0, 0])
     bounds = bootstrap(columns, statistic, 0).interval(0)
-    return bounded(value, bounds, 3, sign)
+    return number(value, bounds, 3, sign)
 
 
 def repeated(text: str, n: int = 4) -> float:
@@ -146,8 +149,8 @@ def repeated(text: str, n: int = 4) -> float:
 
 async def run(arguments: argparse.Namespace) -> list[Table]:
     """A table per folder."""
-    scenes = read_scenes(arguments.folders)
-    asked = [prompts(scene, arguments.data, arguments.n) for scene in scenes]
+    evaluations = [Evaluation(Path(folder)) for folder in arguments.folders]
+    asked = [prompts(evaluation, arguments.data, arguments.n) for evaluation in evaluations]
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressView())
         file = None
@@ -159,10 +162,10 @@ async def run(arguments: argparse.Namespace) -> list[Table]:
             scores = Scores(team, file)
             by = next(iter(team.members))
             tables = []
-            for scene, prompt in zip(scenes, asked, strict=True):
-                chosen = arguments.methods.split(",") if arguments.methods else list(scene.methods)
-                methods = [name for name in scene.methods if name in chosen or name in scene.alone]
-                tables.append(table(scene, await score(scene, prompt, methods, scores), by, len(prompt)))
+            for evaluation, prompt in zip(evaluations, asked, strict=True):
+                chosen = arguments.methods.split(",") if arguments.methods else list(evaluation.methods.index)
+                methods = [name for name in evaluation.methods.index if name in chosen or name in evaluation.alone]
+                tables.append(table(evaluation, await score(evaluation, prompt, methods, scores), by, len(prompt)))
     return tables
 
 

@@ -44,7 +44,7 @@ def pair(tiny_model: Build) -> list[str]:
     return ["--base", str(tiny_model("bytes", seed=1)), "--with", str(tiny_model("llama", seed=2))]
 
 
-@pytest.mark.parametrize("module", ["torch", "transformers", "ray"])
+@pytest.mark.parametrize("module", ["torch", "transformers", "ray", "pandas", "matplotlib", "scipy"])
 def test_help_does_not_import_what_takes_seconds(module: str) -> None:
     code = (
         f"import sys, tokencollab, tokencollab.cli as cli\n"

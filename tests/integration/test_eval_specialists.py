@@ -8,8 +8,8 @@ import pytest
 from tokencollab.cli import main
 from tokencollab.evaluation.between import NEEDED, RIGHT, Policy, Sampled
 from tokencollab.evaluation.folder import read_records
-from tokencollab.evaluation.report.page import write_report
-from tokencollab.evaluation.report.scenes import read_scenes
+from tokencollab.evaluation.report.document import write_report
+from tokencollab.evaluation.report.evaluations import Evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def test_specialists_are_evaluated_to_the_end(tmp_path: Path, capsys: pytest.Cap
     # The base by itself and as one of each wrote the same, beside whatever else was being written.
     texts = {(record["method"], record["item"]): record["text"] for record in read_records(out)}
     assert all(texts["base", item] == text for (name, item), text in texts.items() if name == "alone:arith-bytes")
-    (scene,) = read_scenes([str(out)])
+    records = {(record["method"], record["item"]): record for record in read_records(out)}
     # What was recomputed from the samples of best-of-n is what the methods themselves gave, from the same seeds.
     pair = ("arith-bytes", "arith-pairs")
     policies = [
@@ -45,12 +45,12 @@ def test_specialists_are_evaluated_to_the_end(tmp_path: Path, capsys: pytest.Cap
         Policy("self-consistency", pair[1:], 2),
         Policy("best-of-n", pair, 2, "best"),
     ]
-    sampled = Sampled(scene.answers["best-of-n:samples=2"].values())
+    sampled = Sampled(record for (name, _), record in records.items() if name == "best-of-n:samples=2")
     for name, policy in zip(SWITCH, policies, strict=True):
-        found, given = sampled.values(policy), [scene.answers[name][item] for item in sampled.items]
+        found, given = sampled.values(policy), [records[name, item] for item in sampled.items]
         assert [row[RIGHT] for row in found] == [record["right"] for record in given], name
         assert [row[NEEDED] for row in found] == [record["response"]["samples"] for record in given], name
-    page = write_report([scene], tmp_path / "report").read_text(encoding="utf-8")
+    page = write_report([Evaluation(out)], tmp_path / "report").read_text(encoding="utf-8")
     assert "wrongly, by design" in page
     assert "(ModelSwitch fig. 7)" in page
     assert "n = 20: methods between models" in page

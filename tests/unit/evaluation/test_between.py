@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from tokencollab.evaluation.between import DRAWN, NEEDED, RIGHT, Policy, Sampled
-from tokencollab.evaluation.report.between import Study
-from tokencollab.evaluation.report.figures_between import between_pictures
-from tokencollab.evaluation.report.pictures import styled
-from tokencollab.evaluation.report.tables import Table
-from tokencollab.evaluation.report.tables_between import between_tables
+from tokencollab.evaluation.report.budgets import Study
+from tokencollab.evaluation.report.charts import styled
 
 MODELS = ("a", "b", "c")
 FULL = 6
@@ -148,15 +145,16 @@ def test_entropy_goes_with_error_and_r_is_pearson_s() -> None:
     study = Study(sampled, "made", 0)
     for found in study.correlations:
         rows = sampled.entropies(found.model)
-        assert found.item.mean == pytest.approx(np.corrcoef(rows[:, 0], rows[:, 1]).item(1))
-        assert found.item.bounds is not None
-        assert found.item.bounds[0] <= found.item.mean <= found.item.bounds[1]
+        item, bounds = found.item
+        assert item == pytest.approx(np.corrcoef(rows[:, 0], rows[:, 1]).item(1))
+        assert bounds is not None
+        assert bounds[0] <= item <= bounds[1]
         assert found.agreed[1] + found.others[1] == len(rows)
         assert found.agreed[0] + found.others[0] == rows[:, 1].sum()
-        entropies, shares = zip(*((bits, right / n) for bits, right, n in found.bins), strict=True)
-        assert found.binned.mean == pytest.approx(np.corrcoef(entropies, shares).item(1))
-        assert all(n >= 5 for _, _, n in found.bins)
-    assert study.correlations[0].item.mean < 0
+        bins = found.bins
+        assert found.binned[0] == pytest.approx(np.corrcoef(bins["entropy"], bins["right"] / bins["n"]).item(1))
+        assert (bins["n"] >= 5).all()
+    assert study.correlations[0].item[0] < 0
     unsure = Sampled([record(0, {"a": ["7", "8", None]}), record(1, {"a": [None, None, None]})])
     assert unsure.entropies("a").tolist() == [[1.0, 1.0]]
 
@@ -165,23 +163,22 @@ def test_the_tables_and_figures_have_the_values_of_the_policies() -> None:
     sampled = Sampled(made())
     study = Study(sampled, "made", 0)
     with styled():
-        names = [picture.name for picture in between_pictures(study)]
+        names = [picture.name for picture in study.pictures()]
     assert names == ["between-curves", "between-entropy", "between-order"]
-    tables: dict[str, Table] = {}
-    for table in between_tables(study):
-        assert all(len(row) == len(table.headings) for row in table.rows)
-        tables[table.title.partition("(ModelSwitch ")[2].rstrip(")") or table.title] = table
-    rows = {row[0]: row for row in tables["fig. 4"].rows}
+    tables: dict[str, Any] = {}
+    for table in study.tables():
+        tables[table.title.partition("(ModelSwitch ")[2].rstrip(")") or table.title] = table.cells
+    rows = {row[0]: list(row) for row in tables["fig. 4"].to_numpy()}
     full = sampled.values(Policy("modelswitch", ("a", "b"), 3))[:, RIGHT].mean()
-    assert tables["fig. 4"].headings[-1] == "6"
+    assert tables["fig. 4"].columns[-1] == "6"
     assert rows["ModelSwitch, 2 models"][-1].startswith(f"{100 * full:.1f} [")
     assert rows["ModelSwitch, 2 models"][1] == rows["self-consistency, a"][1]
     assert rows["ModelSwitch, 3 models"][1:] != rows["ModelSwitch, 2 models"][1:]
-    sizes = {row[0]: row for row in tables["fig. 6"].rows}
+    sizes = {row[0]: list(row) for row in tables["fig. 6"].to_numpy()}
     assert [row[5].partition(" ")[2] for row in sizes.values()] == ["(3)", "(6)", "(6)"]
     singles = {m: sampled.values(Policy("modelswitch", (m,), FULL))[:, RIGHT].mean() for m in MODELS}
     assert sizes["1 (6 samples of each)"][1].startswith(f"{100 * max(singles.values()):.1f} [")
-    assert len(tables["fig. 7"].rows) == 10
+    assert len(tables["fig. 7"]) == 10
 
 
 @pytest.mark.parametrize("models", [1, 2])
@@ -192,5 +189,5 @@ def test_few_models_and_no_scores_leave_out_what_they_cannot_say(models: int) ->
         entry["response"]["answers"] = {m: entry["response"]["answers"][m] for m in MODELS[:models]}
     study = Study(Sampled(records), "made", 0)
     with styled():
-        assert len(between_pictures(study)) == (2 if models == 1 else 3)
-    assert len(between_tables(study)) == (3 if models == 1 else 5)
+        assert len(study.pictures()) == (2 if models == 1 else 3)
+    assert len(study.tables()) == (3 if models == 1 else 5)

@@ -1,7 +1,9 @@
 """Reports of made-up runs: which tables and figures there are, and that their numbers are those of the answers."""
 
+import importlib
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -9,44 +11,50 @@ from pathlib import Path
 
 import pytest
 
+import tokencollab.evaluation.report
 from tests.unit.evaluation.made import make_run
-from tokencollab.evaluation.report.figures_methods import cosine, trigrams
-from tokencollab.evaluation.report.page import make_parts, write_report
-from tokencollab.evaluation.report.pictures import Picture
-from tokencollab.evaluation.report.scenes import Scene, read_scenes
-from tokencollab.evaluation.report.tables import Table, interval, outcomes, percent, probability
+from tokencollab.evaluation.folder import read_records
+from tokencollab.evaluation.report.charts import Picture
+from tokencollab.evaluation.report.document import make_parts, write_report
+from tokencollab.evaluation.report.evaluations import Evaluation
+from tokencollab.evaluation.report.figures import cosine, trigrams
+from tokencollab.evaluation.report.tables import Table, percent, probability
 from tokencollab.protocol.errors import UsageError
 
 METHODS = ("base", "each", "unite", "duetnet", "upara-20", "confipara-u", "confipara-u-confidence")
 
 
-def pictures(scenes: list[Scene]) -> dict[str, Picture]:
-    return {part.name: part for part in make_parts(scenes) if isinstance(part, Picture)}
+def pictures(evaluations: list[Evaluation]) -> dict[str, Picture]:
+    return {part.name: part for part in make_parts(evaluations) if isinstance(part, Picture)}
 
 
-def tables(scenes: list[Scene]) -> dict[str, Table]:
-    return {part.title: part for part in make_parts(scenes) if isinstance(part, Table)}
+def tables(evaluations: list[Evaluation]) -> dict[str, Table]:
+    return {part.title: part for part in make_parts(evaluations) if isinstance(part, Table)}
+
+
+def rows_of(table: Table) -> dict[str, list[str]]:
+    return {row[0]: list(row) for row in table.cells.to_numpy()}
 
 
 def test_a_figure_appears_when_its_data_is_there(tmp_path: Path) -> None:
     plain = make_run(tmp_path / "plain", METHODS)
     every = {"accuracy", "exits", "self-efficacy", "aligned", "outcomes", "similarity", "lengths"}
-    assert set(pictures(read_scenes([str(plain)]))) == every
+    assert set(pictures([Evaluation(plain)])) == every
     one = make_run(tmp_path / "one", ["unite"])
-    assert set(pictures(read_scenes([str(one)]))) == {"accuracy", "aligned", "lengths"}
+    assert set(pictures([Evaluation(one)])) == {"accuracy", "aligned", "lengths"}
     for key, values in (("top_t", [1, 2, "1-2"]), ("top_p", [0.5, 0.75]), ("top_k", [1, 10])):
         folder = make_run(tmp_path / key, ["each", "dp"], grid={key: values})
-        assert set(pictures(read_scenes([str(folder)]))) == {f"over-{key}"}
+        assert set(pictures([Evaluation(folder)])) == {f"over-{key}"}
     folder = make_run(tmp_path / "grid", ["unite", "confipara-u"], grid={"omega": [5, 10], "theta": [0.5, 0.6]})
-    assert set(pictures(read_scenes([str(folder)]))) == {"grid-omega-theta-confipara-u"}
+    assert set(pictures([Evaluation(folder)])) == {"grid-omega-theta-confipara-u"}
     triple = make_run(tmp_path / "triple", METHODS, models=("a", "b", "c"))
-    assert set(pictures(read_scenes([str(plain), str(triple)]))) == every | {"latency"}
+    assert set(pictures([Evaluation(plain), Evaluation(triple)])) == every | {"latency"}
 
 
 def test_points_that_cover_each_other_are_all_numbered(tmp_path: Path) -> None:
     exits = ["unite:exit=fixed-90", "unite:exit=fixed-5", "unite:exit=fixed-91"]
     folder = make_run(tmp_path / "run", ["unite", *exits], accuracy=lambda *_: 1.0)
-    figure = pictures(read_scenes([str(folder)]))["exits"].figure
+    figure = pictures([Evaluation(folder)])["exits"].figure
     assert sorted(text.get_text() for text in figure.axes[0].texts) == ["1, 3", "2"]
     _, labels = figure.axes[0].get_legend_handles_labels()
     assert labels == [f"{number}  {name}" for number, name in enumerate(exits, start=1)]
@@ -55,7 +63,7 @@ def test_points_that_cover_each_other_are_all_numbered(tmp_path: Path) -> None:
 def test_self_efficacy_that_is_not_shown_is_named(tmp_path: Path) -> None:
     methods = [f"unite:exit=self-efficacy:omega={omega}" for omega in range(3, 17)]
     folder = make_run(tmp_path / "run", methods)
-    picture = pictures(read_scenes([str(folder)]))["self-efficacy"]
+    picture = pictures([Evaluation(folder)])["self-efficacy"]
     shown = [axes.get_title().partition(" (")[0] for axes in picture.figure.axes if axes.get_visible()]
     assert shown == methods[: len(shown)]
     assert picture.caption.endswith(f"Not shown: {', '.join(methods[len(shown) :])}.")
@@ -63,64 +71,60 @@ def test_self_efficacy_that_is_not_shown_is_named(tmp_path: Path) -> None:
 
 def test_the_tables_have_the_summary_s_numbers(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", METHODS, accuracy=lambda name, _: 0.9 if name == "unite" else 0.5)
-    (scene,) = read_scenes([str(folder)])
-    found = tables([scene])
-    rows = {row[0]: row for row in found["simplemath: arith-bytes + arith-pairs, n = 40"].rows}
-    unite = scene.methods["unite"]
+    evaluation = Evaluation(folder)
+    found = tables([evaluation])
+    rows = rows_of(found["simplemath: arith-bytes + arith-pairs, n = 40"])
+    unite = evaluation.summary["methods"]["unite"]
     low, high = unite["accuracy_ci"]
-    assert list(rows) == list(scene.methods)
+    assert list(rows) == list(evaluation.summary["methods"])
     assert rows["unite"][1] == f"{100 * unite['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
     assert rows["base"][3] == "–"
     single = next(table for title, table in found.items() if "better single model" in title)
-    best = scene.summary["best_alone"]
-    assert best not in {row[0] for row in single.rows}
-    pair = scene.pair("unite", best)
-    assert pair is not None
-    row = next(row for row in single.rows if row[0] == "unite")
-    assert row[1].startswith(f"{100 * pair['difference']:+.1f} [")
-    assert row[2] == f"{pair['only_a']} / {pair['only_b']}"
+    best = evaluation.summary["best_alone"]
+    assert best not in rows_of(single)
+    pair = next(pair for pair in evaluation.summary["pairs"] if {pair["a"], pair["b"]} == {"unite", best})
+    sign, only = (1, "only_a only_b") if pair["a"] == "unite" else (-1, "only_b only_a")
+    row = rows_of(single)["unite"]
+    assert row[1].startswith(f"{100 * sign * pair['difference']:+.1f} [")
+    assert row[2] == " / ".join(str(pair[key]) for key in only.split())
 
 
 def test_a_pair_reads_the_same_from_both_sides(tmp_path: Path) -> None:
-    (scene,) = read_scenes([str(make_run(tmp_path / "run", METHODS))])
-    there, back = scene.pair("unite", "duetnet"), scene.pair("duetnet", "unite")
-    assert there is not None
-    assert back is not None
+    pairs = Evaluation(make_run(tmp_path / "run", METHODS)).pairs.set_index(["a", "b"]).to_dict("index")
+    there, back = pairs["unite", "duetnet"], pairs["duetnet", "unite"]
     assert there["difference"] == -back["difference"]
     assert there["difference_ci"] == tuple(-bound for bound in reversed(back["difference_ci"]))
     assert (there["only_a"], there["only_b"], there["p"]) == (back["only_b"], back["only_a"], back["p"])
-    assert scene.pair("unite", "nothing") is None
+    assert len(pairs) == 8 * 7  # base, two alone and five more, each with every other
 
 
 def test_no_difference_has_no_minus(tmp_path: Path) -> None:
-    (scene,) = read_scenes([str(make_run(tmp_path / "run", ["unite", "duetnet"], accuracy=lambda *_: 1.0))])
-    pair = scene.pair("duetnet", "unite")
-    assert pair is not None
-    assert percent(pair["difference"], True) + interval(pair["difference_ci"], True) == "+0.0 [+0.0, +0.0]"
+    evaluation = Evaluation(make_run(tmp_path / "run", ["unite", "duetnet"], accuracy=lambda *_: 1.0))
+    for pair in evaluation.pairs.itertuples():
+        assert percent(pair.difference, pair.difference_ci, sign=True) == "+0.0 [+0.0, +0.0]"
 
 
 def test_outcomes_are_counted_against_the_single_model(tmp_path: Path) -> None:
-    (scene,) = read_scenes([str(make_run(tmp_path / "run", METHODS, n=60))])
-    single = scene.summary["best_alone"]
-    counts = outcomes(scene, "unite", single)
-    assert sum(counts.values()) == 60
-    together = [record["right"] for record in scene.answers["unite"].values()]
-    alone = [scene.answers[single][item]["right"] for item in scene.answers["unite"]]
-    assert counts["both right"] == sum(a and b for a, b in zip(together, alone, strict=True))
-    assert counts["together only"] == sum(a and not b for a, b in zip(together, alone, strict=True))
-    assert min(counts.values()) > 0
+    evaluation = Evaluation(make_run(tmp_path / "run", METHODS, n=60))
+    counts = evaluation.outcomes().loc["unite"]
+    assert sum(counts) == 60
+    right = {(record["method"], record["item"]): record["right"] for record in read_records(evaluation.path)}
+    single = evaluation.summary["best_alone"]
+    pairs = [(right["unite", item], right[single, item]) for method, item in right if method == "unite"]
+    assert counts["both right"] == sum(a and b for a, b in pairs)
+    assert counts["together only"] == sum(a and not b for a, b in pairs)
+    assert min(counts) > 0
 
 
 def test_several_runs_are_put_side_by_side(tmp_path: Path) -> None:
     folders = [make_run(tmp_path / "pair", METHODS), make_run(tmp_path / "triple", METHODS, models=("a", "b", "c"))]
-    scenes = read_scenes([str(folder) for folder in folders])
-    found = tables(scenes)
+    found = tables([Evaluation(folder) for folder in folders])
     accuracy = found["Accuracy, %"]
-    assert len(accuracy.headings) == 3
-    assert accuracy.rows[0][0] == "better single model"
-    assert "unite" in {row[0] for row in accuracy.rows}
+    assert len(accuracy.cells.columns) == 3
+    assert next(iter(rows_of(accuracy))) == "better single model"
+    assert "unite" in rows_of(accuracy)
     saved = found["Cost saved against full collaboration, %"]
-    assert "base" not in {row[0] for row in saved.rows}
+    assert "base" not in rows_of(saved)
 
 
 class Balance(HTMLParser):
@@ -142,7 +146,7 @@ class Balance(HTMLParser):
 
 def test_the_page_needs_nothing_else_and_markdown_has_its_files(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", METHODS, models=("<b>&", "arith|pairs"))
-    page = write_report(read_scenes([str(folder)]), tmp_path / "report")
+    page = write_report([Evaluation(folder)], tmp_path / "report")
     html = page.read_text(encoding="utf-8")
     parser = Balance()
     parser.feed(html)
@@ -166,18 +170,19 @@ def test_the_page_needs_nothing_else_and_markdown_has_its_files(tmp_path: Path) 
 
 def test_the_same_runs_give_the_same_report(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", ("each", "unite"), n=10)
-    first = write_report(read_scenes([str(folder)]), tmp_path / "one").read_bytes()
-    assert write_report(read_scenes([str(folder)]), tmp_path / "two").read_bytes() == first
+    first = write_report([Evaluation(folder)], tmp_path / "one").read_bytes()
+    assert write_report([Evaluation(folder)], tmp_path / "two").read_bytes() == first
 
 
 def test_a_run_that_is_not_finished_is_reported_as_such(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", METHODS, n=10)
     log = folder / "items.jsonl"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-3]))
-    (scene,) = read_scenes([str(folder)])
-    assert scene.summary["complete"] is False
-    assert tables([scene])["What was run"].note == "arith-bytes: errs by design"
-    assert "not complete" in tables([scene])["What was run"].rows[0][-1]
+    evaluation = Evaluation(folder)
+    assert evaluation.summary["complete"] is False
+    about = tables([evaluation])["What was run"]
+    assert about.note == "arith-bytes: errs by design"
+    assert "not complete" in rows_of(about)["run"][-1]
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"format": 99}', "[]"])
@@ -185,17 +190,27 @@ def test_a_folder_without_a_run_is_one_line(tmp_path: Path, content: str | None)
     if content is not None:
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(UsageError) as error:
-        read_scenes([str(tmp_path)])
+        [Evaluation(tmp_path)]
     assert "\n" not in str(error.value)
     assert str(tmp_path) in str(error.value)
 
 
-def test_an_empty_run_is_a_report_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", range(6))
+def test_the_first_answers_of_a_run_and_none_are_a_report_too(tmp_path: Path, answers: int) -> None:
     folder = make_run(tmp_path / "run", METHODS, n=3)
-    (folder / "items.jsonl").write_bytes(b"")
-    scenes = read_scenes([str(folder)])
-    assert json.loads((folder / "summary.json").read_text())["methods"] == {}
-    assert write_report(scenes, tmp_path / "report").is_file()
+    log = folder / "items.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:answers]))
+    evaluations = [Evaluation(folder)]
+    assert len(json.loads((folder / "summary.json").read_text())["methods"]) == answers
+    assert write_report(evaluations, tmp_path / "report").is_file()
+
+
+@pytest.mark.parametrize("missing", ["pandas", "matplotlib", "scipy"])
+def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UsageError) as error:
+        importlib.reload(tokencollab.evaluation.report)
+    assert str(error.value) == "the report needs pandas and matplotlib: pip install 'tokencollab[eval]'"
 
 
 def test_similarity_is_one_for_the_same_text_and_falls_with_difference() -> None:

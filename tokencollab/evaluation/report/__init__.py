@@ -1,1 +1,8 @@
-"""Tables and figures of runs, as one HTML page and as Markdown."""
+"""Tables and figures of evaluations, as one HTML page and as Markdown. Data frames are pandas', charts matplotlib's."""
+
+from importlib.util import find_spec
+
+from tokencollab.protocol.errors import UsageError
+
+if not all(map(find_spec, ("pandas", "matplotlib", "scipy"))):
+    raise UsageError("the report needs pandas and matplotlib: pip install 'tokencollab[eval]'")

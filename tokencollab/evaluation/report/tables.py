@@ -1,62 +1,56 @@
-"""The papers' tables: text cells, rendered as HTML or Markdown."""
+"""The tables of token-level methods, and how a table becomes HTML or Markdown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
-from tokencollab.evaluation.report.scenes import Scene
+import pandas as pd
+
+from tokencollab.evaluation.report.evaluations import OUTCOMES, Evaluation
 
 NONE = "–"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A caption, headings, and rows whose first cell names them."""
+    """``cells`` are texts; those of the first column name the rows."""
 
     title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    cells: pd.DataFrame
     note: str = ""
 
     def html(self) -> str:
         """As HTML."""
-        head = "".join(f"<th>{escape(heading)}</th>" for heading in self.headings)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in self.rows)
-        note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
-        table = f"<div class=wide><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-        return f"<h3>{escape(self.title)}</h3>\n{table}\n{note}"
+        with pd.option_context("display.max_colwidth", None):
+            table = self.cells.to_html(index=False, border=0)
+        note = f"\n<p class=note>{escape(self.note)}</p>" if self.note else ""
+        return f"<h3>{escape(self.title)}</h3>\n<div class=wide>{table}</div>{note}"
 
     def markdown(self) -> str:
         """As Markdown."""
-
-        def line(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-        rule = line(["---", *["---:"] * (len(self.headings) - 1)])
-        note = f"\n\n{self.note}" if self.note else ""
-        return "\n".join([f"### {self.title}\n", line(self.headings), rule, *map(line, self.rows)]) + note
+        rule = ["---", *["---:"] * (self.cells.shape[1] - 1)]
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in (self.cells.columns, *self.cells.to_numpy())]
+        lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
+        return "\n".join([f"### {self.title}\n", *lines, *(["", self.note] if self.note else [])])
 
 
-def percent(value: float | None, sign: bool = False) -> str:
-    """A share in per cent."""
-    return NONE if value is None else f"{100 * value:{'+' if sign else ''}.1f}"
-
-
-def interval(bounds: Sequence[float] | None, sign: bool = False) -> str:
-    """An interval of shares in per cent, in brackets."""
-    return "" if bounds is None else f" [{percent(bounds[0], sign)}, {percent(bounds[1], sign)}]"
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """A number; a dash where there is none."""
-    return NONE if value is None else f"{value:,.{digits}f}"
-
-
-def bounded(value: float, bounds: Sequence[float] | None, digits: int = 1, sign: bool = False) -> str:
-    """A number with its interval in brackets."""
+def number(value: float | None, bounds: Any = None, digits: int = 1, sign: bool = False) -> str:
+    """A number, in brackets its interval if there is one; a dash for None and NaN."""
+    if pd.isna(value):
+        return NONE
     form = f"{'+' if sign else ''},.{digits}f"
-    return f"{value:{form}}" + ("" if bounds is None else f" [{bounds[0]:{form}}, {bounds[1]:{form}}]")
+    interval = f" [{bounds[0]:{form}}, {bounds[1]:{form}}]" if isinstance(bounds, Sequence) else ""
+    return f"{value:{form}}{interval}"
+
+
+def percent(value: float | None, bounds: Any = None, sign: bool = False) -> str:
+    """The same of a share, in per cent."""
+    if value is None:
+        return NONE
+    return number(100 * value, tuple(100 * b for b in bounds) if isinstance(bounds, Sequence) else None, sign=sign)
 
 
 def probability(p: float) -> str:
@@ -64,180 +58,161 @@ def probability(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
 
 
-def scene_tables(scene: Scene) -> list[Table]:
-    """What one run says."""
-    tables = [_methods(scene)]
-    if scene.summary.get("best_alone") and not scene.summary["sweep"]:
-        tables += [_against_single(scene), _outcomes(scene)]
+_whole = partial(number, digits=0)
+
+
+def shares(frame: pd.DataFrame, column: str, sign: bool = False) -> pd.Series:
+    """A column of shares with its intervals, as texts in per cent."""
+    texts = [percent(*cells, sign=sign) for cells in zip(frame[column], frame[f"{column}_ci"], strict=True)]
+    return pd.Series(texts, index=frame.index, dtype=object)
+
+
+def token_tables(evaluation: Evaluation) -> list[Table]:
+    """What one evaluation says about its methods."""
+    tables = [_methods(evaluation)]
+    if evaluation.best_alone and not evaluation.summary["sweep"]:
+        tables += [_against_single(evaluation), *([_outcomes(evaluation)] if evaluation.together else [])]
     return tables
 
 
-def _methods(scene: Scene) -> Table:
-    rows = []
-    for name, row in scene.methods.items():
-        rows.append(
-            (
-                name,
-                percent(row["accuracy"]) + interval(row["accuracy_ci"]),
-                number(row["cost"]),
-                percent(row["loss"], True) + interval(row["loss_ci"], True),
-                percent(row["save"]) + interval(row["save_ci"]),
-                number(row["ms_per_token"]),
-                number(row["time_to_first_token_ms"], 0),
-                number(row["aligned_per_item"], 0),
-                percent(row["exit_rate"]),
-                number(row["exit_step_median"], 0),
-                number(row["tokens_mean"]),
-                str(row["unreadable"]),
-                str(row["cut_off"]),
-            )
-        )
-    n, seed, at_once = scene.summary["n"], scene.summary["seed"], scene.summary["concurrency"]
-    together = " or ".join(str(number) for number in at_once)
+def _methods(evaluation: Evaluation) -> Table:
+    methods, at_once = evaluation.methods, evaluation.summary["concurrency"]
+    columns = {
+        "method": methods.index,
+        "accuracy %": shares(methods, "accuracy"),
+        "cost": methods["cost"].map(number),
+        "loss, points": shares(methods, "loss", sign=True),
+        "save %": shares(methods, "save"),
+        "ms/token": methods["ms_per_token"].map(number),
+        "first token, ms": methods["time_to_first_token_ms"].map(_whole),
+        "candidates aligned": methods["aligned_per_item"].map(_whole),
+        "exited %": methods["exit_rate"].map(percent),
+        "exit step": methods["exit_step_median"].map(_whole),
+        "tokens": methods["tokens_mean"].map(number),
+        "unreadable": methods["unreadable"].map(str),
+        "cut off": methods["cut_off"].map(str),
+    }
     return Table(
-        f"{scene.title}, n = {n}",
-        (
-            "method",
-            "accuracy %",
-            "cost",
-            "loss, points",
-            "save %",
-            "ms/token",
-            "first token, ms",
-            "candidates aligned",
-            "exited %",
-            "exit step",
-            "tokens",
-            "unreadable",
-            "cut off",
-        ),
-        tuple(rows),
-        f"Seed {seed}. In brackets 95 % intervals: Wilson for accuracy, paired bootstrap over items for loss and save. "
-        "Loss and save are against the full collaboration of the same aggregation. Cost is candidate sets per item. "
-        f"Times are medians with {together} answers at once: they compare methods of this run and are no latencies of "
-        "a single answer" + (" (here there was one at a time)." if at_once == [1] else "."),
+        evaluation.sized_title,
+        pd.DataFrame(columns),
+        f"Seed {evaluation.summary['seed']}. In brackets 95 % intervals: Wilson for accuracy, paired bootstrap over "
+        "items for loss and save. Loss and save are against the full collaboration of the same aggregation. Cost is "
+        f"candidate sets per item. Times are medians with {' or '.join(map(str, at_once))} answers at once: they "
+        "compare methods of this run and are no latencies of a single answer"
+        + (" (here there was one at a time)." if at_once == [1] else "."),
     )
 
 
-def _against_single(scene: Scene) -> Table:
-    best = scene.summary["best_alone"]
-    rows = []
-    for name in scene.methods:
-        pair = scene.pair(name, best) if name != best else None
-        if pair is None:
-            continue
-        rows.append(
-            (
-                name,
-                percent(pair["difference"], True) + interval(pair["difference_ci"], True),
-                f"{pair['only_a']} / {pair['only_b']}",
-                probability(pair["p"]),
-                probability(pair["p_adjusted"]),
-            )
-        )
-    either = scene.summary.get("either_right")
+def _against_single(evaluation: Evaluation) -> Table:
+    best = str(evaluation.best_alone)
+    pairs = evaluation.pairs[evaluation.pairs["b"] == best].set_index("a")
+    pairs = pairs.loc[[name for name in evaluation.methods.index if name in pairs.index]]
+    columns = {
+        "method": pairs.index,
+        "difference, points": shares(pairs, "difference", sign=True),
+        "only it / only the single model right": pairs["only_a"].map(str) + " / " + pairs["only_b"].map(str),
+        "p": pairs["p"].map(probability),
+        "p adjusted": pairs["p_adjusted"].map(probability),
+    }
+    either = evaluation.summary.get("either_right")
     return Table(
-        f"{scene.title}: against the better single model ({best.removeprefix('alone:')})",
-        ("method", "difference, points", "only it / only the single model right", "p", "p adjusted"),
-        tuple(rows),
+        f"{evaluation.title}: against the better single model ({best.removeprefix('alone:')})",
+        pd.DataFrame(columns),
         "Paired on the same items: bootstrap interval, McNemar's exact p, and p adjusted for all pairs of methods of "
         f"the run (Benjamini-Hochberg). At least one single model is right on {percent(either)} % of the items. The "
         "better single model was picked on these items, which favours it.",
     )
 
 
-def _outcomes(scene: Scene) -> Table:
-    best = scene.summary["best_alone"]
-    rows = []
-    for name in scene.together:
-        counts = outcomes(scene, name, best)
-        n = sum(counts.values())
-        rows.append((name, *(f"{count} ({percent(count / n)} %)" for count in counts.values())))
+def _outcomes(evaluation: Evaluation) -> Table:
+    counts = evaluation.outcomes()
+    parts = counts.div(counts.sum(axis=1), axis=0)
+    columns = {kind: counts[kind].map(str) + " (" + parts[kind].map(percent) + " %)" for kind in OUTCOMES}
     return Table(
-        f"{scene.title}: right and wrong, single and together (DuetNet fig. 8)",
-        ("method", *OUTCOMES),
-        tuple(rows),
-        f"Single: {best.removeprefix('alone:')} alone.",
+        f"{evaluation.title}: right and wrong, single and together (DuetNet fig. 8)",
+        pd.DataFrame({"method": counts.index, **columns}),
+        f"Single: {str(evaluation.best_alone).removeprefix('alone:')} alone.",
     )
 
 
-OUTCOMES = ("both right", "together only", "single only", "both wrong")
+def usage_table(evaluation: Evaluation) -> Table | None:
+    """What each model did in response-level methods, and how long prompts and answers took; None: there are none."""
+    rows = []
+    for name, method in evaluation.methods.iterrows():
+        answers = [found for found in evaluation.answers_of(name)["response"].dropna() if "usage" in found]
+        if not answers:
+            continue
+        named = (("tokens", "tokens"), ("prefill_seconds", "prompts, s"), ("decode_seconds", "answers, s"))
+        means = {
+            heading: pd.DataFrame([{m: u[what] for m, u in a["usage"].items()} for a in answers]).mean()
+            for what, heading in named
+        }
+        reasons = Counter(answer["reason"] for answer in answers).most_common()
+        rows.append(
+            {
+                "method": name,
+                "accuracy %": percent(method["accuracy"], method["accuracy_ci"]),
+                "cost": number(method["cost"], method["cost_ci"]),
+                **{
+                    heading: "; ".join(f"{model} {number(mean)}" for model, mean in found.items() if mean)
+                    for heading, found in means.items()
+                },
+                "decided, %": ", ".join(f"{reason} {percent(count / len(answers))}" for reason, count in reasons),
+            }
+        )
+    note = (
+        "Means per item. Cost is model steps weighted by the models' prices. Seconds: from a question to its first "
+        "token (and scoring), and from the first to the last, summed over answers that may have run at the same time "
+        "and under the run's own load: they compare methods of this run."
+    )
+    return Table(f"{evaluation.sized_title}: methods between models", pd.DataFrame(rows), note) if rows else None
 
 
-def outcomes(scene: Scene, method: str, single: str) -> dict[str, int]:
-    """How many items the method and the single model have right: both, one of them, none."""
-    counts = dict.fromkeys(OUTCOMES, 0)
-    alone = scene.answers[single]
-    for item, record in scene.answers[method].items():
-        if item in alone:
-            a, b = record["right"], alone[item]["right"]
-            counts["both right" if a and b else "together only" if a else "single only" if b else "both wrong"] += 1
-    return counts
-
-
-def cross_tables(scenes: Sequence[Scene]) -> list[Table]:
-    """Accuracy, loss and saving by method and run: the papers' large tables."""
-    scenes = [scene for scene in scenes if not scene.summary["sweep"]]
-    if len(scenes) < 2:
+def cross_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
+    """Accuracy, loss and saving by method and evaluation: the papers' large tables."""
+    compared = [found for found in evaluations if not found.summary["sweep"] and len(found.methods)]
+    if len(compared) < 2:
         return []
-    names = list(dict.fromkeys(name for scene in scenes for name in scene.methods if not name.startswith("alone:")))
 
-    def table(title: str, cell: Callable[[Mapping[str, Any]], str], single: bool) -> Table:
-        rows = []
-        if single:
-            cells = [
-                cell(scene.methods[scene.summary["best_alone"]]) if scene.summary.get("best_alone") else NONE
-                for scene in scenes
-            ]
-            rows.append(("better single model", *cells))
-        for name in names:
-            cells = [cell(scene.methods[name]) if name in scene.methods else NONE for scene in scenes]
-            rows.append((name, *cells))
-        kept = [row for row in rows if any(cell != NONE for cell in row[1:])]
-        headings = ("method", *(f"{scene.title}, n = {scene.summary['n']}" for scene in scenes))
-        return Table(title, headings, tuple(kept))
+    def table(title: str, column: str, sign: bool, single: bool) -> Table:
+        columns = []
+        for found in compared:
+            texts = shares(found.methods, column, sign)
+            best = pd.Series(
+                {"better single model": texts[found.best_alone] if found.best_alone else NONE}, dtype=object
+            )
+            columns.append(pd.concat([best] * single + [texts.drop(found.alone)]))
+        cells = pd.concat(columns, axis=1).fillna(NONE)
+        cells = cells[(cells != NONE).any(axis=1)].reset_index()
+        return Table(title, cells.set_axis(["method", *(found.sized_title for found in compared)], axis=1))
 
     return [
-        table("Accuracy, %", lambda row: percent(row["accuracy"]) + interval(row["accuracy_ci"]), True),
-        table(
-            "Loss of accuracy against full collaboration, points",
-            lambda row: percent(row["loss"], True) + interval(row["loss_ci"], True),
-            False,
-        ),
-        table(
-            "Cost saved against full collaboration, %",
-            lambda row: percent(row["save"]) + interval(row["save_ci"]),
-            False,
-        ),
+        table("Accuracy, %", "accuracy", sign=False, single=True),
+        table("Loss of accuracy against full collaboration, points", "loss", sign=True, single=False),
+        table("Cost saved against full collaboration, %", "save", sign=False, single=False),
     ]
 
 
-def about_tables(scenes: Sequence[Scene]) -> list[Table]:
-    """On what the runs were made."""
-    rows = []
-    for scene in scenes:
-        last = scene.run["runs"][-1] if scene.run["runs"] else {}
-        about, versions = last.get("machine", {}), last.get("versions", {})
-        memory = about.get("memory")
+def about_table(evaluations: Sequence[Evaluation]) -> Table:
+    """On what the evaluations were made."""
+    rows, notices = [], {}
+    for found in evaluations:
+        last = found.run["runs"][-1] if found.run["runs"] else {}
+        machine, summary = last.get("machine", {}), found.summary
+        memory = f", {machine['memory'] / 2**30:.0f} GiB" if machine.get("memory") else ""
         rows.append(
-            (
-                scene.path.name,
-                scene.title,
-                "; ".join(f"{model['name']} {model['sha256'][:12]}" for model in scene.run["plan"]["models"]),
-                f"{scene.summary['prompt']}, {scene.summary['max_tokens']} tokens at most",
-                f"{about.get('processor', NONE)}, {about.get('cores', NONE)} cores"
-                + (f", {memory / 2**30:.0f} GiB" if memory else ""),
-                ", ".join(f"{name} {version}" for name, version in versions.items()),
-                f"{last.get('started', NONE)}, {last.get('runtime', NONE)}"
-                + ("" if scene.summary["complete"] else "; not complete"),
-            )
+            {
+                "folder": found.path.name,
+                "run": found.title,
+                "models (SHA-256)": "; ".join(f"{m['name']} {m['sha256'][:12]}" for m in found.run["plan"]["models"]),
+                "prompt": f"{summary['prompt']}, {summary['max_tokens']} tokens at most",
+                "machine": f"{machine.get('processor', NONE)}, {machine.get('cores', NONE)} cores{memory}",
+                "versions": ", ".join(f"{name} {version}" for name, version in last.get("versions", {}).items()),
+                "started": f"{last.get('started', NONE)}, {last.get('runtime', NONE)}"
+                + ("" if summary["complete"] else "; not complete"),
+            }
         )
-    headings = ("folder", "run", "models (SHA-256)", "prompt", "machine", "versions", "started")
-    notices = {
-        model: notice
-        for scene in scenes
-        for start in scene.run["runs"]
-        for model, notice in start.get("notices", {}).items()
-    }
+        for start in found.run["runs"]:
+            notices.update(start.get("notices", {}))
     note = " ".join(f"{model}: {notice}" for model, notice in notices.items())
-    return [Table("What was run", headings, tuple(rows), note)]
+    return Table("What was run", pd.DataFrame(rows), note)
