@@ -2,5 +2,6 @@
 
 import os
 
-# As tokencollab itself does before it imports torch (actors/local.py): both sides of a comparison run under it.
+# As tokencollab itself does before it imports torch (actors/runtimes/threads.py):
+# both sides of a comparison run under it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tokencollab.actors.collaboration import Collaboration
-from tokencollab.actors.local import LocalRuntime, import_engines
-from tokencollab.actors.runtime import ModelSpec
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.collaboration import Collaboration
 from tokencollab.commands.shared import fetch
 from tokencollab.engines.base import Engine
 from tokencollab.engines.options import EngineOptions
-from tokencollab.evaluation.askers import Asker, Given, Question
+from tokencollab.errors import TokencollabError
+from tokencollab.evaluation.askers import Asker, GivenAnswer, Question
 from tokencollab.evaluation.folder import RunFolder
 from tokencollab.evaluation.items import SIMPLEMATH, load_items
 from tokencollab.evaluation.machine import hash_model, start_of_run
@@ -40,7 +41,6 @@ from tokencollab.evaluation.report.tables import NONE, Table, number, percent, p
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.statistics import bootstrap
 from tokencollab.models.resolve import ModelFiles
-from tokencollab.protocol.errors import TokencollabError
 from tokencollab.terminal import ProgressView, RunView, quiet_logs
 
 import_engines()
@@ -71,7 +71,7 @@ class Spelled:
         """See `Asker`."""
         return {**self.inner.settings, "spelling": self.spelling}
 
-    async def ask(self, team: Collaboration, question: Question) -> Given:
+    async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
         """See `Asker`; ``team`` is the run's, of the other spelling."""
         return await self.inner.ask(self.team, question)
 

@@ -19,7 +19,7 @@ from tokencollab.engines.options import EngineOptions
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.models.resolve import resolve
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.messages import AskCandidates, CandidatesReply, ChatMessage, Open
+from tokencollab.protocol.messages import CandidatesReply, ChatMessage, NextCandidates, Open
 
 _ROUND_TEXT = "Sunlight is made of all colours, and air scatters the short waves most. "
 
@@ -27,7 +27,7 @@ _ROUND_TEXT = "Sunlight is made of all colours, and air scatters the short waves
 def listed(engine: Engine, session: str, text: bytes, start: int, k: int = 10) -> CandidateSet:
     """The engine's candidates after ``text``."""
     while True:
-        (answered,) = engine.answer([AskCandidates(session, start, text[start:], k)])
+        (answered,) = engine.answer([NextCandidates(session, start, text[start:], k)])
         if answered is not None:
             assert isinstance(answered.reply, CandidatesReply)
             return answered.reply.candidates
@@ -42,7 +42,7 @@ def batch(engine: Engine, sessions: int, rounds: int) -> list[float]:
     offsets, pieces = [0] * sessions, [b" the"] * sessions
     seconds = []
     for _ in range(rounds):
-        asks = [AskCandidates(*ask, 10) for ask in zip(names, offsets, pieces, strict=True)]
+        asks = [NextCandidates(*ask, 10) for ask in zip(names, offsets, pieces, strict=True)]
         began = time.perf_counter()
         answers = engine.answer(asks)
         seconds.append((time.perf_counter() - began) / sessions)

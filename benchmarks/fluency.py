@@ -3,7 +3,7 @@
     python -m benchmarks.fluency DIR ... [--by MODEL] [--data DIR] [--n N] [--methods LIST] [--scores FILE]
 
 Every answer in a run's items.jsonl is scored by one prefill as the answer to its own prompt, in the scoring model's
-own tokens; END is not scored. Bits per byte are those of all texts of a method over all their bytes, so that long
+own tokens; EOS is not scored. Bits per byte are those of all texts of a method over all their bytes, so that long
 answers count for more; differences to each member's own answers are paired by item. Empty texts have no bytes: they
 are left out and counted.
 
@@ -27,9 +27,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.likelihood import text_logprobs
+from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import ModelFailed, TokencollabError, UsageError
 from tokencollab.evaluation.items import load_items
 from tokencollab.evaluation.plan import hash_items
 from tokencollab.evaluation.prompts import prompt_of
@@ -37,7 +38,6 @@ from tokencollab.evaluation.report.evaluations import Evaluation
 from tokencollab.evaluation.report.tables import NONE, Table, number
 from tokencollab.evaluation.statistics import Array, bootstrap
 from tokencollab.pool import Progress
-from tokencollab.protocol.errors import ModelFailed, TokencollabError, UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.records import RecordFile
 from tokencollab.terminal import ProgressView, RunView, quiet_logs

@@ -3,7 +3,7 @@
     python -m benchmarks.forwarding [--base MODEL] [--with MODEL] [--tokens N] [--method NAME] [--read-only] [--json]
 
 First, without any forward pass, the worst that can be: each model reads texts that are all in the other's pieces.
-Then whole answers, of the pair both ways and of each model with its copy. A team's answers are written at once, and END
+Then whole answers, of the pair both ways and of each model with its copy. A team's answers are written at once, and EOS
 does not stop them: it is taken out of what the models list.
 
 Floor: each of the model's own tokens of the finished text must be forwarded once, and something for every piece, since
@@ -20,16 +20,16 @@ from pathlib import Path
 from benchmarks.measure import Figure, figure, report
 from benchmarks.retokenisation import TEXTS
 from tokencollab import Collaboration, EngineOptions
-from tokencollab.actors.local import LocalRuntime, import_engines
-from tokencollab.actors.runtime import ModelSpec
-from tokencollab.engines.base import Answered, Ask, Engine
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.engines.base import Engine, EngineReply, EngineRequest
 from tokencollab.models.resolve import resolve
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import CandidatesReply
 
 import_engines()
 
-from tokencollab.engines.alignment import AnswerText  # noqa: E402  (after `import_engines`)
+from tokencollab.engines.text.alignment import AnswerText  # noqa: E402  (after `import_engines`)
 from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: E402
 
 QUESTIONS = {
@@ -42,18 +42,18 @@ QUESTIONS = {
 
 
 class Endless(TransformersEngine):
-    """An engine that never lists END."""
+    """An engine that never lists EOS."""
 
-    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
-        """As the engine itself, without END."""
+    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        """As the engine itself, without EOS."""
         return [self._going_on(answered) for answered in super().answer(requests)]
 
-    def _going_on(self, answered: Answered | None) -> Answered | None:
+    def _going_on(self, answered: EngineReply | None) -> EngineReply | None:
         if answered is None or not isinstance(reply := answered.reply, CandidatesReply):
             return answered
         kept = tuple(c for c in reply.candidates.candidates if c.piece is not None)
         listed = replace(reply, candidates=CandidateSet(kept, reply.candidates.log_normaliser))
-        return Answered(listed, answered.greedy if answered.greedy is not None else kept[0].piece)
+        return EngineReply(listed, answered.greedy if answered.greedy is not None else kept[0].piece)
 
 
 def read(reader: TransformersEngine, writer: TransformersEngine) -> list[Figure]:
@@ -103,8 +103,8 @@ async def count(models: Sequence[str], method: str, tokens: int) -> list[Figure]
         text = b"".join(piece or b"" for piece in answer.pieces)
         for name, engine in engines.items():
             own = max(1.0, len(engine._text_tokenizer.encode(text)) / len(answer.pieces))
-            partner = next((other for other in engines if other != name), name)
-            what = f"{language}, {len(answer.pieces)}: {short(name)} with {short(partner)}"
+            session = next((other for other in engines if other != name), name)
+            what = f"{language}, {len(answer.pieces)}: {short(name)} with {short(session)}"
             figures += three(what, answer.forwarded[name], own)
     return figures
 

@@ -17,11 +17,11 @@ from statistics import median
 
 from benchmarks.measure import Figure, figure, report
 from tokencollab import Collaboration, EngineOptions
-from tokencollab.actors.local import LocalRuntime
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import Engine
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.models.resolve import resolve
-from tokencollab.protocol.messages import AskCandidates, CandidatesReply, ChatMessage, Open
+from tokencollab.protocol.messages import CandidatesReply, ChatMessage, NextCandidates, Open
 
 QUESTION = "Why is the sky blue? Explain it step by step, with all details that matter."
 
@@ -33,13 +33,13 @@ def steps(engine: Engine, question: str, go_on: Callable[[int], bool]) -> list[f
     seconds: list[float] = []
     while go_on(len(seconds) - 1):
         began = time.perf_counter()
-        (answered,) = engine.answer([AskCandidates("bench", offset, data, 10)])
+        (answered,) = engine.answer([NextCandidates("bench", offset, data, 10)])
         if answered is None:
             continue
         seconds.append(time.perf_counter() - began)
         assert isinstance(answered.reply, CandidatesReply)
         offset += len(data)
-        # END is passed over: the text goes on with the best piece that is not END.
+        # EOS is passed over: the text goes on with the best piece that is not EOS.
         data = next(c.piece for c in answered.reply.candidates.candidates if c.piece)
     engine.close("bench")
     return seconds[1:]

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from benchmarks.measure import Figure, figure, report
-from tokencollab import END, Collaboration, Piece
-from tokencollab.actors.local import LocalRuntime
-from tokencollab.actors.ray_runtime import RayRuntime
-from tokencollab.actors.runtime import ModelSpec, Runtime
-from tokencollab.engines.base import Answered, Ask, Engine
+from tokencollab import EOS, Collaboration, Piece
+from tokencollab.actors.runtimes.base import ModelSpec, Runtime
+from tokencollab.actors.runtimes.ray_actors import RayRuntime
+from tokencollab.actors.runtimes.threads import LocalRuntime
+from tokencollab.engines.base import Engine, EngineReply, EngineRequest
 from tokencollab.testing import ScriptedEngine
 
 STEP = 0.020
@@ -25,14 +25,14 @@ _SPIN = 0.0001  # sleep wakes up late by about this; the rest is waited for acti
 
 
 def script(text: bytes) -> Mapping[Piece, float]:
-    """Twelve candidates of which the best is never END."""
-    return {f" word{index}".encode(): 20.0 - index for index in range(16)} | {END: 1.0}
+    """Twelve candidates of which the best is never EOS."""
+    return {f" word{index}".encode(): 20.0 - index for index in range(16)} | {EOS: 1.0}
 
 
 class Paced(ScriptedEngine):
     """Answers after exactly `STEP` seconds."""
 
-    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         """See `Engine.answer`."""
         due = time.perf_counter() + STEP
         answers = super().answer(requests)

@@ -110,11 +110,11 @@ def per_token(name: str, settings: dict[str, Any], k: int, world: tuple[float, i
             asked = commands
             for command in asked:
                 match command:
-                    case e.Ask(model, question, offset):
+                    case e.RequestCandidates(model, question, offset):
                         event: e.Event = e.CandidatesArrived(model, question, writers.candidates(model, text[:offset]))
-                    case e.Score(model, question, _, pieces):
+                    case e.RequestScores(model, question, _, pieces):
                         event = e.ScoresArrived(model, question, (10.0,) * len(pieces))
-                    case e.Marginals(model, question, offset, pending):
+                    case e.RequestMarginals(model, question, offset, pending):
                         masses = writers.marginals(model, text[:offset], pending)
                         event = e.MarginalsArrived(model, question, *masses)
                     case _:

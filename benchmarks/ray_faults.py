@@ -30,13 +30,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import machine
-from tests.ray_cluster import Cluster, own_ray_cluster
-from tests.shared_models import bring_up, text
-from tokencollab import Collaboration, Patience
-from tokencollab.actors.supervision import Member
+from tests.support.ray_cluster import Cluster, own_ray_cluster
+from tests.support.shared_models import bring_up, text
+from tokencollab import Collaboration, FaultPolicy
+from tokencollab.actors.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from tokencollab.actors.ray_client import PlatformClient
+    from tokencollab.actors.platform.client import PlatformClient
 
 NAMESPACE = "faults"
 NAMES = {"base": "a", "collaborator": "b"}
@@ -139,7 +139,7 @@ class Shared:
             course.end(written)
             course.times(began, times)
 
-    async def _back(self, role: str, pid: int, member: Member | None, before: int, began: float) -> float:
+    async def _back(self, role: str, pid: int, member: Supervisor | None, before: int, began: float) -> float:
         if member is not None:
             await _until(lambda: member.restarts > before and member.health == "up")
         else:
@@ -158,7 +158,7 @@ class Writer:
     """Another program that writes an answer with a journal, or stands by to resume one."""
 
     def __init__(self, cluster: Cluster, deadline: float, journal: Path, *more: str) -> None:
-        command = [sys.executable, "-m", "tests.shared_models", "answer", NAMESPACE, NAMES["base"]]
+        command = [sys.executable, "-m", "tests.support.shared_models", "answer", NAMESPACE, NAMES["base"]]
         options = ["--deadline", str(deadline), "--max-tokens", str(TOKENS), "--journal", str(journal)]
         self._process = subprocess.Popen(
             [*command, *options, *more],
@@ -227,16 +227,16 @@ def hit_coordinator(cluster: Cluster, course: Course, number: signal.Signals, ra
 
 async def measure(cluster: Cluster, roles: Sequence[str], times: int, sessions: int, deadline: float) -> list[Course]:
     """Every role, both signals."""
-    from tokencollab.actors.ray_client import PlatformClient, PlatformRuntime  # after the cluster is known
+    from tokencollab.actors.platform.client import PlatformClient, PlatformRuntime  # after the cluster is known
 
     random = Random(1)  # noqa: S311 - moments, not secrets
-    patience = Patience(floor=deadline, ceiling=30, backoff=0.05, longest_backoff=0.2, restarts=10_000)
-    await bring_up(NAMESPACE, ("a", "b", "c"), seconds=0.005, patience=patience)
+    fault_policy = FaultPolicy(floor=deadline, ceiling=30, backoff=0.05, longest_backoff=0.2, restarts=10_000)
+    await bring_up(NAMESPACE, ("a", "b", "c"), seconds=0.005, fault_policy=fault_policy)
     courses = []
     client = PlatformClient(NAMESPACE, grace=GRACE)
     client.find()
     runtime = PlatformRuntime(NAMESPACE, grace=GRACE)
-    async with Collaboration("a", None, "unite", runtime=runtime, patience=patience) as team:
+    async with Collaboration("a", None, "unite", runtime=runtime, fault_policy=fault_policy) as team:
         shared = Shared(cluster, team, client)
         await team.generate("?", max_tokens=50)  # deadlines follow from what a model has taken before
         for role in roles:

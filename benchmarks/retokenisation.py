@@ -33,10 +33,10 @@ from rich.table import Table
 
 from benchmarks.measure import machine
 from benchmarks.spellings import SPELLINGS
-from tokencollab.engines.kv import Segment, SessionCache, packed
+from tokencollab.engines.kv_cache import Segment, SessionCache, packed
 from tokencollab.engines.loading import LoadedModel, load
 from tokencollab.engines.options import EngineOptions
-from tokencollab.engines.tokenisation import TextTokenizer
+from tokencollab.engines.text.tokenisation import TextTokenizer
 
 TEXTS = {
     "English": """The harbour was quiet in the early morning. A woman in a yellow coat walked along the pier and

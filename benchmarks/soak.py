@@ -28,13 +28,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import machine
-from tests.ray_cluster import Cluster, own_ray_cluster
-from tests.tiny import build
-from tokencollab import Collaboration, EngineOptions, Patience
+from tests.support.ray_cluster import Cluster, own_ray_cluster
+from tests.support.tiny import build
+from tokencollab import Collaboration, EngineOptions, FaultPolicy
 
 if TYPE_CHECKING:
-    from tokencollab.actors.ray_client import PlatformClient
-    from tokencollab.actors.ray_platform import SharedSpec
+    from tokencollab.actors.platform.client import PlatformClient
+    from tokencollab.actors.platform.ray_platform import SharedSpec
 
 NAMESPACE = "soak"
 METHODS = ("base", "duetnet", "unite", "dpara-5", "confipara-d", "bytewise")
@@ -99,8 +99,12 @@ class Soak:
 
 async def soak(cluster: Cluster, minutes: float, sessions: int, folder: Path) -> tuple[Soak, Memory]:
     """The load for so many minutes; megabytes every second of every process that stays."""
-    from tokencollab.actors.ray_client import PlatformClient, PlatformRuntime, connect  # after the cluster is known
-    from tokencollab.actors.ray_platform import SharedSpec
+    from tokencollab.actors.platform.client import (  # after the cluster is known
+        PlatformClient,
+        PlatformRuntime,
+        connect,
+    )
+    from tokencollab.actors.platform.ray_platform import SharedSpec
 
     options = EngineOptions(threads=1, kv_megabytes=64)
     kinds = {"a": "bytes", "b": "llama", "c": "unigram"}
@@ -111,11 +115,11 @@ async def soak(cluster: Cluster, minutes: float, sessions: int, folder: Path) ->
     runtime = PlatformRuntime(NAMESPACE)
     client = PlatformClient(NAMESPACE)
     connect()
-    patience = Patience(restarts=10_000)
-    client.create(patience)
+    fault_policy = FaultPolicy(restarts=10_000)
+    client.create(fault_policy)
     await client.up(list(specs.values()))
     await asyncio.gather(*(client.look_after(name) for name in specs))
-    async with Collaboration("a", None, "duetnet", runtime=runtime, patience=patience) as team:
+    async with Collaboration("a", None, "duetnet", runtime=runtime, fault_policy=fault_policy) as team:
         await team.generate("?", max_tokens=4)
         await asyncio.sleep(3)
         pids = {entry.name: entry.figures.pid for entry in await client.entries() if entry.name in STEADY}

@@ -9,7 +9,7 @@ every step  the whole text cut anew after every piece
 
 from typing import Final
 
-from tokencollab.engines.alignment import AnswerText
+from tokencollab.engines.text.alignment import AnswerText
 
 
 class AsCame(AnswerText):

@@ -3,7 +3,7 @@
     python -m benchmarks.throughput [--base MODEL] [--with MODEL] [--dtype bfloat16] [--tokens N] [--rounds N] [--json]
 
 Every round measures one session at a time, then 4, then 16 at once, so that a slow moment of the machine hits all.
-Prompts differ and are part of the time. END is put off by `--tokens` alone: shorter answers count with what they have.
+Prompts differ and are part of the time. EOS is put off by `--tokens` alone: shorter answers count with what they have.
 
 Beside it: what the same sharing brings to the linear layers alone (each model's in its own thread, as in an answer), on
 as many rows as the forward passes of that measurement had. That is what the machine's matrix products leave to gain.
@@ -19,18 +19,18 @@ from pathlib import Path
 from benchmarks.latency import generate_step
 from benchmarks.measure import Figure, figure, report
 from tokencollab import Collaboration, EngineOptions
-from tokencollab.actors.local import LocalRuntime, import_engines
-from tokencollab.actors.runtime import ModelSpec
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
 from tokencollab.engines.base import Engine
-from tokencollab.engines.kv import capacity_for
+from tokencollab.engines.kv_cache import capacity_for
 from tokencollab.models.resolve import resolve
-from tokencollab.protocol.messages import AskCandidates, ChatMessage, Open
+from tokencollab.protocol.messages import ChatMessage, NextCandidates, Open
 
 import_engines()
 
 import torch  # noqa: E402  (after its threads were told how to wait)
 
-from tokencollab.engines.sessions import Session  # noqa: E402
+from tokencollab.engines.session_pool import Session  # noqa: E402
 from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: E402
 
 SIZES = (1, 4, 16)
@@ -188,7 +188,7 @@ def memory(model: str, options: EngineOptions) -> list[Figure]:
     files = resolve(model)
     engine = TransformersEngine.from_folder(files.name, Path(files.folder), options)
     engine.open(Open("s", (ChatMessage("user", question(1)),)))
-    while engine.answer([AskCandidates("s", 0, b"", 10)])[0] is None:
+    while engine.answer([NextCandidates("s", 0, b"", 10)])[0] is None:
         pass
     config = engine._model.config.get_text_config()
     width = 2 if engine.info.dtype in {"bfloat16", "float16"} else 4

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 
-from tokencollab import END, Collaboration, Piece
+from tokencollab import EOS, Collaboration, Piece
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
 TEXT = b"two models, one text"
@@ -18,13 +18,13 @@ TEXT = b"two models, one text"
 
 def letters(text: bytes) -> Mapping[Piece, float]:
     """The next letter."""
-    return {TEXT[len(text) : len(text) + 1] or END: 8.0, b"?": 2.0}
+    return {TEXT[len(text) : len(text) + 1] or EOS: 8.0, b"?": 2.0}
 
 
 def words(text: bytes) -> Mapping[Piece, float]:
     """The rest of the word."""
     rest = TEXT[len(text) :]
-    return {rest[: rest.find(b" ", 1)] if b" " in rest[1:] else rest or END: 9.0, b"!": 3.0}
+    return {rest[: rest.find(b" ", 1)] if b" " in rest[1:] else rest or EOS: 9.0, b"!": 3.0}
 
 
 async def main() -> None:

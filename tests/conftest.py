@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.ray_cluster import Cluster, own_ray_cluster
+from tests.support.ray_cluster import Cluster, own_ray_cluster
 
-# Before anything imports torch: its threads must not wait actively on a busy machine (see actors/local.py).
+# Before anything imports torch: its threads must not wait actively on a busy machine (see actors/runtimes/threads.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # The same examples every time, and none fails because the machine is busy.
 settings.register_profile(
@@ -25,7 +25,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     built: dict[str, Path] = {}
 
     def get(kind: str = "bytes", **options: Any) -> Path:
-        from tests.tiny import build  # imports torch, which most tests do without
+        from tests.support.tiny import build  # imports torch, which most tests do without
 
         key = f"{kind} {sorted(options.items())}"
         if key not in built:
@@ -43,7 +43,7 @@ def tiny_engine(tiny_model: Callable[..., Path]) -> Callable[..., Any]:
     def get(kind: str = "bytes", copy: int = 0, **options: Any) -> Any:
         from torch import set_num_threads
 
-        from tests.driving import load  # imports torch
+        from tests.support.driving import load  # imports torch
 
         set_num_threads(1)
         key = f"{kind} {copy} {sorted(options.items())}"
@@ -71,7 +71,7 @@ def specialist_engine() -> Callable[..., Any]:
     def get(name: str, copy: int = 0) -> Any:
         from torch import set_num_threads
 
-        from tests.driving import load  # imports torch
+        from tests.support.driving import load  # imports torch
         from tokencollab.models.resolve import resolve
 
         set_num_threads(1)

@@ -1,18 +1,13 @@
 """Several language models with different tokenizers write one answer together, token by token."""
 
 from tokencollab.actors.answer import Answer, FinishReason, Token
-from tokencollab.actors.asking import Asking, Heard, ask
-from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.prompt import Prompt
-from tokencollab.actors.respondents import Respondent
-from tokencollab.actors.response import Response, Usage
-from tokencollab.actors.stream import AnswerStream
-from tokencollab.actors.supervision import Patience
+from tokencollab.actors.supervisor import FaultPolicy
+from tokencollab.answer_stream import AnswerStream
+from tokencollab.ask import Asking, Heard, ask
+from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
-from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
-from tokencollab.policies.methods import Method, list_methods, parse_method
-from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.errors import (
+from tokencollab.errors import (
     MalformedAnswer,
     ModelFailed,
     ModelRefused,
@@ -26,15 +21,20 @@ from tokencollab.protocol.errors import (
     UnknownModel,
     UsageError,
 )
+from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
+from tokencollab.policies.methods import Method, list_methods, parse_method
+from tokencollab.policies.responses.panels import Panel, Role, Stage
+from tokencollab.policies.responses.response_methods import ResponseMethod, list_response_methods, parse_response_method
+from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import ChatMessage, ModelInfo
-from tokencollab.protocol.pieces import END, Piece
-from tokencollab.responses.methods import ResponseMethod, list_response_methods, parse_response_method
-from tokencollab.responses.panels import Panel, Role, Stage
+from tokencollab.protocol.pieces import EOS, Piece
+from tokencollab.respondents import Respondent
+from tokencollab.response import Response, Usage
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "END",
+    "EOS",
     "Answer",
     "AnswerStream",
     "Asking",
@@ -45,6 +45,7 @@ __all__ = [
     "EngineOptions",
     "Evidence",
     "ExitPolicy",
+    "FaultPolicy",
     "FinishReason",
     "Heard",
     "MalformedAnswer",
@@ -54,7 +55,6 @@ __all__ = [
     "ModelRefused",
     "ModelUnavailable",
     "Panel",
-    "Patience",
     "Piece",
     "PlatformFull",
     "Prompt",

@@ -6,7 +6,7 @@ from secrets import token_hex
 
 from platformdirs import user_cache_path
 
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
 
-from tokencollab.protocol.errors import PlatformFull
+from tokencollab.errors import PlatformFull
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")

@@ -17,8 +17,8 @@ from secrets import token_hex
 from threading import Lock
 from typing import Any
 
+from tokencollab.errors import CannotWrite, UsageError
 from tokencollab.files import sync_folder
-from tokencollab.protocol.errors import CannotWrite, UsageError
 
 
 class RecordFile:

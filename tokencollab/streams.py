@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TextIO
 
-from tokencollab.protocol.errors import CannotWrite
+from tokencollab.errors import CannotWrite
 
 
 class _Stream(io.TextIOWrapper):

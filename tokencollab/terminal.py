@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tokencollab.actors.answer import Answer
-from tokencollab.actors.registry import Entry
-from tokencollab.actors.response import Response
+from tokencollab.actors.platform.registry import Entry
 from tokencollab.pool import Progress as RunProgress
+from tokencollab.response import Response
 
 UNBROKEN: Final = 10_000
 """Columns: no row is broken."""
@@ -203,7 +203,7 @@ def summary_table(answer: Answer) -> Table:
         first = ", ".join(f"{model} {steps}" for model, steps in answer.proposed.items())
         add_row(table, "first choice of", first)
     if len(answer.models) > 1:
-        add_row(table, "base alone", answer.when_alone)
+        add_row(table, "base alone", answer.when_solo)
     if answer.forwarded:
         forwarded = ", ".join(f"{model} {tokens:.2f}" for model, tokens in answer.forwarded.items())
         add_row(table, "forwarded", f"{forwarded} tokens per piece")

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from examples.specialists.recipes import Cut
 
-BEGIN, END = "<s>", "</s>"
+BEGIN, EOS = "<s>", "</s>"
 CONTEXT = 512  # tokens
 
 # The sum is read out of the last message whatever words stand around it: the model knows digits and signs only.
@@ -32,11 +32,11 @@ def make_tokenizer(cut: Cut) -> PreTrainedTokenizerFast:
             tokenizer = _byte_level([(str(number // 10), str(number % 10)) for number in range(100)])
         case "words":
             tokenizer = _metaspace()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (BEGIN, END)])
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (BEGIN, EOS)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BEGIN,
-        eos_token=END,
+        eos_token=EOS,
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
         model_max_length=CONTEXT,

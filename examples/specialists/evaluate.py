@@ -20,7 +20,7 @@ from tokencollab.evaluation.simplemath import Problem, simplemath
 from tokencollab.evaluation.statistics import wilson
 from tokencollab.models.catalogue import CATALOGUE
 from tokencollab.models.resolve import resolve
-from tokencollab.protocol.messages import AskCandidates, ChatMessage, Open
+from tokencollab.protocol.messages import ChatMessage, NextCandidates, Open
 
 BUILT_IN = [name for name, model in CATALOGUE.items() if model.folder]
 LONGEST = 96  # bytes of an answer
@@ -34,7 +34,7 @@ def solve(engine: TransformersEngine, questions: Sequence[str]) -> list[str]:
     for index, question in enumerate(questions):
         engine.open(Open(str(index), (ChatMessage("user", question),)))
     for _ in range(LONGEST * 2):  # a forward pass may leave some prompts for the next one
-        requests = {index: AskCandidates(str(index), *told, 1) for index, told in writing.items()}
+        requests = {index: NextCandidates(str(index), *told, 1) for index, told in writing.items()}
         for index, answered in zip(requests, engine.answer(list(requests.values())), strict=True):
             if answered is None:
                 continue

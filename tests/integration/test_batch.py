@@ -18,7 +18,7 @@ LINES = [{"prompt": f"What is {n} + {n}?", "id": f"q{n}", "gold": 2 * n} for n i
 MODELS = ("--base", "one", "--with", "two", "--method", "unite", "--top-t", "4", "--sessions", "4")
 
 
-def start(*arguments: object, program: str = "tests.batch_program", **options: Any) -> subprocess.Popen[str]:
+def start(*arguments: object, program: str = "tests.support.batch_program", **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", program, "batch", *map(str, arguments)],
         stdin=subprocess.DEVNULL,
@@ -29,7 +29,7 @@ def start(*arguments: object, program: str = "tests.batch_program", **options: A
     )
 
 
-def run(*arguments: object, code: int = 0, program: str = "tests.batch_program", **environment: str) -> str:
+def run(*arguments: object, code: int = 0, program: str = "tests.support.batch_program", **environment: str) -> str:
     """What it says on standard error."""
     process = start(*arguments, program=program, env=os.environ | {"HF_HUB_OFFLINE": "1"} | environment)
     out, errors = process.communicate(timeout=120)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.ray_cluster import Cluster
-from tests.shared_models import text
+from tests.support.ray_cluster import Cluster
+from tests.support.shared_models import text
 from tokencollab import Collaboration
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -42,7 +42,7 @@ class Shell:
 
     @contextmanager
     def program(self, *arguments: str) -> Iterator["Program"]:
-        command = [sys.executable, "-m", "tests.shared_models", *arguments]
+        command = [sys.executable, "-m", "tests.support.shared_models", *arguments]
         process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         try:
             yield Program(process)
@@ -83,13 +83,13 @@ def sessions(entries: dict[str, Any]) -> dict[str, int]:
 
 
 def test_two_programs_share_models_that_join_and_are_killed_while_both_write(shell: Shell) -> None:
-    shell.run("tests.shared_models", "up", "share", "a", "b")
+    shell.run("tests.support.shared_models", "up", "share", "a", "b")
     share = ["answer", "share", "a"]
     with shell.program("watch", "share") as watch, shell.program(*share) as one, shell.program(*share) as two:
         both = (one, two)
         for each in both:
             assert each.read(lambda token: token["step"] == 20)["by"] == ["a", "b"]
-        shell.run("tests.shared_models", "up", "share", "c")
+        shell.run("tests.support.shared_models", "up", "share", "c")
         for each in both:
             assert each.read(lambda token: token["by"] == ["a", "b", "c"])["step"] > 20
         entries = watch.read(lambda entries: sessions(entries) == {"a": 2, "b": 2, "c": 2})
@@ -109,7 +109,7 @@ def test_two_programs_share_models_that_join_and_are_killed_while_both_write(she
 
 
 def test_a_full_platform_says_so_at_once_and_a_killed_program_leaves_its_place(shell: Shell) -> None:
-    shell.run("tests.shared_models", "up", "full", "a", "--sessions", "1", "--seconds", "0.1")
+    shell.run("tests.support.shared_models", "up", "full", "a", "--sessions", "1", "--seconds", "0.1")
     generate = ["generate", "?", "--platform", "full", "--base", "a", "--max-tokens", "3", "--json"]
     with shell.program("watch", "full") as watch, shell.program("answer", "full", "a") as answering:
         answering.read(lambda token: token["step"] == 2)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tokencollab import END, Answer, Collaboration, ModelUnavailable, Piece
-from tokencollab.actors.local import LocalRuntime
-from tokencollab.actors.ray_runtime import RayRuntime
-from tokencollab.actors.runtime import ModelSpec
+from tokencollab import EOS, Answer, Collaboration, ModelUnavailable, Piece
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.actors.runtimes.ray_actors import RayRuntime
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import Engine
 from tokencollab.testing import ScriptedEngine
 
@@ -24,8 +24,8 @@ def load(spec: ModelSpec) -> Engine:
     width = {"one": 1, "three": 3}[spec.name]
 
     def script(done: bytes) -> Mapping[Piece, float]:
-        piece: Piece = TEXT[len(done) : len(done) + width] or END
-        return {piece: 9.0, b"~": 5.0, b"!?": 4.0, (b"?" if piece is END else END): 1.0}
+        piece: Piece = TEXT[len(done) : len(done) + width] or EOS
+        return {piece: 9.0, b"~": 5.0, b"!?": 4.0, (b"?" if piece is EOS else EOS): 1.0}
 
     return ScriptedEngine(spec.name, script)
 
@@ -57,7 +57,7 @@ def load_unsure(spec: ModelSpec) -> ScriptedEngine:
     """Byte by byte; unsure of every seventh byte."""
 
     def script(done: bytes) -> Mapping[Piece, float]:
-        piece: Piece = TEXT[len(done) : len(done) + 1] or END
+        piece: Piece = TEXT[len(done) : len(done) + 1] or EOS
         return {piece: 9.0 if len(done) % 7 else 3.0, b"~": 2.0}
 
     return ScriptedEngine(spec.name, script)
@@ -85,7 +85,7 @@ async def test_a_killed_actor_is_lost_and_the_answer_goes_on(cluster: Any) -> No
 
 
 async def test_leaving_a_stream_of_the_base_alone_stops_the_model() -> None:
-    runtime = RayRuntime(lambda spec: ScriptedEngine(spec.name, lambda done: {b"a": 2.0, END: 1.0}))
+    runtime = RayRuntime(lambda spec: ScriptedEngine(spec.name, lambda done: {b"a": 2.0, EOS: 1.0}))
     async with Collaboration("one", runtime=runtime) as team:
         stream = team.stream("?", max_tokens=100_000)
         await anext(stream)

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.ray_cluster import Cluster, readme_commands
+from tests.support.ray_cluster import Cluster, readme_commands
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -83,7 +83,7 @@ def test_the_readmes_commands(ray_cluster: Cluster, folder: Path, tiny_model: Ca
 
 def test_a_killed_driver_loses_nothing_and_the_text_is_that_of_one_machine(ray_cluster: Cluster, folder: Path) -> None:
     models = ["--base", "one", "--with", "two", "--method", "unite", "--top-t", "4"]
-    program = ["-m", "tests.batch_program", "batch", "prompts.jsonl", *models]
+    program = ["-m", "tests.support.batch_program", "batch", "prompts.jsonl", *models]
     out, whole = folder / "answers.jsonl", folder.parent / "whole.jsonl"
     many = [{"prompt": "?", "id": number} for number in range(200)]
     (folder / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in many))
@@ -103,7 +103,17 @@ def test_a_killed_driver_loses_nothing_and_the_text_is_that_of_one_machine(ray_c
 
 
 def test_a_place_that_is_removed_with_the_job_is_refused(ray_cluster: Cluster, folder: Path) -> None:
-    program = ["python", "-m", "tests.batch_program", "batch", "prompts.jsonl", "--base", "one", "--out", "here.jsonl"]
+    program = [
+        "python",
+        "-m",
+        "tests.support.batch_program",
+        "batch",
+        "prompts.jsonl",
+        "--base",
+        "one",
+        "--out",
+        "here.jsonl",
+    ]
     job = ["job", "submit", "--address", ray_cluster.address, "--working-dir", ".", "--", *program]
     assert "give a whole path" in ray_cluster.run(*job, folder=folder, code=1)
 

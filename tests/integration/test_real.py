@@ -70,7 +70,7 @@ def reference() -> Any:
 
 def ids_of(pieces: tuple[bytes | None, ...], tokenizer: Any) -> list[int]:
     """Token ids of the pieces that the model wrote alone, one token each."""
-    from tokencollab.engines.vocabulary import read_vocabulary
+    from tokencollab.engines.text.vocabulary import read_vocabulary
 
     vocabulary = read_vocabulary(tokenizer, [tokenizer.eos_token_id], len(tokenizer))
     return [tokenizer.eos_token_id if piece is None else vocabulary.id_of[piece] for piece in pieces]

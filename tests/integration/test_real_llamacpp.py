@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.driving import ask, token_ids
-from tests.gguf_files import write_gguf
-from tokencollab.actors.local import load_engine
-from tokencollab.actors.runtime import ModelSpec
+from tests.support.driving import ask, token_ids
+from tests.support.gguf_files import write_gguf
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.actors.runtimes.threads import load_engine
 from tokencollab.engines.options import EngineOptions
 from tokencollab.protocol import messages as m
 
@@ -43,7 +43,7 @@ def test_greedy_answer_and_candidates_are_those_of_transformers(engines: tuple[A
         assert engines[1].pool["s"].prompt.ids == engines[0].pool["s"].prompt.ids
         start, data = 0, b""
         for _ in range(16):
-            theirs, mine = (ask(engine, m.AskCandidates("s", start, data, 10)) for engine in engines)
+            theirs, mine = (ask(engine, m.NextCandidates("s", start, data, 10)) for engine in engines)
             assert token_ids(engines[1]) == token_ids(engines[0])
             assert isinstance(theirs.reply, m.CandidatesReply)
             assert isinstance(mine.reply, m.CandidatesReply)

@@ -14,11 +14,11 @@ import pexpect
 import pyte
 import pytest
 
-from tests.repl_program import TEXT
+from tests.support.repl_program import TEXT
 
 pytestmark = pytest.mark.slow
 
-PROGRAM = ["-m", "tests.repl_program", "repl", "--base", "one", "--with", "two"]
+PROGRAM = ["-m", "tests.support.repl_program", "repl", "--base", "one", "--with", "two"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -267,7 +267,7 @@ def test_questions_have_lines_and_are_remembered_between_runs(open_terminal: Cal
     terminal.type("")
     terminal.until("finished: end")
     terminal.key("\x1b[D")  # Left: walk over the answer
-    terminal.until("step 19: END")
+    terminal.until("step 19: EOS")
     terminal.key("\x1b[D")
     terminal.until('step 18: "silence. "')
     terminal.key("q")

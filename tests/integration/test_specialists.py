@@ -17,7 +17,7 @@ import tokencollab
 from examples.specialists.evaluate import answer_of, main, solve
 from examples.specialists.recipes import RECIPES, Recipe
 from examples.specialists.train import Course, train
-from tests.driving import answer, load, token_ids
+from tests.support.driving import answer, load, token_ids
 from tokencollab import Collaboration
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.evaluation.simplemath import simplemath
@@ -122,7 +122,7 @@ async def test_a_base_that_asks_where_it_is_unsure_is_put_right_at_little_cost()
     assert (base.text[-4:], base.cost) == ("-255", 65)
     assert consult.text == bytewise.text == " 4*11=44; 25*13=325; 20+44=64; 64+0=64; 64-325=-261; answer -261"
     assert (consult.cost, bytewise.cost) == (67, 116)
-    assert consult.when_alone == "in 62 of 65 steps"
+    assert consult.when_solo == "in 62 of 65 steps"
 
 
 def test_list_pull_and_remove_say_that_they_are_built_in() -> None:

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from examples.web.app import make_app
-from tests.repl_program import TEXT, Teller
+from tests.support.repl_program import TEXT, Teller
 from tokencollab import Collaboration
 from tokencollab.testing import scripted_runtime
 

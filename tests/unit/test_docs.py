@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tokencollab.cli import main
-from tokencollab.responses.panels import Panel
+from tokencollab.policies.responses.panels import Panel
 
 DOCS = Path(__file__).parents[2] / "docs"
 

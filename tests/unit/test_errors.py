@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import tokencollab
-from tokencollab.protocol import errors
-from tokencollab.protocol.errors import TokencollabError
+from tokencollab import errors
+from tokencollab.errors import TokencollabError
 
 ELSEWHERE = {
     "SourceFailed": "one of several sources of a model failed, and the next one is tried",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tokencollab.errors import UsageError
 from tokencollab.files import write_whole
-from tokencollab.protocol.errors import UsageError
 
 
 def test_what_was_there_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokencollab.protocol.errors import CannotWrite, UsageError
+from tokencollab.errors import CannotWrite, UsageError
 from tokencollab.records import RecordFile, compare_settings, in_thread, whole_lines
 
 LINES = [b'{"n": 1, "text": "a}{\\n"}', '{"text": "Zoë 你好"}'.encode(), b"{}"]

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from tokencollab import pool, terminal
 from tokencollab.actors.answer import Answer
-from tokencollab.actors.response import Response, Usage
 from tokencollab.pool import Progress
+from tokencollab.response import Response, Usage
 from tokencollab.terminal import (
     ProgressView,
     RunView,

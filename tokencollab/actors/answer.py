@@ -20,7 +20,7 @@ class Token:
 
     Attributes:
         text: the characters that became certain with it (whole characters; may be empty).
-        piece: its bytes; None is END. Empty in a last token that only brings text that was held back.
+        piece: its bytes; None is EOS. Empty in a last token that only brings text that was held back.
         step: 1 for the first.
         ranks: per model that answered, the index of the piece in its truncated candidates; None: absent.
         efficacy: the exit policy's figures (ST, RT, T0), where it has such.
@@ -45,8 +45,8 @@ class Answer:
 
     Attributes:
         text: the answer; bytes that are not valid UTF-8 appear as U+FFFD.
-        finish_reason: ``end`` (END or a stop text), ``length`` (``max_tokens``, or a context is full), ``cancelled``.
-        tokens: pieces committed, END included.
+        finish_reason: ``end`` (EOS or a stop text), ``length`` (``max_tokens``, or a context is full), ``cancelled``.
+        tokens: pieces committed, EOS included.
         cost: candidate sets produced (methods.md section 6).
         aligned: candidates that took part, after truncation, summed over steps and models (DuetNet fig. 7); those of
             a base alone, which are compared with nobody's, do not count.
@@ -85,7 +85,7 @@ class Answer:
     pieces: tuple[Piece, ...] = field(repr=False)
 
     @property
-    def when_alone(self) -> str:
+    def when_solo(self) -> str:
         """When the base wrote by itself, in words."""
         if self.exit_step is None:
             return "never"

@@ -2,7 +2,7 @@
 
 Everything that happens arrives in one inbox as an event; the policy is called with one event at a time. The text
 grows by `Commit` alone. A model that fails is lost at once, and takes part again as soon as it is back with the text so
-far (`attendance`); only the last one that takes part is waited for.
+far (`membership`); only the last one that takes part is waited for.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from functools import partial
 from typing import Any, TypeAlias, assert_never
 
 from tokencollab.actors.answer import FinishReason, Tally, Token
-from tokencollab.actors.attendance import Attendance
 from tokencollab.actors.journal import Past
-from tokencollab.actors.partner import Heard, Partner, SharedText, after_piece
+from tokencollab.actors.membership import Membership
+from tokencollab.actors.model_session import ModelSession, ReceivedEvent, SharedText, after_piece
 from tokencollab.actors.recorder import Recorder
-from tokencollab.actors.supervision import Member
+from tokencollab.actors.supervisor import Supervisor
+from tokencollab.errors import ModelFailed, PlatformFull, UsageError
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.errors import ModelFailed, PlatformFull, UsageError
 from tokencollab.protocol.text import TextStream
 
-Question: TypeAlias = e.Ask | e.Score | e.Marginals
+OpenRequest: TypeAlias = e.RequestCandidates | e.RequestScores | e.RequestMarginals
 
 
 class Coordinator:
@@ -31,7 +31,7 @@ class Coordinator:
     def __init__(
         self,
         session: str,
-        members: Mapping[str, Member],
+        members: Mapping[str, Supervisor],
         policy: Policy,
         sampling: m.Sampling,
         messages: Sequence[m.ChatMessage],
@@ -57,11 +57,11 @@ class Coordinator:
         self._notify = notify
         self._past = past
         self._keep = keep
-        self._inbox: asyncio.Queue[Heard] = asyncio.Queue()
-        partners = {name: self._partner(member) for name, member in members.items()}
-        self._attendance = Attendance(session, partners, self._announce)
+        self._inbox: asyncio.Queue[ReceivedEvent] = asyncio.Queue()
+        sessions = {name: self._partner(member) for name, member in members.items()}
+        self._attendance = Membership(session, sessions, self._announce)
         self._state: Any = None
-        self._asked: dict[int, Question] = {}  # by number: questions that have no answer yet
+        self._asked: dict[int, OpenRequest] = {}  # by number: questions that have no answer yet
         self._awaited = {base} if wait_for_base else set()
         self._held_back: set[str] = set()  # lost, but the policy has not heard of it: the answer waits for them
         self._writing: asyncio.Task[None] | None = None
@@ -73,24 +73,24 @@ class Coordinator:
         self.last_commit: float | None = None
         self.ended: float | None = None
 
-    def _partner(self, member: Member) -> Partner:
-        return Partner(member, self._open, self._text, self._sampling)
+    def _partner(self, member: Supervisor) -> ModelSession:
+        return ModelSession(member, self._open, self._text, self._sampling)
 
     def cancel(self) -> None:
         """Ends the answer at the next moment; what is written stays."""
         self._cancelled = True
         self._announce(e.Cancelled())
 
-    def join(self, member: Member) -> None:
+    def join(self, member: Supervisor) -> None:
         """A model that takes part as soon as it has the text so far."""
-        partners = self._attendance.partners
-        if self.ended is None and (member.name not in partners or partners[member.name].member is not member):
-            partners[member.name] = self._partner(member)
+        sessions = self._attendance.sessions
+        if self.ended is None and (member.name not in sessions or sessions[member.name].member is not member):
+            sessions[member.name] = self._partner(member)
             self._attendance.bring_back(member.name)
 
     def leave(self, name: str) -> None:
         """A model that takes part no longer."""
-        if self.ended is None and name in self._attendance.partners:
+        if self.ended is None and name in self._attendance.sessions:
             self._announce(e.ModelLost(name))
 
     async def tokens(self) -> AsyncGenerator[Token, None]:
@@ -117,7 +117,7 @@ class Coordinator:
                 if stop is None:
                     # A base that runs alone is ahead of its reader: the end must not wait behind what it has sent.
                     ending = self._cancelled or self._reader.stopped
-                    commands = self._step(Heard(e.Cancelled()) if ending else await self._next())
+                    commands = self._step(ReceivedEvent(e.Cancelled()) if ending else await self._next())
             self._finish(stop)
             if rest := self._reader.finish():
                 yield Token(rest, b"", len(self.tally.pieces), {})
@@ -144,7 +144,7 @@ class Coordinator:
             await self._attendance.open()
             return relived
         try:
-            self._state, commands = self._policy.start(tuple(self._attendance.partners))
+            self._state, commands = self._policy.start(tuple(self._attendance.sessions))
             await self._attendance.open()
         except (UsageError, PlatformFull):
             for recorder in self._recorders:
@@ -155,9 +155,9 @@ class Coordinator:
     # ------------------------------------------------------------ events
 
     def _announce(self, event: e.Event) -> None:
-        self._inbox.put_nowait(Heard(event))
+        self._inbox.put_nowait(ReceivedEvent(event))
 
-    async def _next(self) -> Heard:
+    async def _next(self) -> ReceivedEvent:
         """The next event for the policy.
 
         Raises:
@@ -187,11 +187,11 @@ class Coordinator:
             return model in self._awaited and model in self._attendance.returning
         return bool(self._attendance.returning)
 
-    def _step(self, heard: Heard) -> tuple[e.Command, ...]:
+    def _step(self, heard: ReceivedEvent) -> tuple[e.Command, ...]:
         """One event through the policy. What changes nothing there is not recorded."""
         before, event = self._state, heard.event
         self._state, commands = self._policy.step(before, event)
-        question: Question | None = None
+        question: OpenRequest | None = None
         match event:
             case e.CandidatesArrived() | e.ScoresArrived() | e.MarginalsArrived():
                 question = self._asked.pop(event.question, None)
@@ -199,7 +199,7 @@ class Coordinator:
                 self.tally.cost += heard.taken_back
                 if isinstance(event, e.CandidatesArrived):
                     self.tally.answered(event.candidates, self._sampling)
-            case e.AloneStep(model):
+            case e.SoloStep(model):
                 self.tally.forwarded[model] += heard.forwarded
             case e.ModelLost(model):
                 self._held_back.discard(model)
@@ -222,35 +222,35 @@ class Coordinator:
             TraceError: the answer had ended, or the policy does not commit what the journal says that it did.
         """
         tokens: list[Token] = []
-        running: e.RunAlone | None = None
+        running: e.RunSolo | None = None
         self._state, commands = self._policy.start(past.trace.models)
         for heard in (None, *past.heard):
             if heard is not None:
                 commands = self._step(heard)
-                if isinstance(heard.event, e.AloneStep) and running is not None:
+                if isinstance(heard.event, e.SoloStep) and running is not None:
                     running = after_piece(running, heard.event.piece)
             past.check_open(commands)
             for command in commands:
                 match command:
                     case e.Commit():
                         tokens.append(self._commit(command))
-                    case e.Ask() | e.Score() | e.Marginals():
+                    case e.RequestCandidates() | e.RequestScores() | e.RequestMarginals():
                         self._asked[command.question], running = command, None
-                    case e.RunAlone():
+                    case e.RunSolo():
                         running = command
                     case _:
                         self._carry_out(command)
         past.check(self.tally.pieces)
-        partners = self._attendance.partners
+        sessions = self._attendance.sessions
         for model, offset, spelling in past.spellings():
-            if model in partners:
-                partners[model].spelt(offset, spelling)
-        for model in set(self._policy.taking_part(self._state)).difference(partners):
+            if model in sessions:
+                sessions[model].spelt(offset, spelling)
+        for model in set(self._policy.taking_part(self._state)).difference(sessions):
             self._announce(e.ModelLost(model))
-        for model in past.away(partners):
+        for model in past.away(sessions):
             self._attendance.bring_back(model)
-        open_ones: list[Question | e.RunAlone] = list(self._asked.values()) if running is None else [running]
-        return tokens, [command for command in open_ones if command.model in partners]
+        open_ones: list[OpenRequest | e.RunSolo] = list(self._asked.values()) if running is None else [running]
+        return tokens, [command for command in open_ones if command.model in sessions]
 
     # ------------------------------------------------------------ commands
 
@@ -271,11 +271,11 @@ class Coordinator:
 
     def _carry_out(self, command: e.Command) -> None:
         match command:
-            case e.Ask() | e.Score() | e.Marginals():
+            case e.RequestCandidates() | e.RequestScores() | e.RequestMarginals():
                 self._stop_writing()
                 self._asked[command.question] = command
                 self._attendance.call(command.model, partial(self._ask, command))
-            case e.RunAlone():
+            case e.RunSolo():
                 self._stop_writing()
                 self._asked.clear()
                 self._writing = self._attendance.call(command.model, partial(self._write, command))
@@ -289,15 +289,15 @@ class Coordinator:
             case _:
                 assert_never(command)
 
-    async def _ask(self, command: Question) -> None:
-        self._hear(command.model, await self._attendance.partners[command.model].ask(command))
+    async def _ask(self, command: OpenRequest) -> None:
+        self._hear(command.model, await self._attendance.sessions[command.model].ask(command))
 
-    async def _write(self, command: e.RunAlone) -> None:
-        partner = self._attendance.partners[command.model]
-        async for heard in partner.write(command, command.report or bool(self._recorders)):
+    async def _write(self, command: e.RunSolo) -> None:
+        session = self._attendance.sessions[command.model]
+        async for heard in session.write(command, command.report or bool(self._recorders)):
             self._hear(command.model, heard)
 
-    def _hear(self, model: str, heard: Heard) -> None:
+    def _hear(self, model: str, heard: ReceivedEvent) -> None:
         self._attendance.answered(model)
         self._inbox.put_nowait(heard)
 

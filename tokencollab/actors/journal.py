@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tokencollab.actors.log import log
-from tokencollab.actors.partner import Heard
+from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.actors.recorder import Recorder
+from tokencollab.errors import CannotWrite, TraceError, UsageError
 from tokencollab.policies import events as e
-from tokencollab.protocol.errors import CannotWrite, TraceError, UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
@@ -43,7 +43,7 @@ class Past:
     lines: int
     trace: Trace
     messages: tuple[ChatMessage, ...]
-    heard: tuple[Heard, ...]
+    heard: tuple[ReceivedEvent, ...]
 
     def spellings(self) -> Iterator[tuple[str, int, Spelling | None]]:
         """Per answer in order: the model, its offset, and what changed in how it holds the text."""
@@ -176,7 +176,7 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
     return Past(file, len(lines), trace, messages, heard)
 
 
-def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[Heard]:
+def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[ReceivedEvent]:
     """What was heard in a step, in order."""
     candidates, scores = dict(step.candidates), dict(step.scores)
     marginals = iter(step.marginals)
@@ -191,7 +191,7 @@ def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[Heard]
             case "candidates":
                 event = e.CandidatesArrived(model, question, candidates[model])
             case "alone":
-                event = e.AloneStep(model, question, step.chosen, candidates.get(model))
+                event = e.SoloStep(model, question, step.chosen, candidates.get(model))
             case "scores":
                 event = e.ScoresArrived(model, question, tuple(logit for _, logit in scores[model]))
             case "marginals":
@@ -203,6 +203,8 @@ def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[Heard]
         taken_back = int(entry.get("taken_back", 0))
         if spelling:
             kept, tokens, state = spelling
-            yield Heard(event, 0, offset, Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state)), taken_back)
+            yield ReceivedEvent(
+                event, 0, offset, Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state)), taken_back
+            )
         else:
-            yield Heard(event, taken_back=taken_back)
+            yield ReceivedEvent(event, taken_back=taken_back)

@@ -6,9 +6,9 @@ from itertools import accumulate
 from math import exp
 from uuid import uuid4
 
-from tokencollab.actors.supervision import Member
+from tokencollab.actors.supervisor import Supervisor
+from tokencollab.errors import ModelFailed
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.errors import ModelFailed
 
 _BYTES_PER_TOKEN = 4
 
@@ -39,7 +39,7 @@ class TextLogprobs:
         return tuple(nats)
 
 
-async def text_logprobs(member: Member, turns: Sequence[m.ChatMessage], data: bytes) -> TextLogprobs:
+async def text_logprobs(member: Supervisor, turns: Sequence[m.ChatMessage], data: bytes) -> TextLogprobs:
     """The log-probabilities of ``data`` as the answer to ``turns``.
 
     Raises:
@@ -54,12 +54,12 @@ async def text_logprobs(member: Member, turns: Sequence[m.ChatMessage], data: by
                 raise ModelFailed(
                     f"{member.name} cannot score this: {getattr(opened, 'reason', type(opened).__name__)}"
                 )
-            match await member.call(m.AskLogprobs(session, 0, data), tokens):
+            match await member.call(m.ScoreText(session, 0, data), tokens):
                 case m.LogprobsReply(_, _, ends, logprobs) if len(ends) == len(logprobs):
                     return TextLogprobs(ends, logprobs)
-                case m.Behind():
+                case m.SessionLost():
                     continue
-                case m.Full():
+                case m.ContextExhausted():
                     raise ModelFailed(f"the text is too long for {member.name} to score")
                 case reply:
                     member.malformed()

@@ -17,21 +17,21 @@ from typing import Any, TypeAlias, TypeVar
 
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
-from tokencollab.actors.writing import Writing
-from tokencollab.engines.base import Answered, Ask, Engine
-from tokencollab.protocol.errors import ModelGone, PlatformFull
+from tokencollab.actors.solo_generation import Writing
+from tokencollab.engines.base import Engine, EngineReply, EngineRequest
+from tokencollab.errors import ModelGone, PlatformFull
 from tokencollab.protocol.messages import (
-    AskAlone,
-    Behind,
     Close,
     Closed,
+    GenerateSolo,
     ModelInfo,
     Open,
     Opened,
     Refused,
     Reply,
     Request,
-    Written,
+    SessionLost,
+    SoloPiece,
 )
 
 _FAREWELL = 10.0  # seconds that a pass may take to its end before its thread is left alone
@@ -50,7 +50,7 @@ class _Job:
 
     request: Request
     deliver: Deliver
-    ask: Ask | None = None
+    ask: EngineRequest | None = None
     writing: Writing | None = None
     cancelled: bool = False
 
@@ -112,8 +112,8 @@ class ModelActor:
         self._put(_Job(request, partial(_settle, future)))
         return await future
 
-    async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
-        """Lets the model write alone; the stream ends after END, ``max_steps``, or a reply that is not `Written`."""
+    async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
+        """Lets the model write alone; the stream ends after EOS, ``max_steps``, or a reply that is not `SoloPiece`."""
         outcomes: asyncio.Queue[Reply | Exception] = asyncio.Queue()
         job = _Job(request, outcomes.put_nowait)
         self._put(job)
@@ -123,7 +123,7 @@ class ModelActor:
                 if isinstance(outcome, Exception):
                     raise outcome
                 yield outcome
-                if not isinstance(outcome, Written) or outcome.piece is None:
+                if not isinstance(outcome, SoloPiece) or outcome.piece is None:
                     return
         finally:
             job.cancelled = True
@@ -274,7 +274,7 @@ class ModelActor:
                 self._call(job.deliver, Closed(session))
             case _ if len(jobs) >= self._max_sessions * _WAITING:
                 self._call(job.deliver, self._full(engine, session, "requests waiting"))
-            case AskAlone() as request:
+            case GenerateSolo() as request:
                 job.writing = Writing(request)
                 job.ask = job.writing.first
                 jobs.append(job)
@@ -334,11 +334,11 @@ class ModelActor:
             jobs.remove(job)
             session = job.request.session
             engine.close(session)
-            self._call(job.deliver, Behind(session) if len(chosen) > 1 else error)
+            self._call(job.deliver, SessionLost(session) if len(chosen) > 1 else error)
             if len(chosen) > 1:
                 self._suspects.add(session)
 
-    def _goes_on(self, job: _Job, answer: Answered) -> bool:
+    def _goes_on(self, job: _Job, answer: EngineReply) -> bool:
         """Delivers an answer; True while the model goes on writing alone."""
         if job.writing is None:
             self._call(job.deliver, answer.reply)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, cast
 
-from tokencollab.protocol.errors import UsageError
-from tokencollab.protocol.messages import ChatMessage, Role
+from tokencollab.errors import UsageError
+from tokencollab.protocol.messages import ChatMessage, ChatRole
 from tokencollab.protocol.values import half_character
 
 Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, str]]
@@ -29,7 +29,7 @@ def read_prompt(prompt: Prompt) -> tuple[ChatMessage, ...]:
             role, content = turn.get("role"), turn.get("content")
         if role not in ("system", "user", "assistant") or not isinstance(content, str):
             raise UsageError('a message is {"role": "system" | "user" | "assistant", "content": text}')
-        turns.append(ChatMessage(cast(Role, role), sendable("the prompt", content)))
+        turns.append(ChatMessage(cast(ChatRole, role), sendable("the prompt", content)))
     if not any(turn.content.strip() for turn in turns if turn.role == "user"):
         raise UsageError("the prompt is empty: give a question")
     return tuple(turns)

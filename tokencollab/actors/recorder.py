@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from tokencollab.actors.log import log
-from tokencollab.actors.partner import Heard
+from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.policies import events as e
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
@@ -37,17 +37,17 @@ class Recorder:
         self._marginals: list[TraceMarginals] = []
         self._heard: list[dict[str, object]] = []
 
-    def heard(self, heard: Heard, question: e.Command | None) -> None:
+    def heard(self, heard: ReceivedEvent, question: e.Command | None) -> None:
         """Keeps what changed the policy's state, in answer to ``question`` where it is an answer."""
         event = heard.event
         match event, question:
             case e.CandidatesArrived(model, _, candidates), _:
                 self._candidates[model] = candidates
-            case e.ScoresArrived(model, _, logits), e.Score():
+            case e.ScoresArrived(model, _, logits), e.RequestScores():
                 self._scores[model] = list(zip(question.pieces, logits, strict=True))
-            case e.MarginalsArrived(model, _, exact, end, following), e.Marginals(_, _, offset, pending):
+            case e.MarginalsArrived(model, _, exact, end, following), e.RequestMarginals(_, _, offset, pending):
                 self._marginals.append(TraceMarginals(model, offset, pending, exact, end, following))
-            case e.AloneStep(model, _, _, CandidateSet() as candidates), _:
+            case e.SoloStep(model, _, _, CandidateSet() as candidates), _:
                 self._candidates[model] = candidates
             case e.ModelJoined(model), _:
                 self._joined.append(model)

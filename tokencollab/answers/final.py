@@ -58,7 +58,7 @@ def sentences(text: str) -> list[str]:
 
 
 def box_content(text: str, start: int) -> tuple[str, int] | None:
-    """What stands between the brace at ``start`` and its partner, and the index behind it; None: it has none."""
+    """What stands between the brace at ``start`` and its session, and the index behind it; None: it has none."""
     depth = 0
     for index in range(start, len(text)):
         if text[index] == "\\":

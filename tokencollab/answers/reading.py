@@ -11,7 +11,7 @@ from tokencollab.answers.final import sentences, statements
 from tokencollab.answers.math import last_math, read_math
 from tokencollab.answers.numbers import last_number, read_number
 from tokencollab.answers.words import last_boolean, last_choice, normal_text, read_boolean, read_choice
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 
 KINDS: Final = ("number", "choice", "choice:N", "boolean", "date", "date:dmy", "math", "regex:PATTERN", "text")
 """The kinds of answer. ``choice:N`` are the first N letters, ``date:dmy`` has the day before the month where that is

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias
 
 from tokencollab.actors.prompt import read_prompt
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.seeds import derive_seed
 
@@ -17,7 +17,7 @@ RESERVED: Final = ("line", "answer", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PromptDefaults:
     """What holds for every line that says nothing of its own."""
 
     system: str | None = None
@@ -53,7 +53,7 @@ class BadLine:
     reason: str
 
 
-def read_prompts(data: bytes, settings: Settings) -> tuple[list[PromptLine], list[BadLine]]:
+def read_prompts(data: bytes, settings: PromptDefaults) -> tuple[list[PromptLine], list[BadLine]]:
     """The lines of a file (JSON Lines, UTF-8; empty lines mean nothing), and those that cannot be used.
 
     Ids are unique: a line whose id an earlier one has is bad.
@@ -76,7 +76,7 @@ def read_prompts(data: bytes, settings: Settings) -> tuple[list[PromptLine], lis
     return good, bad
 
 
-def _read_line(number: int, raw: bytes, settings: Settings) -> PromptLine:
+def _read_line(number: int, raw: bytes, settings: PromptDefaults) -> PromptLine:
     fields = _object(raw)
     for key in RESERVED:
         if key in fields:

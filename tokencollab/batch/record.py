@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from tokencollab.batch.prompts import Id, PromptLine
+from tokencollab.errors import CannotWrite, UsageError
 from tokencollab.files import write_whole
-from tokencollab.protocol.errors import CannotWrite, UsageError
 from tokencollab.records import RecordFile, compare_settings
 
 

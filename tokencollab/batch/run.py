@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from tokencollab.actors.asking import Heard, ask
-from tokencollab.actors.collaboration import Collaboration
+from tokencollab.ask import Heard, ask
 from tokencollab.batch.prompts import PromptLine
 from tokencollab.batch.record import AnswerFile
+from tokencollab.collaboration import Collaboration
+from tokencollab.errors import RunStopped, TokencollabError, UsageError
+from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.pool import Progress, run_pool, when_there_is_room
-from tokencollab.protocol.errors import RunStopped, TokencollabError, UsageError
 from tokencollab.records import in_thread
-from tokencollab.responses.methods import ResponseMethod
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteAnswer:
     """What a prompt line got: as JSON, its cost, and how often a model was lost."""
 
     answer: dict[str, Any]
@@ -24,20 +24,20 @@ class Written:
     lost: int
 
 
-Write: TypeAlias = Callable[[PromptLine, Progress], Awaitable[Written]]
+Write: TypeAlias = Callable[[PromptLine, Progress], Awaitable[WriteAnswer]]
 """Writes the answer to a line, counting its tokens as they come."""
 
 
 def write_together(team: Collaboration) -> Write:
     """By the team's own method, token by token."""
 
-    async def write(line: PromptLine, progress: Progress) -> Written:
+    async def write(line: PromptLine, progress: Progress) -> WriteAnswer:
         stream = team.stream(line.messages, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed)
         try:
             async for token in stream:
                 progress.tokens += token.piece != b""
             answer = stream.answer
-            return Written(answer.to_json(), answer.cost, sum(answer.lost.values()))
+            return WriteAnswer(answer.to_json(), answer.cost, sum(answer.lost.values()))
         finally:
             await stream.aclose()
 
@@ -47,7 +47,7 @@ def write_together(team: Collaboration) -> Write:
 def write_between(team: Collaboration, method: ResponseMethod, extract: str) -> Write:
     """By a method between models, which draws whole answers of them."""
 
-    async def write(line: PromptLine, progress: Progress) -> Written:
+    async def write(line: PromptLine, progress: Progress) -> WriteAnswer:
         def heard(sample: Heard) -> None:
             progress.tokens += sample.tokens
 
@@ -55,7 +55,7 @@ def write_between(team: Collaboration, method: ResponseMethod, extract: str) -> 
             team, line.messages, method, extract=extract, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed,
             heard=heard,
         )  # fmt: skip
-        return Written(response.to_json(), response.cost, len(response.lost))
+        return WriteAnswer(response.to_json(), response.cost, len(response.lost))
 
     return write
 

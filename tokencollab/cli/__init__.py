@@ -23,7 +23,7 @@ from tokencollab.cli import (
 )
 from tokencollab.cli.arguments import Parser, method_settings
 from tokencollab.cli.responses import response_settings
-from tokencollab.protocol.errors import TokencollabError
+from tokencollab.errors import TokencollabError
 from tokencollab.streams import prepare_streams
 
 

@@ -7,11 +7,9 @@ import signal
 from contextlib import ExitStack
 from typing import TextIO
 
-from tokencollab.actors.asking import Asking, Heard
 from tokencollab.actors.recorder import written
-from tokencollab.actors.respondents import Respondent
-from tokencollab.actors.response import Response
 from tokencollab.answers import check_kind
+from tokencollab.ask import Asking, Heard
 from tokencollab.commands.responses import chosen_response_method, members_of, names_of, renamed, with_names
 from tokencollab.commands.shared import (
     check_stops,
@@ -23,8 +21,10 @@ from tokencollab.commands.shared import (
 )
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import parse_method
+from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.protocol.messages import ChatMessage
-from tokencollab.responses.methods import ResponseMethod
+from tokencollab.respondents import Respondent
+from tokencollab.response import Response
 from tokencollab.terminal import ProgressView, print_response, quiet_logs
 
 

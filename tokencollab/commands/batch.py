@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokencollab import __version__
-from tokencollab.batch.prompts import BadLine, PromptLine, Settings, read_prompts
+from tokencollab.batch.prompts import BadLine, PromptDefaults, PromptLine, read_prompts
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all, write_between, write_together
 from tokencollab.commands.responses import either_method, names_of, with_names
@@ -24,11 +24,11 @@ from tokencollab.commands.shared import (
 )
 from tokencollab.commands.stopping import stopped_by_signal
 from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import CannotWrite, RunStopped, UsageError
 from tokencollab.policies.methods import Method, parse_method
+from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.pool import Progress
-from tokencollab.protocol.errors import CannotWrite, RunStopped, UsageError
 from tokencollab.protocol.seeds import SEED_DERIVATION
-from tokencollab.responses.methods import ResponseMethod
 from tokencollab.terminal import ProgressView, RunView, print_batch_summary, quiet_logs
 
 
@@ -40,7 +40,7 @@ def batch(arguments: argparse.Namespace) -> int:
     options = engine_options(arguments)
     data = _read(Path(arguments.prompts))
     out = _place(arguments.out, arguments.prompts)
-    settings = Settings(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
+    settings = PromptDefaults(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
     lines, bad = read_prompts(data, settings)
     if not lines:
         reason = f"; line {bad[0].number}: {bad[0].reason}" if bad else ""

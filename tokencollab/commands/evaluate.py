@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tokencollab.actors.collaboration import Collaboration
+from tokencollab.collaboration import Collaboration
 from tokencollab.commands.shared import check_stays, engine_options, fetch_models, make_team, runtime_name
 from tokencollab.commands.stopping import stopped_by_signal
 from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.capacity import default_concurrency
 from tokencollab.evaluation.folder import RunFolder
@@ -25,7 +26,6 @@ from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.summary import summarise
 from tokencollab.policies.methods import parse_method
 from tokencollab.pool import Progress
-from tokencollab.protocol.errors import TokencollabError, UsageError
 from tokencollab.terminal import ProgressView, RunView, print_evaluation, quiet_logs
 
 HOURS = 3600.0

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from tokencollab.actors.answer import Answer
-from tokencollab.actors.collaboration import Collaboration
-from tokencollab.actors.stream import AnswerStream
+from tokencollab.answer_stream import AnswerStream
+from tokencollab.collaboration import Collaboration
 from tokencollab.commands.shared import (
     check_stops,
     chosen_method,
@@ -20,7 +20,7 @@ from tokencollab.commands.shared import (
     read_question,
     served_metrics,
 )
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 from tokencollab.terminal import ProgressView, print_summary, quiet_logs
 
 

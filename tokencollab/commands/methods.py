@@ -4,7 +4,7 @@ import argparse
 import json
 
 from tokencollab.policies.methods import list_methods
-from tokencollab.responses.methods import list_response_methods
+from tokencollab.policies.responses.response_methods import list_response_methods
 
 
 def methods(arguments: argparse.Namespace) -> int:

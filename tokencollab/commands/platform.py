@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from tokencollab.actors.registry import Entry
+from tokencollab.actors.platform.registry import Entry
 from tokencollab.commands.shared import engine_options, fetch
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 from tokencollab.terminal import ProgressView, print_platform, quiet_logs
 
 
@@ -20,8 +20,8 @@ def platform(arguments: argparse.Namespace) -> int:
 
 
 async def _up(arguments: argparse.Namespace) -> int:
-    from tokencollab.actors.ray_client import PlatformClient, check_room, connect  # noqa: PLC0415
-    from tokencollab.actors.ray_platform import SharedSpec  # noqa: PLC0415
+    from tokencollab.actors.platform.client import PlatformClient, check_room, connect  # noqa: PLC0415
+    from tokencollab.actors.platform.ray_platform import SharedSpec  # noqa: PLC0415
 
     connect()
     options = replace(engine_options(arguments), max_sessions=arguments.max_sessions)
@@ -53,7 +53,7 @@ async def _up(arguments: argparse.Namespace) -> int:
 
 
 async def _status(arguments: argparse.Namespace) -> int:
-    from tokencollab.actors.ray_client import PlatformClient, connect  # noqa: PLC0415
+    from tokencollab.actors.platform.client import PlatformClient, connect  # noqa: PLC0415
 
     connect()
     client = PlatformClient(arguments.namespace)
@@ -68,7 +68,7 @@ async def _status(arguments: argparse.Namespace) -> int:
 
 
 async def _down(arguments: argparse.Namespace) -> int:
-    from tokencollab.actors.ray_client import PlatformClient, connect  # noqa: PLC0415
+    from tokencollab.actors.platform.client import PlatformClient, connect  # noqa: PLC0415
 
     connect()
     client = PlatformClient(arguments.namespace)

@@ -5,12 +5,12 @@ import asyncio
 import sys
 
 from tokencollab.commands.shared import check_stops, engine_options, fetch_models, make_team
+from tokencollab.errors import UsageError
 from tokencollab.models.resolve import list_models
 from tokencollab.policies.methods import parse_method
-from tokencollab.protocol.errors import UsageError
+from tokencollab.policies.responses.response_methods import is_response_method
 from tokencollab.repl.prompt import converse, make_desk
 from tokencollab.repl.session import Limits, Session
-from tokencollab.responses.methods import is_response_method
 from tokencollab.terminal import ProgressView, quiet_logs
 
 _PAIR = ("smollm2-135m-instruct", "gemma-3-270m")

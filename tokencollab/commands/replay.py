@@ -9,12 +9,12 @@ from typing import Any
 from rich.table import Table
 
 from tokencollab.commands.replay_samples import replay_samples
+from tokencollab.errors import UsageError
 from tokencollab.policies.methods import parse_method
 from tokencollab.policies.replay import replay as replay_trace
-from tokencollab.protocol.errors import UsageError
+from tokencollab.policies.responses.recorded import are_samples
+from tokencollab.policies.responses.response_methods import is_response_method
 from tokencollab.protocol.trace import parse_trace
-from tokencollab.responses.methods import is_response_method
-from tokencollab.responses.recorded import are_samples
 from tokencollab.terminal import add_row, print_table
 
 

@@ -6,13 +6,13 @@ from functools import partial
 
 from rich.table import Table
 
-from tokencollab.actors.asking import switch_chances
 from tokencollab.answers import canonical, check_kind
+from tokencollab.ask import switch_chances
 from tokencollab.commands.responses import chosen_response_method
-from tokencollab.protocol.errors import UsageError
-from tokencollab.responses.events import Outcome
-from tokencollab.responses.methods import ResponseMethod, draws_samples
-from tokencollab.responses.recorded import Recorded, canonical_samples, parse_recorded, replay_recorded
+from tokencollab.errors import UsageError
+from tokencollab.policies.responses.events import Decision
+from tokencollab.policies.responses.recorded import Recorded, canonical_samples, parse_recorded, replay_recorded
+from tokencollab.policies.responses.response_methods import ResponseMethod, draws_samples
 from tokencollab.terminal import add_row, print_table
 
 
@@ -39,7 +39,7 @@ def replay_samples(arguments: argparse.Namespace, text: str) -> int:
     return 0
 
 
-def _outcome(arguments: argparse.Namespace, question: Recorded) -> Outcome:
+def _outcome(arguments: argparse.Namespace, question: Recorded) -> Decision:
     if arguments.model:
         question = question.only(arguments.model)
     method = _method(arguments, question)
@@ -59,7 +59,7 @@ def _method(arguments: argparse.Namespace, question: Recorded) -> ResponseMethod
     return question.method
 
 
-def _plain(outcome: Outcome) -> dict[str, object]:
+def _plain(outcome: Decision) -> dict[str, object]:
     return {
         "answer": outcome.answer,
         "samples": outcome.samples,

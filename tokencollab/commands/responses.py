@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tokencollab.actors.respondents import Respondent
 from tokencollab.answers import check_kind
 from tokencollab.commands.shared import chosen_method
+from tokencollab.errors import UsageError
 from tokencollab.models.resolve import ModelFiles
 from tokencollab.policies.methods import Method
-from tokencollab.protocol.errors import UsageError
-from tokencollab.responses.methods import ResponseMethod, is_response_method, parse_response_method
+from tokencollab.policies.responses.response_methods import ResponseMethod, is_response_method, parse_response_method
+from tokencollab.respondents import Respondent
 
 
 def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) -> ResponseMethod:

@@ -3,12 +3,12 @@
 import argparse
 from contextlib import ExitStack
 
-from tokencollab.actors.collaboration import Collaboration
 from tokencollab.actors.journal import read_journal
+from tokencollab.collaboration import Collaboration
 from tokencollab.commands.generate import write
-from tokencollab.commands.shared import open_trace, patience_of, runtime_of
+from tokencollab.commands.shared import fault_policy_of, open_trace, runtime_of
 from tokencollab.engines.options import EngineOptions
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 from tokencollab.terminal import ProgressView, quiet_logs
 
 
@@ -32,6 +32,6 @@ def resume(arguments: argparse.Namespace) -> int:
             options=EngineOptions.from_json(options),
             progress=progress.update,
             notify=notices.append,
-            patience=patience_of(arguments),
+            patience=fault_policy_of(arguments),
         )
         return write(arguments, team, lambda: team.resume(past.path, trace=trace), progress, notices)

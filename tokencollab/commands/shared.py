@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from tokencollab.actors.collaboration import Collaboration, RuntimeName
 from tokencollab.actors.prompt import read_prompt
-from tokencollab.actors.runtime import Runtime
-from tokencollab.actors.supervision import Patience
+from tokencollab.actors.runtimes.base import Runtime
+from tokencollab.actors.supervisor import FaultPolicy
+from tokencollab.collaboration import Collaboration, RuntimeName
 from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import UnknownMethod, UsageError
 from tokencollab.models.resolve import ModelFiles, resolve, unique_names
 from tokencollab.policies.methods import Method, parse_method
-from tokencollab.protocol.errors import UnknownMethod, UsageError
+from tokencollab.policies.responses.response_methods import is_response_method
 from tokencollab.protocol.messages import ChatMessage
-from tokencollab.responses.methods import is_response_method
 from tokencollab.terminal import ProgressView
 
 
@@ -159,17 +159,17 @@ def runtime_of(arguments: argparse.Namespace) -> RuntimeName | Runtime:
     namespace = platform_of(arguments)
     if namespace is None:
         return runtime_name(arguments)
-    from tokencollab.actors.ray_client import PlatformRuntime  # noqa: PLC0415
+    from tokencollab.actors.platform.client import PlatformRuntime  # noqa: PLC0415
 
     return PlatformRuntime(namespace)
 
 
-def patience_of(arguments: argparse.Namespace) -> Patience:
+def fault_policy_of(arguments: argparse.Namespace) -> FaultPolicy:
     """How long models are waited for."""
-    patience = Patience(wait_for_base=arguments.wait_for_base)
+    fault_policy = FaultPolicy(wait_for_base=arguments.wait_for_base)
     if arguments.deadline is None:
-        return patience
-    return replace(patience, floor=arguments.deadline, ceiling=max(arguments.deadline, patience.ceiling))
+        return fault_policy
+    return replace(fault_policy, floor=arguments.deadline, ceiling=max(arguments.deadline, fault_policy.ceiling))
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def served_metrics(arguments: argparse.Namespace, say: Callable[[str], None]) ->
     if arguments.metrics is None:
         yield
         return
-    from tokencollab.actors.prometheus_metrics import serve_metrics  # noqa: PLC0415 - for those who want it
+    from tokencollab.actors.metrics.prometheus import serve_metrics  # noqa: PLC0415 - for those who want it
 
     with serve_metrics(arguments.metrics) as address:
         say(f"metrics: {address}")
@@ -205,7 +205,7 @@ def make_team(
         options=options,
         progress=progress.update,
         notify=notify,
-        patience=patience_of(arguments),
+        fault_policy=fault_policy_of(arguments),
         journal=getattr(arguments, "journal", None),
         keep_journal=getattr(arguments, "keep_journal", False),
     )

@@ -5,30 +5,30 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from tokencollab.protocol.messages import (
-    AskCandidates,
-    AskLogprobs,
-    AskMarginals,
-    AskScores,
+    ByteMarginals,
     ModelInfo,
+    NextCandidates,
     Open,
     Opened,
     Refused,
     Reply,
+    ScorePieces,
+    ScoreText,
 )
 from tokencollab.protocol.pieces import Piece
 
-Ask: TypeAlias = AskCandidates | AskScores | AskMarginals | AskLogprobs
+EngineRequest: TypeAlias = NextCandidates | ScorePieces | ByteMarginals | ScoreText
 
 EXTRA_CANDIDATES = 6
 """How many candidates beyond k are sent, so that another model's piece is rarely missing among them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class EngineReply:
     """An engine's answer to one request.
 
     ``greedy`` is the piece of the single most probable token: what the model would write next by itself. It is the
-    first candidate unless END stands there by the merged mass of several end tokens.
+    first candidate unless EOS stands there by the merged mass of several end tokens.
     """
 
     reply: Reply
@@ -55,7 +55,7 @@ class Engine(Protocol):
         """
         ...
 
-    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         """Answers requests of different sessions with one forward pass.
 
         None stands for a request that is not finished (a long prompt is computed in parts): give it again.

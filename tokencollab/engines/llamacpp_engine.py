@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from tokencollab.engines.kv import SessionCache, capacity_for
-from tokencollab.engines.llamacpp import SEATS, LlamaModel
+from tokencollab.engines.kv_cache import SessionCache, capacity_for
+from tokencollab.engines.llamacpp_binding import SEATS, LlamaModel
 from tokencollab.engines.logits_engine import SHORT, LogitsEngine
 from tokencollab.engines.options import EngineOptions
-from tokencollab.engines.sessions import Session, SessionPool, default_budget
-from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary
+from tokencollab.engines.session_pool import Session, SessionPool, default_budget
+from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary
+from tokencollab.errors import ModelRefused
 from tokencollab.files import cache_folder
-from tokencollab.protocol.errors import ModelRefused
 from tokencollab.protocol.messages import ModelInfo
 
 _AT_LEAST = 16_384  # tokens of KV cache by default, for several sessions of models with short contexts

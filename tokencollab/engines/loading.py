@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from tokencollab.engines.kv import ATTENTION, Segment, SessionCache, packed, packed_attention
+from tokencollab.engines.kv_cache import ATTENTION, Segment, SessionCache, packed, packed_attention
 from tokencollab.engines.options import DtypeName, EngineOptions
-from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary
-from tokencollab.protocol.errors import ModelRefused
+from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary
+from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ModelInfo
 
 _LOADING = threading.Lock()  # transformers imports lazily and builds models under global state: one thread at a time

@@ -7,29 +7,29 @@ from typing import Any, TypeAlias
 
 import torch
 
-from tokencollab.engines.alignment import AnswerText
-from tokencollab.engines.base import Answered, Ask
-from tokencollab.engines.chat import render
-from tokencollab.engines.listing import Lister, Top
-from tokencollab.engines.sessions import Session, SessionPool
-from tokencollab.engines.tokenisation import TextTokenizer
-from tokencollab.engines.vocabulary import Vocabulary
-from tokencollab.protocol.errors import ModelRefused
+from tokencollab.engines.base import EngineReply, EngineRequest
+from tokencollab.engines.candidate_reader import CandidateReader, Top
+from tokencollab.engines.session_pool import Session, SessionPool
+from tokencollab.engines.text.alignment import AnswerText
+from tokencollab.engines.text.chat import render
+from tokencollab.engines.text.tokenisation import TextTokenizer
+from tokencollab.engines.text.vocabulary import Vocabulary
+from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import (
-    AskCandidates,
-    AskLogprobs,
-    AskMarginals,
-    AskScores,
-    Behind,
+    ByteMarginals,
     CandidatesReply,
-    Full,
+    ContextExhausted,
     LogprobsReply,
     MarginalsReply,
     ModelInfo,
+    NextCandidates,
     Open,
     Opened,
     Refused,
+    ScorePieces,
     ScoresReply,
+    ScoreText,
+    SessionLost,
 )
 
 SHORT = 16
@@ -37,7 +37,7 @@ SHORT = 16
 
 _ROWS = 64  # rows of logits at once: of 262,144 float32 each, 67 MB
 
-_Question: TypeAlias = AskCandidates | AskScores | AskMarginals
+_Question: TypeAlias = NextCandidates | ScorePieces | ByteMarginals
 
 
 class LogitsEngine(ABC):
@@ -68,7 +68,7 @@ class LogitsEngine(ABC):
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._text_tokenizer = TextTokenizer(tokenizer, vocabulary)
-        self._lister = Lister(vocabulary, device)
+        self._lister = CandidateReader(vocabulary, device)
         self._pool = pool
         self._prefill_chunk = prefill_chunk
 
@@ -134,23 +134,23 @@ class LogitsEngine(ABC):
         """Forgets a session and frees its KV cache."""
         self._pool.remove(session)
 
-    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         """See `Engine.answer`."""
-        answers: list[Answered | None] = [None] * len(requests)
+        answers: list[EngineReply | None] = [None] * len(requests)
         ready: list[tuple[int, _Question, Session]] = []
         for index, request in enumerate(requests):
             session = self._pool.get(request.session)
             if session is None or len(session.text.text) < request.start:
-                answers[index] = Answered(Behind(request.session))
+                answers[index] = EngineReply(SessionLost(request.session))
                 continue
             if request.start != session.replied:  # the last reply was not received
                 session.text.told = 0
             session.text.bring_in_line(request.start, request.data)
             if session.length >= self._info.context_length or not self._fits(session.length + 1):
-                answers[index] = Answered(Full(request.session, len(session.text.text)))
+                answers[index] = EngineReply(ContextExhausted(request.session, len(session.text.text)))
                 continue
-            if isinstance(request, AskLogprobs):
-                answers[index] = Answered(self._logprobs(request, session))
+            if isinstance(request, ScoreText):
+                answers[index] = EngineReply(self._logprobs(request, session))
                 continue
             ready.append((index, request, session))
         tops = self._forward([(request, session) for _, request, session in ready])
@@ -162,25 +162,25 @@ class LogitsEngine(ABC):
     def _fits(self, tokens: int) -> bool:
         return self._pool.bytes_for(tokens) <= self._pool.budget
 
-    def _reply(self, request: _Question, session: Session, logits: torch.Tensor, top: Top | None) -> Answered:
+    def _reply(self, request: _Question, session: Session, logits: torch.Tensor, top: Top | None) -> EngineReply:
         offset = session.replied = len(session.text.text)
         forwarded, session.forwarded = session.forwarded, 0
         match request:
-            case AskCandidates():
-                listing = self._lister.candidates(logits, session.text, request.k, top)
-                session.text.list_pieces(listing.tokens)
+            case NextCandidates():
+                read = self._lister.candidates(logits, session.text, request.k, top)
+                session.text.list_pieces(read.tokens)
                 spelling = session.text.spelling()
-                reply = CandidatesReply(request.session, offset, listing.candidates, forwarded, spelling)
-                return Answered(reply, listing.greedy)
-            case AskScores():
+                reply = CandidatesReply(request.session, offset, read.candidates, forwarded, spelling)
+                return EngineReply(reply, read.greedy)
+            case ScorePieces():
                 scores = self._lister.score(logits, session.text, request.pieces)
-                return Answered(ScoresReply(request.session, offset, scores, forwarded, session.text.spelling()))
-            case AskMarginals():
+                return EngineReply(ScoresReply(request.session, offset, scores, forwarded, session.text.spelling()))
+            case ByteMarginals():
                 exact, end, following = self._lister.marginals(logits, session.text, request.pending)
                 spelling = session.text.spelling()
-                return Answered(MarginalsReply(request.session, offset, exact, end, following, forwarded, spelling))
+                return EngineReply(MarginalsReply(request.session, offset, exact, end, following, forwarded, spelling))
 
-    def _logprobs(self, request: AskLogprobs, session: Session) -> LogprobsReply:
+    def _logprobs(self, request: ScoreText, session: Session) -> LogprobsReply:
         """The log-probability of every token of the session's text, from a prefill of its own."""
         session.crop()
         before = len(session.prompt.ids) - 1  # what is read off here foresees the text's first token
@@ -250,7 +250,7 @@ class LogitsEngine(ABC):
         """The best tokens of all rows that candidates are asked of, by session."""
         alike: dict[int, list[tuple[str, int]]] = defaultdict(list)
         for request, row in computed:
-            if isinstance(request, AskCandidates):
+            if isinstance(request, NextCandidates):
                 alike[request.k].append((request.session, row))
         tops: dict[str, Top] = {}
         for k, asked in alike.items():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Final, Literal, TypeAlias, get_args
 
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 
 DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 EngineName: TypeAlias = Literal["transformers", "llamacpp"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tokencollab.protocol.errors import ModelRefused
+from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ChatMessage
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from tokencollab.engines.kv import Segment, packed
+from tokencollab.engines.kv_cache import Segment, packed
 from tokencollab.engines.loading import LoadedModel, load
 from tokencollab.engines.logits_engine import LogitsEngine
 from tokencollab.engines.options import EngineOptions
-from tokencollab.engines.sessions import Session, SessionPool, default_budget
+from tokencollab.engines.session_pool import Session, SessionPool, default_budget
 
 
 class TransformersEngine(LogitsEngine):

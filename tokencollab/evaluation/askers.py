@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tokencollab.actors.answer import FinishReason
-from tokencollab.actors.collaboration import Collaboration
+from tokencollab.collaboration import Collaboration
 from tokencollab.evaluation.items import Item
 
 
@@ -25,7 +25,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenAnswer:
     """What an asker brings for one question.
 
     ``answer`` is canonical, None where none could be read. ``cost``, ``aligned``, ``exit_step``, ``forwarded`` and the
@@ -77,7 +77,7 @@ class Asker(Protocol):
         """See above."""
         ...
 
-    async def ask(self, team: Collaboration, question: Question) -> Given:
+    async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
         """Puts the question.
 
         Raises:

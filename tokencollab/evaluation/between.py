@@ -19,10 +19,10 @@ from tokencollab.evaluation.folder import Record
 from tokencollab.evaluation.items import LETTERS, Item
 from tokencollab.evaluation.prompts import kind_of
 from tokencollab.evaluation.statistics import Array
-from tokencollab.responses.events import Outcome
-from tokencollab.responses.methods import ResponseMethod, parse_response_method
-from tokencollab.responses.recorded import Recorded, replay_recorded
-from tokencollab.responses.vote import commonest, entropy, valid
+from tokencollab.policies.responses.events import Decision
+from tokencollab.policies.responses.recorded import Recorded, replay_recorded
+from tokencollab.policies.responses.response_methods import ResponseMethod, parse_response_method
+from tokencollab.policies.responses.vote import commonest, entropy, valid
 
 RIGHT, DRAWN, NEEDED = range(3)
 """Columns of `Sampled.values`."""
@@ -168,7 +168,7 @@ def _expected(recorded: Recorded, policy: Policy, right: frozenset[str]) -> tupl
     return float(total[0]), float(total[1]), float(total[2])
 
 
-def _measured(outcome: Outcome, policy: Policy, right: frozenset[str]) -> tuple[float, float, float]:
+def _measured(outcome: Decision, policy: Policy, right: frozenset[str]) -> tuple[float, float, float]:
     asked = len(policy.models) if outcome.decided_by is None else policy.models.index(outcome.decided_by) + 1
     return float(outcome.answer in right), float(asked * policy.samples), float(outcome.samples)
 

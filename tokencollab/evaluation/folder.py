@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tokencollab.errors import UsageError
 from tokencollab.files import write_whole
-from tokencollab.protocol.errors import UsageError
 from tokencollab.records import RecordFile, compare_settings, in_thread, whole_lines
 
 FORMAT = 1

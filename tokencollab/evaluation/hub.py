@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from tokencollab.errors import ModelUnavailable, UsageError
 from tokencollab.evaluation.items import LETTERS
-from tokencollab.protocol.errors import ModelUnavailable, UsageError
 
 Row = Mapping[str, Any]
 

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from tokencollab.errors import UnknownMethod, UsageError
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.response_level import ResponseLevel
 from tokencollab.evaluation.token_level import TokenLevel
 from tokencollab.policies.methods import Method, list_methods, parse_method, uses
-from tokencollab.policies.settings import setting_names
-from tokencollab.protocol.errors import UnknownMethod, UsageError
-from tokencollab.responses.methods import (
+from tokencollab.policies.responses.response_methods import (
     ResponseMethod,
     is_response_method,
     list_response_methods,
     parse_response_method,
 )
+from tokencollab.policies.settings import setting_names
 
 
 def make_askers(names: Sequence[str], models: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[Asker]:

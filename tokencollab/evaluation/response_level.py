@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tokencollab.actors.asking import ask
-from tokencollab.actors.collaboration import Collaboration
-from tokencollab.evaluation.askers import Given, Question
+from tokencollab.ask import ask
+from tokencollab.collaboration import Collaboration
+from tokencollab.evaluation.askers import GivenAnswer, Question
 from tokencollab.evaluation.prompts import kind_of
-from tokencollab.responses.methods import ResponseMethod
+from tokencollab.policies.responses.response_methods import ResponseMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class ResponseLevel:
         """See `Asker`."""
         return False
 
-    async def ask(self, team: Collaboration, question: Question) -> Given:
+    async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
         """See `Asker`."""
         response = await ask(
             team,
@@ -46,7 +46,7 @@ class ResponseLevel:
             stop=question.stop,
             seed=question.seed,
         )
-        return Given(
+        return GivenAnswer(
             text=response.text,
             answer=response.answer,
             cost=response.cost,

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tokencollab.actors.collaboration import Collaboration
-from tokencollab.evaluation.askers import Asker, Given, Question
+from tokencollab.collaboration import Collaboration
+from tokencollab.errors import PromptTooLong, RunStopped
+from tokencollab.evaluation.askers import Asker, GivenAnswer, Question
 from tokencollab.evaluation.folder import Record, RunFolder
 from tokencollab.evaluation.grading import is_right
 from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.prompts import PromptName, prompt_of
 from tokencollab.pool import Progress, run_pool
-from tokencollab.protocol.errors import PromptTooLong, RunStopped
 from tokencollab.protocol.seeds import derive_seed
 
 ATTEMPTS = 2
@@ -78,7 +78,7 @@ class Runner:
         raise RunStopped(f"{lost} failed while it answered {question.item.id} by {asker.name}; go on with --resume")
 
 
-def record_of(asker: Asker, item: Item, given: Given) -> Record:
+def record_of(asker: Asker, item: Item, given: GivenAnswer) -> Record:
     """The line of an answer."""
     record: dict[str, Any] = {
         "method": asker.name,
@@ -107,7 +107,7 @@ def record_of(asker: Asker, item: Item, given: Given) -> Record:
 
 def failed(asker: Asker, item: Item, reason: str) -> Record:
     """The line of an item that could not be put to a method: wrong and unreadable, with the reason."""
-    record = record_of(asker, item, Given("", None, 0, 0))
+    record = record_of(asker, item, GivenAnswer("", None, 0, 0))
     return {**record, "right": False, "error": reason}
 
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 
 LARGEST = 30
 MOST_PROBLEMS = 1_000_000

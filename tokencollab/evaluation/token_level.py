@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tokencollab.actors.collaboration import Collaboration
-from tokencollab.evaluation.askers import Given, Question
+from tokencollab.collaboration import Collaboration
+from tokencollab.evaluation.askers import GivenAnswer, Question
 from tokencollab.evaluation.grading import read_answer
 from tokencollab.policies.methods import Method
 from tokencollab.policies.presets import EXIT_SETTINGS
@@ -39,7 +39,7 @@ class TokenLevel:
         """See `Asker`."""
         return self.method.aggregation != "base" and self.method.exit == "never"
 
-    async def ask(self, team: Collaboration, question: Question) -> Given:
+    async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
         """See `Asker`."""
         stream = team.stream(
             question.prompt,
@@ -51,7 +51,7 @@ class TokenLevel:
         )
         steps = [token.efficacy async for token in stream if not token.alone]
         answer = stream.answer
-        return Given(
+        return GivenAnswer(
             text=answer.text,
             answer=read_answer(question.item, answer.text),
             cost=answer.cost,

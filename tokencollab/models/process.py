@@ -11,7 +11,7 @@ POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProcessResult:
     """What a finished program left: its exit code and all that it wrote."""
 
     code: int
@@ -27,7 +27,7 @@ class Outcome:
 
 def run_watched(
     command: Sequence[str], tick: Callable[[str], None], environment: Mapping[str, str] | None = None
-) -> Outcome:
+) -> ProcessResult:
     """Run `command` to its end, calling `tick(standard output so far)` five times a second.
 
     Ctrl-C, or an exception of `tick`, ends the program and all that it started, then goes on upwards.
@@ -55,7 +55,7 @@ def run_watched(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
-        return Outcome(code, _read(out.fileno()), _read(err.fileno()))
+        return ProcessResult(code, _read(out.fileno()), _read(err.fileno()))
 
 
 def _read(descriptor: int) -> str:

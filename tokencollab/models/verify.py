@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
-from tokencollab.protocol.errors import ModelRefused
+from tokencollab.errors import ModelRefused
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")

@@ -14,25 +14,25 @@ from tokencollab.policies.bytewise_turn import Settings
 from tokencollab.policies.bytewise_voter import Voter, answered, at_prior, with_marginals
 from tokencollab.policies.decision import Decider
 from tokencollab.policies.events import (
-    AloneStep,
-    Ask,
     Cancelled,
     CandidatesArrived,
     Command,
     Commit,
-    ContextFull,
     Event,
     MarginalsArrived,
+    ModelExhausted,
     ModelJoined,
     ModelLost,
+    RequestCandidates,
     ScoresArrived,
+    SoloStep,
     StepRecord,
 )
 from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.session import check_members, including, without
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.pieces import END
+from tokencollab.protocol.pieces import EOS
 
 Outcome: TypeAlias = tuple[BytewiseState, tuple[Command, ...]]
 
@@ -42,7 +42,7 @@ class BytewisePolicy:
 
     The text it writes is that of the same rule over the models' full vocabularies, whatever ``top_k`` is:
     what unlisted mass could change (a byte, a move of a boundary, a carried weight) is decided after one more
-    round trip, for which the model only looks up what it has computed already (`Marginals`; it has to go back
+    round trip, for which the model only looks up what it has computed already (`RequestMarginals`; it has to go back
     one token where a weight is asked for that was carried past a boundary).
 
     A single model follows the same rule. After an exit the base writes token by token, with its own
@@ -84,13 +84,13 @@ class BytewisePolicy:
                 outcome = self._candidates(state, event)
             case MarginalsArrived():
                 outcome = self._marginals(state, event)
-            case AloneStep():
+            case SoloStep():
                 outcome = self._alone(state, event)
             case ModelLost(model):
                 outcome = self._lost(state, model)
             case ModelJoined(model):
                 outcome = self._joined(state, model)
-            case ContextFull(model):
+            case ModelExhausted(model):
                 outcome = self._full(state, model)
             case Cancelled():
                 turn = Round(self._settings, state)
@@ -121,7 +121,7 @@ class BytewisePolicy:
         turn = Round(self._settings, state)
         turn.begin(state.roster.live)
         base = turn.roster.base
-        turn.commands = [ask for ask in turn.commands if isinstance(ask, Ask) and ask.model != base]
+        turn.commands = [ask for ask in turn.commands if isinstance(ask, RequestCandidates) and ask.model != base]
         turn.voters = tuple(answered(voter, event.candidates) if voter.name == base else voter for voter in turn.voters)
         turn.advance()
         return turn.done()
@@ -146,7 +146,7 @@ class BytewisePolicy:
 
     # ------------------------------------------------------------ the base alone
 
-    def _alone(self, state: BytewiseState, event: AloneStep) -> Outcome:
+    def _alone(self, state: BytewiseState, event: SoloStep) -> Outcome:
         """One piece of the base alone."""
         if event.question != state.run_question or event.model != state.roster.base:
             return state, ()
@@ -161,7 +161,7 @@ class BytewisePolicy:
         record = StepRecord(turn.committed, ranks, alone=True, lost=state.roster.lost)
         turn.commands.append(Commit(event.piece, record))
         turn.roster = state.roster._replace(lost=())
-        if event.piece is END:
+        if event.piece is EOS:
             turn.stop("end")
         elif turn.committed == settings.max_tokens:
             turn.stop("length")

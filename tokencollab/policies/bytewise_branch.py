@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from tokencollab.protocol.candidates import CandidateSet
 
-END_SYMBOL: Final = -1
-"""END as a symbol beside the bytes 0 to 255: sorts first, as in `protocol.pieces.piece_order`."""
+EOS_SYMBOL: Final = -1
+"""EOS as a symbol beside the bytes 0 to 255: sorts first, as in `protocol.pieces.piece_order`."""
 
 ROUNDING: Final = 1e-6
 """A difference below this part of what it was taken from is float32 rounding, not mass."""
@@ -30,10 +30,10 @@ Votes = tuple[tuple[int, float], ...]
 class Branch(NamedTuple):
     """A boundary, and the pieces from there that begin with the pending bytes and are longer.
 
-    ``listed`` is the mass of ``pieces`` and of ``end`` (END is only there while nothing is
+    ``listed`` is the mass of ``pieces`` and of ``end`` (EOS is only there while nothing is
     pending); ``unlisted`` bounds what all other pieces that begin with the pending bytes may have together,
     ``largest`` what any one of them may have. ``exact`` is e(pending) so far as it is known; ``sure`` says
-    that it is all there is. ``following`` has the exact F(pending + x), END included, where the model was
+    that it is all there is. ``following`` has the exact F(pending + x), EOS included, where the model was
     asked for it: then ``listed`` is D(pending) and nothing is unlisted.
     """
 
@@ -74,7 +74,7 @@ def votes_of(branch: Branch, depth: int) -> dict[int, float]:
         symbol = piece[depth]
         votes[symbol] = votes.get(symbol, 0.0) + mass
     if branch.end > 0.0:
-        votes[END_SYMBOL] = branch.end
+        votes[EOS_SYMBOL] = branch.end
     return votes
 
 
@@ -114,7 +114,7 @@ def informed(branch: Branch, exact: float, end: float, following: tuple[float, .
     """The branch with the exact masses that the model was asked for (`events.MarginalsArrived`)."""
     votes = [(byte, mass) for byte in compress(range(256), following) if (mass := following[byte]) > 0.0]
     if depth == 0 and end > 0.0:
-        votes.insert(0, (END_SYMBOL, end))
+        votes.insert(0, (EOS_SYMBOL, end))
     whole = 0.0
     for _, mass in votes:
         whole += mass

@@ -21,11 +21,11 @@ from itertools import pairwise
 from math import fsum
 from typing import Final
 
-from tokencollab.policies.bytewise_branch import END_SYMBOL
+from tokencollab.policies.bytewise_branch import EOS_SYMBOL
 from tokencollab.policies.bytewise_voter import Row
 from tokencollab.policies.selection import select
 from tokencollab.protocol.messages import Sampling
-from tokencollab.protocol.pieces import END, Piece
+from tokencollab.protocol.pieces import EOS, Piece
 from tokencollab.protocol.seeds import uniform
 
 UNLISTED: Final = -2
@@ -34,7 +34,7 @@ UNLISTED: Final = -2
 
 def piece_of(symbol: int) -> Piece:
     """The piece that a symbol stands for."""
-    return END if symbol == END_SYMBOL else bytes((symbol,))
+    return EOS if symbol == EOS_SYMBOL else bytes((symbol,))
 
 
 def scores_of(rows: Sequence[Row]) -> dict[int, float]:
@@ -48,7 +48,7 @@ def scores_of(rows: Sequence[Row]) -> dict[int, float]:
 
 
 def best_of(scores: dict[int, float]) -> int:
-    """The symbol with the highest score; ties go to END, then to the smaller byte."""
+    """The symbol with the highest score; ties go to EOS, then to the smaller byte."""
     best, highest = UNLISTED, -1.0
     for symbol, score in scores.items():
         if score > highest or (score == highest and symbol < best):
@@ -62,7 +62,7 @@ def choose(scores: dict[int, float], sampling: Sampling, position: int) -> int:
     if sampling.top_t == (1, 1):
         return best_of(scores)
     piece = select([(piece_of(symbol), score, score) for symbol, score in scores.items()], sampling, position)
-    return END_SYMBOL if piece is END else piece[0]
+    return EOS_SYMBOL if piece is EOS else piece[0]
 
 
 def certain(rows: Sequence[Row], scores: dict[int, float], chosen: int, sampling: Sampling, position: int) -> bool:

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tokencollab.errors import TraceError
 from tokencollab.policies.aggregation import Ballot
 from tokencollab.policies.bytewise import BytewisePolicy
-from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, branch_from, follow, votes_of
+from tokencollab.policies.bytewise_branch import EOS_SYMBOL, Branch, branch_from, follow, votes_of
 from tokencollab.policies.bytewise_decision import best_of
 from tokencollab.policies.bytewise_round import Round
 from tokencollab.policies.bytewise_state import BytewiseState, Roster
@@ -23,24 +24,23 @@ from tokencollab.policies.bytewise_turn import Settings
 from tokencollab.policies.bytewise_voter import fresh, moves
 from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import (
-    AloneStep,
-    Ask,
     CandidatesArrived,
     Command,
     Commit,
     Efficacy,
     Event,
-    Marginals,
     MarginalsArrived,
     ModelJoined,
     ModelLost,
+    RequestCandidates,
+    RequestMarginals,
+    SoloStep,
 )
 from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
 from tokencollab.policies.exits import Never, build_exit
-from tokencollab.policies.selection import choose_alone
+from tokencollab.policies.selection import choose_solo
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.errors import TraceError
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceStep
 
@@ -126,7 +126,7 @@ def replay_bytewise(
         efficacy = record.efficacy or efficacy
         chosen = commit.piece
         if step.alone and step.candidates:
-            chosen = choose_alone(step.candidates[0][1], sampling_of(method, seed), number)
+            chosen = choose_solo(step.candidates[0][1], sampling_of(method, seed), number)
         yield ReplayedStep(number, chosen, step.chosen, record.ranks, record.offsets, efficacy, exited)
         if state.phase == "stopped" or (exited and not past_exit and method.exit != "consult"):
             return
@@ -149,7 +149,7 @@ def _in_order(
             case "candidates" if model == state.roster.base and state.run_question is not None:
                 event = _unsure(state, step)
             case "candidates" | "marginals":
-                kind = Ask if what == "candidates" else Marginals
+                kind = RequestCandidates if what == "candidates" else RequestMarginals
                 asked = [command for command in questions if isinstance(command, kind) and command.model == model]
                 for command in asked[:1]:
                     questions.remove(command)
@@ -196,7 +196,7 @@ def _one_commit(
         candidates = dict(step.candidates).get(state.roster.base)
         if state.run_question is None:
             raise TraceError(f"step {number} was written by the base alone, but here it takes part in the vote")
-        alone = AloneStep(state.roster.base, state.run_question, step.chosen, candidates)
+        alone = SoloStep(state.roster.base, state.run_question, step.chosen, candidates)
         state, commands = policy.step(state, alone)
         questions = list(commands)
     elif not any(isinstance(command, Commit) for command in questions) and (unsure := _unsure(state, step)):
@@ -225,11 +225,11 @@ def _unsure(state: BytewiseState, step: TraceStep) -> Event | None:
 
 def _answer(command: Command, number: int, step: TraceStep, state: BytewiseState) -> Event | None:
     match command:
-        case Ask(model, question):
+        case RequestCandidates(model, question):
             candidates = dict(step.candidates).get(model)
             if candidates is not None:
                 return CandidatesArrived(model, question, candidates)
-        case Marginals(model, question, offset, pending):
+        case RequestMarginals(model, question, offset, pending):
             for known in step.marginals:
                 if (known.model, known.offset, known.pending) == (model, offset, pending):
                     return MarginalsArrived(model, question, known.exact, known.end, known.following)
@@ -237,7 +237,7 @@ def _answer(command: Command, number: int, step: TraceStep, state: BytewiseState
             return None
     if model not in state.roster.live:
         return None
-    what = "candidates" if isinstance(command, Ask) else f"marginals at byte {command.offset}"
+    what = "candidates" if isinstance(command, RequestCandidates) else f"marginals at byte {command.offset}"
     raise TraceError(f"step {number}: the trace has no {what} of {model}, which this method asks for")
 
 
@@ -245,7 +245,7 @@ def _answer(command: Command, number: int, step: TraceStep, state: BytewiseState
 
 
 def vote_at(method: Method, seed: int, offset: int, ballots: Sequence[Ballot]) -> Piece:
-    """The bytes up to the next boundary of one of the models (sorted by name), or END.
+    """The bytes up to the next boundary of one of the models (sorted by name), or EOS.
 
     All stand at byte ``offset`` of the text with nothing pending and their priors as weights. The pieces that
     they sent count as all there are, since nobody can be asked for more.
@@ -272,11 +272,11 @@ def vote_at(method: Method, seed: int, offset: int, ballots: Sequence[Ballot]) -
 def misses_of(piece: Piece, ballot: Ballot, commit: float) -> int:
     """The bytes of ``piece`` at which the model's own first choice was another, as far as its list says something.
 
-    It does up to the boundary that ends the model's own piece (see `moves`). For END: whether it was another.
+    It does up to the boundary that ends the model's own piece (see `moves`). For EOS: whether it was another.
     """
     branch = _branch(ballot, 0)
     if piece is None:
-        return int(best_of(votes_of(branch, 0)) != END_SYMBOL)
+        return int(best_of(votes_of(branch, 0)) != EOS_SYMBOL)
     missed = 0
     for depth, byte in enumerate(piece):
         missed += best_of(votes_of(branch, depth)) != byte

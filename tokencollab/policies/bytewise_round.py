@@ -14,7 +14,7 @@ the order of their names, so neither the order of delivery nor that of the colla
 from collections.abc import Sequence
 from typing import Final
 
-from tokencollab.policies.bytewise_branch import END_SYMBOL
+from tokencollab.policies.bytewise_branch import EOS_SYMBOL
 from tokencollab.policies.bytewise_decision import certain, choose, decisive_in, misses, scores_of
 from tokencollab.policies.bytewise_turn import Place, Turn
 from tokencollab.policies.bytewise_voter import (
@@ -150,7 +150,7 @@ class Round(Turn):
             self.stop("failed")
 
     def _take(self, chosen: int, rows: Sequence[Row]) -> None:
-        """Hold ``chosen`` and let every model follow; END is committed at once."""
+        """Hold ``chosen`` and let every model follow; EOS is committed at once."""
         length = self.length
         voters = []
         dissent = False
@@ -160,7 +160,7 @@ class Round(Turn):
             voters.append(after_byte(voter, length, chosen, missed))
         if dissent and self.settings.exit.needs_decisive:  # where all agree, the others alone agree too
             self.decisive |= {self.voters[index].name for index in decisive_in(rows, chosen)}
-        if chosen == END_SYMBOL:
+        if chosen == EOS_SYMBOL:
             stood, self.voters = self.voters, tuple(voters)
             self._commit(stood, (), ended=True)
             return
@@ -199,7 +199,7 @@ class Round(Turn):
     # ------------------------------------------------------------ commit
 
     def _commit(self, stood: Sequence[Voter], moved: Sequence[str], ended: bool = False) -> None:
-        """Commit what is held, or END; let the exit policy see it if the base's boundary moved; ask those that
+        """Commit what is held, or EOS; let the exit policy see it if the base's boundary moved; ask those that
         ``moved``.
 
         ``stood`` are the voters before the boundaries moved.

@@ -7,11 +7,20 @@ from typing import Any, Literal, TypeAlias
 from tokencollab.policies.bytewise_state import BytewiseState
 from tokencollab.policies.bytewise_voter import Voter, fresh, questioned
 from tokencollab.policies.decision import sampling_of
-from tokencollab.policies.events import Ask, Command, Commit, Exited, Marginals, RunAlone, StepRecord, Stop
+from tokencollab.policies.events import (
+    Command,
+    Commit,
+    Exited,
+    RequestCandidates,
+    RequestMarginals,
+    RunSolo,
+    StepRecord,
+    Stop,
+)
 from tokencollab.policies.evidence import STAY, ExitPolicy, Verdict
 from tokencollab.policies.session import including, without
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.pieces import END
+from tokencollab.protocol.pieces import EOS
 
 Place: TypeAlias = tuple[int, bytes]
 """A boundary and the bytes pending there."""
@@ -104,7 +113,7 @@ class Turn:
     def release(self, stood: Sequence[Voter], verdict: Verdict, ended: bool = False) -> None:
         """The `Commit` itself."""
         start = self.length - self.held
-        piece = END if ended else self.tail[len(self.tail) - self.held :]
+        piece = EOS if ended else self.tail[len(self.tail) - self.held :]
         offsets: tuple[tuple[str, int], ...] = ()
         if any(voter.branch.boundary != start for voter in stood):
             offsets = tuple([(voter.name, voter.branch.boundary) for voter in stood])
@@ -130,7 +139,7 @@ class Turn:
             if voter.name in names:
                 number = self.questions
                 self.questions = number + 1
-                self.commands.append(Ask(voter.name, number, self.length, self.settings.method.top_k))
+                self.commands.append(RequestCandidates(voter.name, number, self.length, self.settings.method.top_k))
                 asked.append(questioned(voter, number))
             else:
                 asked.append(voter)
@@ -147,7 +156,7 @@ class Turn:
             asked = []
             for boundary, pending in places:
                 asked.append((self.questions, boundary, pending))
-                self.commands.append(Marginals(voter.name, self.questions, boundary, pending))
+                self.commands.append(RequestMarginals(voter.name, self.questions, boundary, pending))
                 self.questions += 1
             voters.append(voter._replace(marginals=tuple(asked)))
         self.voters = tuple(voters)
@@ -172,7 +181,7 @@ class Turn:
         self.run_question = self.questions
         self.questions += 1
         self.commands.append(
-            RunAlone(
+            RunSolo(
                 self.roster.base,
                 self.run_question,
                 self.length,

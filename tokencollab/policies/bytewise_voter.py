@@ -19,7 +19,7 @@ places where they were made.
 
 from typing import Final, NamedTuple
 
-from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, branch_from, follow, informed, votes_of
+from tokencollab.policies.bytewise_branch import EOS_SYMBOL, Branch, branch_from, follow, informed, votes_of
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
 
@@ -148,10 +148,10 @@ def after_byte(voter: Voter, length: int, symbol: int, missed: bool) -> Voter:
     """``voter`` after ``symbol`` was decided as byte number ``length`` (from 0); its boundary is settled
     afterwards.
 
-    ``missed``: its own first choice was another. After END nothing follows, and only that is noted.
+    ``missed``: its own first choice was another. After EOS nothing follows, and only that is noted.
     """
     name, prior, start, debts, low, weight, high, branch, _, _, misses, rank = voter
-    if symbol != END_SYMBOL:
+    if symbol != EOS_SYMBOL:
         branch = follow(branch, length - branch.boundary, symbol)
     return Voter(name, prior, start, debts, low, weight, high, branch, None, (), misses + missed, rank)
 

@@ -8,33 +8,33 @@ takes part.
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias, assert_never
 
+from tokencollab.errors import ProtocolError
 from tokencollab.policies.aggregation import Ballot, foreign_pieces, negative_logit
 from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
 from tokencollab.policies.events import (
-    AloneStep,
-    Ask,
     Cancelled,
     CandidatesArrived,
     Command,
     Commit,
-    ContextFull,
     Event,
     Exited,
     MarginalsArrived,
+    ModelExhausted,
     ModelJoined,
     ModelLost,
     Notice,
-    RunAlone,
-    Score,
+    RequestCandidates,
+    RequestScores,
+    RunSolo,
     ScoresArrived,
+    SoloStep,
     StepRecord,
     Stop,
 )
 from tokencollab.policies.evidence import STAY, ExitPolicy, Verdict
 from tokencollab.policies.session import State, check_members, including, without
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.errors import ProtocolError
-from tokencollab.protocol.pieces import END
+from tokencollab.protocol.pieces import EOS
 
 Outcome: TypeAlias = tuple[State, tuple[Command, ...]]
 
@@ -82,13 +82,13 @@ class CollaborationPolicy:
                 outcome = self._answered(state, event)
             case ScoresArrived():
                 outcome = self._scored(state, event)
-            case AloneStep():
+            case SoloStep():
                 outcome = self._alone(state, event)
             case ModelLost(model):
                 outcome = self._lost(state, model)
             case ModelJoined(model):
                 outcome = self._joined(state, model)
-            case ContextFull(model):
+            case ModelExhausted(model):
                 writers = {"together": state.live, "alone": (state.base,)}.get(state.phase, ())
                 outcome = _stop(state, (), "length") if model in writers else (state, ())
             case Cancelled():
@@ -111,7 +111,7 @@ class CollaborationPolicy:
         lost = tuple(model for model in state.lost if model not in live) if state.lost else ()
         first, offset, k = state.questions, state.offset, self._method.top_k
         questions = tuple([(model, first + index) for index, model in enumerate(live)])
-        asks = tuple([Ask(model, question, offset, k) for model, question in questions])
+        asks = tuple([RequestCandidates(model, question, offset, k) for model, question in questions])
         state = state._replace(
             phase="together",
             live=live,
@@ -128,7 +128,7 @@ class CollaborationPolicy:
     def _run_alone(self, state: State, commands: tuple[Command, ...] = ()) -> Outcome:
         """Let the base write the rest by itself."""
         question, steps = state.questions, self._max_tokens - state.committed
-        run = RunAlone(state.base, question, state.offset, state.step, steps, self._report, state.until)
+        run = RunSolo(state.base, question, state.offset, state.step, steps, self._report, state.until)
         state = state._replace(
             phase="alone",
             questions=question + 1,
@@ -180,7 +180,7 @@ class CollaborationPolicy:
             if missing:
                 scoring = tuple((m, state.questions + i, pieces) for i, (m, pieces) in enumerate(missing))
                 state = state._replace(scoring=scoring, questions=state.questions + len(scoring))
-                return state, tuple(Score(m, number, state.offset, pieces) for m, number, pieces in scoring)
+                return state, tuple(RequestScores(m, number, state.offset, pieces) for m, number, pieces in scoring)
         return self._commit(state, ballots)
 
     def _commit(self, state: State, ballots: list[Ballot]) -> Outcome:
@@ -210,7 +210,7 @@ class CollaborationPolicy:
             noticed=noticed,
         )
         commands = (*commands, Commit(piece, record))
-        if piece is END:
+        if piece is EOS:
             return _stop(state, commands, "end")
         if state.committed == self._max_tokens:
             return _stop(state, commands, "length")
@@ -234,7 +234,7 @@ class CollaborationPolicy:
 
     # ------------------------------------------------------------ the base alone
 
-    def _alone(self, state: State, event: AloneStep) -> Outcome:
+    def _alone(self, state: State, event: SoloStep) -> Outcome:
         if state.phase != "alone" or (event.model, event.question) not in state.open:
             return state, ()
         ranks: tuple[tuple[str, int | None], ...] = ()
@@ -244,7 +244,7 @@ class CollaborationPolicy:
         record = StepRecord(state.step, ranks, alone=True, lost=state.lost)
         state = state._replace(lost=(), committed=state.step, offset=state.offset + len(event.piece or b""))
         commands: tuple[Command, ...] = (Commit(event.piece, record),)
-        if event.piece is END:
+        if event.piece is EOS:
             return _stop(state, commands, "end")
         if state.committed == self._max_tokens:
             return _stop(state, commands, "length")
@@ -255,7 +255,10 @@ class CollaborationPolicy:
         state, asks = self._ask(state)
         own = CandidatesArrived(state.base, dict(state.open)[state.base], event.candidates)
         state, commands = self._answered(state, own)
-        return state, (*(ask for ask in asks if isinstance(ask, Ask) and ask.model != state.base), *commands)
+        return state, (
+            *(ask for ask in asks if isinstance(ask, RequestCandidates) and ask.model != state.base),
+            *commands,
+        )
 
     # ------------------------------------------------------------ models come and go
 

@@ -24,7 +24,8 @@ from tokencollab.protocol.pieces import Piece
 
 @dataclass(frozen=True, slots=True)
 class CandidatesArrived:
-    """``model`` answered ``Ask`` number ``question``, or is unsure how to go on with ``RunAlone`` of that number."""
+    """``model`` answered ``RequestCandidates`` number ``question``, or is unsure how to go on
+    with ``RunSolo`` of that number."""
 
     model: str
     question: int
@@ -33,7 +34,7 @@ class CandidatesArrived:
 
 @dataclass(frozen=True, slots=True)
 class ScoresArrived:
-    """``model`` answered ``Score`` number ``question``: one raw logit per piece, in the order asked."""
+    """``model`` answered ``RequestScores`` number ``question``: one raw logit per piece, in the order asked."""
 
     model: str
     question: int
@@ -42,10 +43,10 @@ class ScoresArrived:
 
 @dataclass(frozen=True, slots=True)
 class MarginalsArrived:
-    """``model`` answered ``Marginals`` number ``question``.
+    """``model`` answered ``RequestMarginals`` number ``question``.
 
     Over the whole vocabulary, as probabilities: ``exact`` is the mass of pieces equal to the pending bytes,
-    ``end`` that of END (only where nothing is pending), ``following[x]`` that of pieces that begin with
+    ``end`` that of EOS (only where nothing is pending), ``following[x]`` that of pieces that begin with
     pending + byte x.
     """
 
@@ -57,7 +58,7 @@ class MarginalsArrived:
 
 
 @dataclass(frozen=True, slots=True)
-class AloneStep:
+class SoloStep:
     """``model``, running alone, wrote ``piece``; its candidates come along where the command asks so."""
 
     model: str
@@ -81,7 +82,7 @@ class ModelJoined:
 
 
 @dataclass(frozen=True, slots=True)
-class ContextFull:
+class ModelExhausted:
     """``model`` has no room for another token after the text it was asked about."""
 
     model: str
@@ -93,17 +94,24 @@ class Cancelled:
 
 
 Event: TypeAlias = (
-    CandidatesArrived | ScoresArrived | MarginalsArrived | AloneStep | ModelLost | ModelJoined | ContextFull | Cancelled
+    CandidatesArrived
+    | ScoresArrived
+    | MarginalsArrived
+    | SoloStep
+    | ModelLost
+    | ModelJoined
+    | ModelExhausted
+    | Cancelled
 )
 
-ANSWERS: Final = (CandidatesArrived, ScoresArrived, MarginalsArrived, AloneStep)
+ANSWERS: Final = (CandidatesArrived, ScoresArrived, MarginalsArrived, SoloStep)
 """Events that a model's answer brings."""
 
 EVENT_NAMES: Final[Mapping[type[Event], str]] = {
     CandidatesArrived: "candidates",
     ScoresArrived: "scores",
     MarginalsArrived: "marginals",
-    AloneStep: "alone",
+    SoloStep: "alone",
     ModelLost: "lost",
     ModelJoined: "joined",
 }
@@ -112,7 +120,7 @@ EVENT_NAMES: Final[Mapping[type[Event], str]] = {
 # ---------------------------------------------------------------- commands
 
 
-class Ask(NamedTuple):
+class RequestCandidates(NamedTuple):
     """Ask ``model`` for its ``k`` best pieces, and a few more, after the first ``offset`` bytes of text."""
 
     model: str
@@ -121,7 +129,7 @@ class Ask(NamedTuple):
     k: int
 
 
-class Score(NamedTuple):
+class RequestScores(NamedTuple):
     """Ask ``model`` for raw logits of ``pieces`` at its last position: it still holds them, no forward pass.
 
     The logit of a piece is that of the token with the same bytes, else of the first token of the model's own
@@ -134,7 +142,7 @@ class Score(NamedTuple):
     pieces: tuple[Piece, ...]
 
 
-class Marginals(NamedTuple):
+class RequestMarginals(NamedTuple):
     """Ask ``model`` for the exact mass of every next byte after ``pending``, at its position ``offset``."""
 
     model: str
@@ -172,14 +180,14 @@ class StepRecord(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """Append ``piece`` to the shared text (END appends nothing)."""
+    """Append ``piece`` to the shared text (EOS appends nothing)."""
 
     piece: Piece
     record: StepRecord
 
 
-class RunAlone(NamedTuple):
-    """Let ``model`` write up to ``max_steps`` pieces by itself, reported as ``AloneStep`` events.
+class RunSolo(NamedTuple):
+    """Let ``model`` write up to ``max_steps`` pieces by itself, reported as ``SoloStep`` events.
 
     Its first piece is step ``first_step``: selection draws depend on the step only, so the text is the same
     wherever it is computed. ``report`` says whether each step brings its candidates. Before a piece of which it is
@@ -214,4 +222,4 @@ class Stop(NamedTuple):
     reason: Literal["end", "length", "cancelled", "failed"]
 
 
-Command: TypeAlias = Ask | Score | Marginals | Commit | RunAlone | Exited | Notice | Stop
+Command: TypeAlias = RequestCandidates | RequestScores | RequestMarginals | Commit | RunSolo | Exited | Notice | Stop

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+from tokencollab.errors import UnknownMethod
 from tokencollab.policies.collaboration import CollaborationPolicy
 from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import Command, Event
@@ -9,7 +10,6 @@ from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.presets import list_methods, parse_method, uses
 from tokencollab.policies.settings import Method
-from tokencollab.protocol.errors import UnknownMethod
 
 __all__ = ["Method", "Policy", "list_methods", "make_policy", "parse_method", "sampling_of", "uses"]
 
@@ -33,7 +33,7 @@ class Policy(Protocol):
 def make_policy(
     method: Method, *, max_tokens: int, seed: int, report: bool, exit_policy: ExitPolicy[Any] | None = None
 ) -> Policy:
-    """The state machine that carries out ``method`` for one answer of up to ``max_tokens`` pieces, END
+    """The state machine that carries out ``method`` for one answer of up to ``max_tokens`` pieces, EOS
     included.
 
     ``report``: the caller wants the candidates of steps that the base makes alone. ``exit_policy`` is in place of the

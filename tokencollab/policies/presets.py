@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from tokencollab.errors import UnknownMethod
 from tokencollab.policies.settings import AGGREGATIONS, EXITS, Aggregation, ExitName, Method, sorted_weights
-from tokencollab.protocol.errors import UnknownMethod
 
 _GAC: Final = "GaC (Yu et al., EMNLP Findings 2024)"
 _UNITE: Final = "UniTE (Yao et al., ICLR 2025)"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies.aggregation import Ballot
 from tokencollab.policies.bytewise_replay import misses_of, replay_bytewise, vote_at
 from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
@@ -11,9 +12,8 @@ from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.presets import parse_method
-from tokencollab.policies.selection import choose_alone
+from tokencollab.policies.selection import choose_solo
 from tokencollab.policies.settings import REMOVED_SETTINGS, Method, setting_names
-from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.protocol.pieces import Piece, piece_to_json
 from tokencollab.protocol.trace import Trace, TraceStep
 
@@ -37,7 +37,7 @@ class ReplayStep:
     exited: bool
 
     def to_json(self) -> dict[str, object]:
-        """The line of ``replay --json``; ``recorded`` is null for END, and where the trace has no choice."""
+        """The line of ``replay --json``; ``recorded`` is null for EOS, and where the trace has no choice."""
         figures = _NO_FIGURES if self.efficacy is None else self.efficacy._asdict()
         return {
             "step": self.step,
@@ -193,7 +193,7 @@ class _Replayer:
             if self._base not in sets:
                 raise TraceError(f"line {step.step + 1}: no candidates of the base, {self._base!r}, which is alone")
             own = sets[self._base]
-            piece = choose_alone(own, self._decider.sampling, step.step)
+            piece = choose_solo(own, self._decider.sampling, step.step)
             return piece, [self._decider.ballot(self._base, own)]
         voters = [model for model in sets if model not in step.lost]  # it may have answered before it was lost
         if not voters:
@@ -249,7 +249,7 @@ class _BytewiseReplayer(_Replayer):
 
 
 def _agree(one: Piece, other: Piece) -> bool:
-    """Whether one of two pieces begins with the other; END is like END alone."""
+    """Whether one of two pieces begins with the other; EOS is like EOS alone."""
     if one is None or other is None:
         return one is other
     return one.startswith(other) or other.startswith(one)

@@ -39,7 +39,7 @@ def select(scored: Sequence[Scored], sampling: Sampling, step: int) -> Piece:
     return ordered[0][0]  # rounding used up the last weight, or every probability underflowed to zero
 
 
-def choose_alone(candidates: CandidateSet, sampling: Sampling, step: int) -> Piece:
+def choose_solo(candidates: CandidateSet, sampling: Sampling, step: int) -> Piece:
     """What a model that runs alone writes at ``step``: truncation and selection over its own candidates.
 
     Greedy (T = 1) it is the model's own first choice.

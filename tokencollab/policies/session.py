@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from tokencollab.errors import UnknownMethod
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.pieces import Piece
 
 Phase: TypeAlias = Literal["together", "alone", "waiting", "stopped"]

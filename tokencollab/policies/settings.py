@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from sys import float_info
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from tokencollab.errors import UnknownMethod
 from tokencollab.protocol.candidates import MAX_CANDIDATES
-from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.values import is_huge, shown
 
 Aggregation: TypeAlias = Literal["base", "gac", "unite", "duetnet", "dp", "dk", "bytewise"]

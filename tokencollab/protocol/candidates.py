@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import exp, isfinite
 from typing import Final
 
-from tokencollab.protocol.errors import MalformedAnswer
+from tokencollab.errors import MalformedAnswer
 from tokencollab.protocol.pieces import MAX_PIECE_BYTES, Piece
 
 MAX_CANDIDATES: Final = 1024
@@ -28,7 +28,7 @@ class CandidateSet:
     """A model's most probable next pieces, best first, each piece once.
 
     ``log_normaliser`` is the log of the sum of exp(logit) over the whole vocabulary, so the mass that is not
-    listed is known: ``1 - sum(exp(logprob))``. END's logit is the log-sum-exp of all end tokens' logits.
+    listed is known: ``1 - sum(exp(logprob))``. EOS's logit is the log-sum-exp of all end tokens' logits.
     """
 
     candidates: tuple[Candidate, ...]

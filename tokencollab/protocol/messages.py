@@ -2,7 +2,7 @@
 
 Each request names the session and brings the bytes of the shared text from ``start`` on; the text after the request
 is exactly the first ``start + len(data)`` bytes. A model that does not hold the first ``start`` bytes (it was
-restarted, or dropped the session) answers `Behind`, and is sent `Open` with the text and its own `Spelling` of it.
+restarted, or dropped the session) answers `SessionLost`, and is sent `Open` with the text and its own `Spelling` of it.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
 
-Role: TypeAlias = Literal["system", "user", "assistant"]
+ChatRole: TypeAlias = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One turn of the conversation."""
 
-    role: Role
+    role: ChatRole
     content: str
 
 
@@ -60,7 +60,7 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class AskCandidates:
+class NextCandidates:
     """Bring the text in line, then answer with the best ``k`` pieces after it."""
 
     session: str
@@ -70,7 +70,7 @@ class AskCandidates:
 
 
 @dataclass(frozen=True, slots=True)
-class AskScores:
+class ScorePieces:
     """Answer with the raw logit of each piece after the text."""
 
     session: str
@@ -80,7 +80,7 @@ class AskScores:
 
 
 @dataclass(frozen=True, slots=True)
-class AskMarginals:
+class ByteMarginals:
     """Answer with the mass behind every next byte after the text and ``pending``."""
 
     session: str
@@ -90,7 +90,7 @@ class AskMarginals:
 
 
 @dataclass(frozen=True, slots=True)
-class AskLogprobs:
+class ScoreText:
     """Answer with the log-probability of the whole text, token by token, from one prefill: nothing is decoded."""
 
     session: str
@@ -99,8 +99,8 @@ class AskLogprobs:
 
 
 @dataclass(frozen=True, slots=True)
-class AskAlone:
-    """Write up to ``max_steps`` pieces alone after the text, answered by a stream of `Written`.
+class GenerateSolo:
+    """Write up to ``max_steps`` pieces alone after the text, answered by a stream of `SoloPiece`.
 
     Where the probability of its best piece is below ``unsure`` the model writes no further: the last answer is then
     `Unsure`.
@@ -123,7 +123,7 @@ class Close:
     session: str
 
 
-Request: TypeAlias = Open | AskCandidates | AskScores | AskMarginals | AskLogprobs | AskAlone | Close
+Request: TypeAlias = Open | NextCandidates | ScorePieces | ByteMarginals | ScoreText | GenerateSolo | Close
 
 # ---------------------------------------------------------------- replies
 
@@ -139,7 +139,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class CandidatesReply:
-    """The answer to `AskCandidates` at ``offset``; ``forwarded`` tokens went through the model for it.
+    """The answer to `NextCandidates` at ``offset``; ``forwarded`` tokens went through the model for it.
 
     ``spelling``, here and in the other answers: how the model holds the text up to ``offset``; None from a model whose
     answers depend on the text alone.
@@ -154,7 +154,7 @@ class CandidatesReply:
 
 @dataclass(frozen=True, slots=True)
 class ScoresReply:
-    """The answer to `AskScores`: raw logits in the order of the pieces."""
+    """The answer to `ScorePieces`: raw logits in the order of the pieces."""
 
     session: str
     offset: int
@@ -165,7 +165,7 @@ class ScoresReply:
 
 @dataclass(frozen=True, slots=True)
 class MarginalsReply:
-    """The answer to `AskMarginals`: probabilities, see `policies.events.MarginalsArrived`."""
+    """The answer to `ByteMarginals`: probabilities, see `policies.events.MarginalsArrived`."""
 
     session: str
     offset: int
@@ -178,7 +178,7 @@ class MarginalsReply:
 
 @dataclass(frozen=True, slots=True)
 class LogprobsReply:
-    """The answer to `AskLogprobs`: the model's own tokens for the text, each by the byte of the text at which it ends,
+    """The answer to `ScoreText`: the model's own tokens for the text, each by the byte of the text at which it ends,
     and its log-probability (natural log, full softmax, temperature 1) given the prompt and the text before it.
     """
 
@@ -190,7 +190,7 @@ class LogprobsReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class SoloPiece:
     """One piece that a model running alone wrote, at ``offset`` (before the piece)."""
 
     session: str
@@ -217,14 +217,14 @@ class Unsure:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class SessionLost:
     """The model does not hold the text up to ``start``: open again and send everything."""
 
     session: str
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
+class ContextExhausted:
     """The model's context has no room for another token."""
 
     session: str
@@ -253,10 +253,10 @@ Reply: TypeAlias = (
     | ScoresReply
     | MarginalsReply
     | LogprobsReply
-    | Written
+    | SoloPiece
     | Unsure
-    | Behind
-    | Full
+    | SessionLost
+    | ContextExhausted
     | Closed
     | Refused
 )

@@ -1,16 +1,16 @@
 """Pieces: what a model may append to the shared text.
 
-A piece is the *bytes* that a token would append, or END (any of the model's end-of-sequence tokens).
+A piece is the *bytes* that a token would append, or EOS (any of the model's end-of-sequence tokens).
 Identity is by bytes, never by token id or token string (methods.md section 1).
 """
 
 from typing import Any, Final, TypeAlias
 
-from tokencollab.protocol.errors import ProtocolError
+from tokencollab.errors import ProtocolError
 
 Piece: TypeAlias = bytes | None
 
-END: Final = None
+EOS: Final = None
 """The piece that ends the answer. `None`, so that it is JSON's null and never equals any bytes."""
 
 MAX_PIECE_BYTES: Final = 4096
@@ -20,12 +20,12 @@ JsonPiece: TypeAlias = str | dict[str, str] | None
 
 
 def piece_order(piece: Piece) -> tuple[bool, bytes]:
-    """Sort key that puts END first and other pieces in byte order: the last resort of every tie."""
+    """Sort key that puts EOS first and other pieces in byte order: the last resort of every tie."""
     return (piece is not None, piece or b"")
 
 
 def piece_to_json(piece: Piece) -> JsonPiece:
-    """A string where the bytes are valid UTF-8, ``{"hex": ...}`` where not, ``None`` for END."""
+    """A string where the bytes are valid UTF-8, ``{"hex": ...}`` where not, ``None`` for EOS."""
     if piece is None:
         return None
     try:
@@ -42,7 +42,7 @@ def piece_from_json(value: Any) -> Piece:
     """
     match value:
         case None:
-            return END
+            return EOS
         case str():
             try:
                 piece = value.encode("utf-8")

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final, NoReturn
 
+from tokencollab.errors import MalformedAnswer, ProtocolError, TraceError
 from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.errors import MalformedAnswer, ProtocolError, TraceError
 from tokencollab.protocol.pieces import Piece, piece_from_json, piece_to_json
 
 VERSION: Final = 1

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 from tokencollab.repl.desk import BadUse, Desk
 from tokencollab.repl.setting import LARGEST, change, described, whole_number
 from tokencollab.terminal import add_row

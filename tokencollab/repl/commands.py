@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from rich.table import Table
 from rich.text import Text
 
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 from tokencollab.repl import changing, filing, looking
 from tokencollab.repl.desk import BadUse, Desk
 from tokencollab.terminal import add_row

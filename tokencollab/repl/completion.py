@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
 from tokencollab.policies.methods import list_methods
-from tokencollab.protocol.errors import UsageError
+from tokencollab.policies.responses.response_methods import list_response_methods
 from tokencollab.repl.commands import COMMANDS
 from tokencollab.repl.session import Session
 from tokencollab.repl.setting import VALUES, setting_names
-from tokencollab.responses.methods import list_response_methods
 
 
 def completions(text: str, session: Session, known_models: Sequence[str]) -> list[str]:

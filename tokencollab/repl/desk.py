@@ -10,11 +10,11 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from tokencollab.actors.answer import Token
-from tokencollab.actors.asking import Heard
-from tokencollab.actors.stream import AnswerStream
+from tokencollab.answer_stream import AnswerStream
+from tokencollab.ask import Heard
+from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.presets import uses
-from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.pictures import caption
 from tokencollab.repl.screen import Screen, speaks_unicode
 from tokencollab.repl.session import Session

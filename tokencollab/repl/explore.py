@@ -12,7 +12,7 @@ from prompt_toolkit.output.color_depth import ColorDepth
 from rich.console import Console
 from rich.text import Text
 
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 from tokencollab.repl.tints import Palette, backing_of
 from tokencollab.repl.turns import Turn
 from tokencollab.repl.why import headline, reason_of, state_of, table_of

@@ -1,7 +1,7 @@
 """Commands that write and read files."""
 
+from tokencollab.errors import UsageError
 from tokencollab.files import typed_path, write_whole
-from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.desk import BadUse, Desk
 from tokencollab.repl.pictures import picture
 

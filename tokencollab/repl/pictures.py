@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 from tokencollab.repl.tints import Palette
 from tokencollab.repl.turns import Turn
 from tokencollab.terminal import harmless
@@ -80,5 +80,5 @@ def caption(turn: Turn, times: bool = True) -> str:
     if times and answer.ms_per_token is not None:
         said.append(f"{answer.ms_per_token:.0f} ms per token")
     if answer.exit_step is not None:
-        said.append(f"base alone {answer.when_alone}")
+        said.append(f"base alone {answer.when_solo}")
     return ", ".join(said)

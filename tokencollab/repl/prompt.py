@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from tokencollab.actors.collaboration import Collaboration
-from tokencollab.protocol.errors import CannotWrite, TokencollabError, UsageError
+from tokencollab.collaboration import Collaboration
+from tokencollab.errors import CannotWrite, TokencollabError, UsageError
 from tokencollab.repl.commands import run_command
 from tokencollab.repl.desk import Desk
 from tokencollab.repl.explore import explore

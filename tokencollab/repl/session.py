@@ -8,16 +8,16 @@ from io import StringIO
 from typing import Any, Final
 
 from tokencollab.actors.answer import Answer, Token
-from tokencollab.actors.asking import Asking, Heard
-from tokencollab.actors.collaboration import Collaboration
-from tokencollab.actors.response import Response
-from tokencollab.actors.stream import AnswerStream
+from tokencollab.answer_stream import AnswerStream
+from tokencollab.ask import Asking, Heard
+from tokencollab.collaboration import Collaboration
+from tokencollab.errors import TokencollabError, UnknownMethod, UsageError
 from tokencollab.policies.methods import Method, parse_method
-from tokencollab.protocol.errors import TokencollabError, UnknownMethod, UsageError
+from tokencollab.policies.responses.response_methods import is_response_method, parse_response_method
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.trace import lines_of
 from tokencollab.repl.turns import CONVERSATION, VERSION, Turn, turn_of_trace
-from tokencollab.responses.methods import is_response_method, parse_response_method
+from tokencollab.response import Response
 
 ANSWER_SETTINGS: Final = ("max_tokens", "stop", "extract", "members")
 """Settings of an answer; all others are those of the method."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tokencollab.answers import check_kind
+from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
 from tokencollab.policies.methods import parse_method, uses
+from tokencollab.policies.responses.response_methods import is_response_method, parse_response_method
 from tokencollab.policies.settings import AGGREGATIONS, EXITS
-from tokencollab.protocol.errors import UsageError
 from tokencollab.repl.session import ANSWER_SETTINGS, Session
-from tokencollab.responses.methods import is_response_method, parse_response_method
 
 _PAIRS: Final = ("weights", "priors", "prices")
 VALUES: Final[Mapping[str, tuple[str, ...]]] = {

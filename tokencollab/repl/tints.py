@@ -122,7 +122,7 @@ def label(token: Token, base: str) -> str:
 def visible(piece: Piece) -> str:
     """A piece in quotes with every invisible character shown; bytes that are no character as ``<e3 81>``."""
     if piece is None:
-        return "END"
+        return "EOS"
     try:
         text = piece.decode("utf-8")
     except UnicodeDecodeError:

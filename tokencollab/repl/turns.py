@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tokencollab.actors.answer import Answer, Token
-from tokencollab.actors.response import Response
+from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies.methods import Method
 from tokencollab.policies.replay import method_of, replay
-from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.text import TextStream
 from tokencollab.protocol.trace import Trace, TraceStep, parse_trace
+from tokencollab.response import Response
 
 CONVERSATION: Final = "tokencollab_conversation"
 VERSION: Final = 1

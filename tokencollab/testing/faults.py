@@ -7,29 +7,29 @@ from math import nan
 from random import Random
 from typing import Any
 
-from tokencollab.actors.local import checked
-from tokencollab.actors.partner import Answer
-from tokencollab.actors.runtime import ModelLink, ModelSpec
-from tokencollab.actors.writing import Writing
-from tokencollab.engines.base import Answered, Engine
+from tokencollab.actors.model_session import ModelReply
+from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
+from tokencollab.actors.runtimes.threads import checked
+from tokencollab.actors.solo_generation import Writing
+from tokencollab.engines.base import Engine, EngineReply
+from tokencollab.errors import ModelGone, ModelUnavailable
 from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.errors import ModelGone, ModelUnavailable
 from tokencollab.protocol.messages import (
-    AskAlone,
-    AskCandidates,
-    AskMarginals,
-    AskScores,
-    Behind,
+    ByteMarginals,
     CandidatesReply,
     Close,
     Closed,
+    GenerateSolo,
     ModelInfo,
+    NextCandidates,
     Open,
     Opened,
     Reply,
     Request,
+    ScorePieces,
+    SessionLost,
+    SoloPiece,
     Unsure,
-    Written,
 )
 
 
@@ -93,16 +93,16 @@ class _FaultyLink:
         match request:
             case Open():
                 reply: Reply = self._model.engine.open(request)
-            case AskCandidates() | AskScores() | AskMarginals():
+            case NextCandidates() | ScorePieces() | ByteMarginals():
                 reply = self._answer(request).reply
             case _:
                 raise TypeError(type(request).__name__)
         return await self._deliver(reply)
 
-    async def write(self, request: AskAlone) -> AsyncIterator[Reply]:
+    async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
         """Pieces, until a fault."""
         writing = Writing(request)
-        question: AskCandidates | None = writing.first
+        question: NextCandidates | None = writing.first
         while question is not None:
             await self._befall(request.session)
             replies, question = writing.heard(self._answer(question))
@@ -113,7 +113,7 @@ class _FaultyLink:
         """Returns unless the model hangs or has crashed."""
         await self._travel()
 
-    def _answer(self, request: AskCandidates | AskScores | AskMarginals) -> Answered:
+    def _answer(self, request: NextCandidates | ScorePieces | ByteMarginals) -> EngineReply:
         answered = None
         while answered is None:  # an engine may compute a long text in parts
             (answered,) = self._model.engine.answer([request])
@@ -212,9 +212,9 @@ class FaultyRuntime:
 
 def _with_candidates(change: Callable[[CandidateSet], CandidateSet]) -> Callable[[Reply], Reply]:
     def corrupt(reply: Reply) -> Reply:
-        if isinstance(reply, CandidatesReply | Written | Unsure) and reply.candidates is not None:
+        if isinstance(reply, CandidatesReply | SoloPiece | Unsure) and reply.candidates is not None:
             return replace(reply, candidates=change(reply.candidates))
-        return Behind(reply.session + "?")
+        return SessionLost(reply.session + "?")
 
     return corrupt
 
@@ -227,7 +227,7 @@ def _huge(sent: CandidateSet) -> CandidateSet:
 _CORRUPTIONS: Sequence[Callable[[Reply], Reply]] = (
     lambda reply: replace(reply, session="somebody else's"),
     lambda reply: Opened(reply.session, 1, 1) if not isinstance(reply, Opened) else Closed(reply.session),
-    lambda reply: replace(reply, offset=reply.offset + 1) if isinstance(reply, Answer) else Closed(reply.session),
+    lambda reply: replace(reply, offset=reply.offset + 1) if isinstance(reply, ModelReply) else Closed(reply.session),
     _with_candidates(lambda sent: replace(sent, log_normaliser=nan)),
     _with_candidates(lambda sent: replace(sent, candidates=(Candidate(b"x", nan, nan), *sent.candidates))),
     _with_candidates(lambda sent: replace(sent, candidates=(Candidate(b"x", float("inf"), 0.0), *sent.candidates))),

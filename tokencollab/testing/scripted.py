@@ -3,25 +3,25 @@
 from collections.abc import Callable, Mapping, Sequence
 from math import exp, log
 
-from tokencollab.actors.local import LocalRuntime
-from tokencollab.engines.base import EXTRA_CANDIDATES, Answered, Ask
+from tokencollab.actors.runtimes.threads import LocalRuntime
+from tokencollab.engines.base import EXTRA_CANDIDATES, EngineReply, EngineRequest
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import (
-    AskCandidates,
-    AskLogprobs,
-    AskMarginals,
-    AskScores,
-    Behind,
+    ByteMarginals,
     CandidatesReply,
-    Full,
+    ContextExhausted,
     LogprobsReply,
     MarginalsReply,
     ModelInfo,
+    NextCandidates,
     Open,
     Opened,
     Refused,
     Reply,
+    ScorePieces,
     ScoresReply,
+    ScoreText,
+    SessionLost,
 )
 from tokencollab.protocol.pieces import Piece, piece_order
 
@@ -40,7 +40,7 @@ class ScriptedEngine:
         self._script = script
         self._context = context_length
         self.texts: dict[str, bytes] = {}
-        self.calls: list[list[Ask]] = []
+        self.calls: list[list[EngineRequest]] = []
         self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False)
 
     @property
@@ -60,33 +60,33 @@ class ScriptedEngine:
         """See `Engine.close`."""
         self.texts.pop(session, None)
 
-    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         """See `Engine.answer`."""
         self.calls.append(list(requests))
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request: Ask) -> Answered:
+    def _answer(self, request: EngineRequest) -> EngineReply:
         text = self.texts.get(request.session)
         if text is None or len(text) < request.start:
-            return Answered(Behind(request.session))
+            return EngineReply(SessionLost(request.session))
         text = self.texts[request.session] = text[: request.start] + request.data
         if len(text) >= self._context:
-            return Answered(Full(request.session, len(text)))
+            return EngineReply(ContextExhausted(request.session, len(text)))
         logits = self._script(text)
         normaliser = log(sum(exp(logit) for logit in logits.values()))
         reply: Reply
         match request:
-            case AskCandidates(k=k):
+            case NextCandidates(k=k):
                 ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))
                 listed = tuple(Candidate(piece, x, x - normaliser) for piece, x in ranked[: k + EXTRA_CANDIDATES])
                 reply = CandidatesReply(request.session, len(text), CandidateSet(listed, normaliser), 1)
-                return Answered(reply, ranked[0][0])
-            case AskScores(pieces=pieces):
+                return EngineReply(reply, ranked[0][0])
+            case ScorePieces(pieces=pieces):
                 lowest = min(logits.values())
                 reply = ScoresReply(request.session, len(text), tuple(logits.get(p, lowest) for p in pieces), 0)
-            case AskLogprobs():
+            case ScoreText():
                 reply = self._logprobs(request.session, text)
-            case AskMarginals(pending=pending):
+            case ByteMarginals(pending=pending):
                 mass = {piece: exp(logit - normaliser) for piece, logit in logits.items()}
                 longer = [0.0] * 256
                 for piece, probability in mass.items():
@@ -95,7 +95,7 @@ class ScriptedEngine:
                 exact = mass.get(pending, 0.0) if pending else 0.0
                 end = 0.0 if pending else mass.get(None, 0.0)
                 reply = MarginalsReply(request.session, len(text), exact, end, tuple(longer), 0)
-        return Answered(reply)
+        return EngineReply(reply)
 
     def _logprobs(self, session: str, text: bytes) -> LogprobsReply:
         """The text in the longest pieces of the vocabulary; a byte that none begins with is improbable."""

@@ -12,45 +12,45 @@ from typing import Any
 
 import msgpack
 
-from tokencollab import END, Piece
+from tokencollab import EOS, Piece
 from tokencollab.actors.model import ModelActor
-from tokencollab.actors.ray_runtime import RayModel
+from tokencollab.actors.runtimes.ray_actors import RayModel
+from tokencollab.errors import MalformedAnswer
+from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
-from tokencollab.protocol import wire
 from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.errors import MalformedAnswer
 from tokencollab.protocol.spelling import Spelling
 from tokencollab.testing import ScriptedEngine
 
 LISTED = CandidateSet(tuple(Candidate(bytes([97 + i]), 20.0 - i, -0.5 - i) for i in range(8)), 20.5)
 SPELLING = Spelling(0, bytes(16), b"s")
 SAMPLING = m.Sampling(4, 0.9, (1, 2), 1.0, 7)
-REQUESTS: list[wire.Message] = [
+REQUESTS: list[codec.Message] = [
     m.Open("s", (m.ChatMessage("system", "Be brief."), m.ChatMessage("user", "Zoë?")), b"", None),
     m.Open("t", (m.ChatMessage("user", "?"),), b"abc", SPELLING),
-    m.AskCandidates("s", 0, b"ab", 10),
-    m.AskScores("s", 0, b"ab", (b"a", None, b"bc")),
-    m.AskMarginals("s", 0, b"ab", b"c"),
-    m.AskAlone("s", 0, b"ab", 1, 6, True, SAMPLING),
-    m.AskAlone("s", 0, b"ab", 1, 6, True, SAMPLING, 0.5),
-    m.AskAlone("s", 0, b"ab", 1, 6, False, m.Sampling(10, None, (1, 1), 1.0, 7, "top_k", True)),
+    m.NextCandidates("s", 0, b"ab", 10),
+    m.ScorePieces("s", 0, b"ab", (b"a", None, b"bc")),
+    m.ByteMarginals("s", 0, b"ab", b"c"),
+    m.GenerateSolo("s", 0, b"ab", 1, 6, True, SAMPLING),
+    m.GenerateSolo("s", 0, b"ab", 1, 6, True, SAMPLING, 0.5),
+    m.GenerateSolo("s", 0, b"ab", 1, 6, False, m.Sampling(10, None, (1, 1), 1.0, 7, "top_k", True)),
     m.Close("s"),
 ]
-REPLIES: list[wire.Message] = [
+REPLIES: list[codec.Message] = [
     m.Opened("s", 12, 1 << 20),
     m.CandidatesReply("s", 2, LISTED, 1, SPELLING),
     m.ScoresReply("s", 2, (1.0, -3.5), 1, None),
     m.MarginalsReply("s", 2, 0.25, 0.25, (0.5, *[0.0] * 255), 1, None),
-    m.Written("s", 2, b"ab", LISTED, 1, SPELLING),
-    m.Written("s", 2, END, None, 1, None),
+    m.SoloPiece("s", 2, b"ab", LISTED, 1, SPELLING),
+    m.SoloPiece("s", 2, EOS, None, 1, None),
     m.Unsure("s", 2, LISTED, 3, 1, SPELLING),
-    m.Behind("s"),
-    m.Full("s", 2),
+    m.SessionLost("s"),
+    m.ContextExhausted("s", 2),
     m.Closed("s"),
     m.Refused("s", "PromptTooLong", "too long"),
 ]
-REQUEST_FRAMES = [wire.encode(message) for message in REQUESTS]
-FRAMES = REQUEST_FRAMES + [wire.encode(message) for message in REPLIES]
+REQUEST_FRAMES = [codec.encode(message) for message in REQUESTS]
+FRAMES = REQUEST_FRAMES + [codec.encode(message) for message in REPLIES]
 
 CLAIMS = [
     head + size for head in (b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9") for size in (b"\xff" * 4, b"\0\x7f\0\0")
@@ -144,12 +144,12 @@ def fuzz_decoder(seed: int, count: int) -> Found:
             tracemalloc.reset_peak()
             before, began = tracemalloc.get_traced_memory()[0], perf_counter()
             try:
-                message = wire.decode(frame)
+                message = codec.decode(frame)
             except MalformedAnswer as error:
                 found.longest = max(found.longest, len(str(error)))
             else:
                 found.valid += 1
-                assert wire.decode(wire.encode(message)) == message
+                assert codec.decode(codec.encode(message)) == message
             found.slowest = max(found.slowest, perf_counter() - began)
             found.peak = max(found.peak, tracemalloc.get_traced_memory()[1] - before)
             found.frames += 1
@@ -161,8 +161,8 @@ def fuzz_decoder(seed: int, count: int) -> Found:
 
 
 def script(text: bytes) -> Mapping[Piece, float]:
-    """Anything, and END now and then."""
-    return {piece: float((len(text) * 7 + index * 5) % 11) for index, piece in enumerate([b"a", b"bc", b"\xe6", END])}
+    """Anything, and EOS now and then."""
+    return {piece: float((len(text) * 7 + index * 5) % 11) for index, piece in enumerate([b"a", b"bc", b"\xe6", EOS])}
 
 
 def edge_of(engine: ScriptedEngine) -> RayModel:
@@ -191,13 +191,13 @@ async def check_alive(replies: Callable[[bytes], Any]) -> None:
     """The model still serves a session as it should."""
     session = "in between"
     conversation = (m.ChatMessage("user", "?"),)
-    (opened,) = await answer(replies, wire.encode(m.Open(session, conversation, b"", None)))
-    assert isinstance(wire.decode(opened), m.Opened)
-    (reply,) = await answer(replies, wire.encode(m.AskCandidates(session, 0, b"a", 4)))
-    assert isinstance(wire.decode(reply), m.CandidatesReply)
-    written = await answer(replies, wire.encode(m.AskAlone(session, 1, b"", 1, 2, False, SAMPLING)))
-    assert all(isinstance(wire.decode(one), m.Written) for one in written)
-    await answer(replies, wire.encode(m.Close(session)))
+    (opened,) = await answer(replies, codec.encode(m.Open(session, conversation, b"", None)))
+    assert isinstance(codec.decode(opened), m.Opened)
+    (reply,) = await answer(replies, codec.encode(m.NextCandidates(session, 0, b"a", 4)))
+    assert isinstance(codec.decode(reply), m.CandidatesReply)
+    written = await answer(replies, codec.encode(m.GenerateSolo(session, 1, b"", 1, 2, False, SAMPLING)))
+    assert all(isinstance(codec.decode(one), m.SoloPiece) for one in written)
+    await answer(replies, codec.encode(m.Close(session)))
 
 
 async def fuzz_model(seed: int, count: int) -> Found:
@@ -210,7 +210,7 @@ async def fuzz_model(seed: int, count: int) -> Found:
     for frame in frames(seed, count, REQUEST_FRAMES):
         began = perf_counter()
         for reply in await answer(replies, frame):
-            found.valid += not isinstance(wire.decode(reply), m.Refused)
+            found.valid += not isinstance(codec.decode(reply), m.Refused)
         found.slowest = max(found.slowest, perf_counter() - began)
         found.frames += 1
         if found.frames % 500 == 0:

@@ -25,14 +25,14 @@ from tests.property.actors.fuzzing import (
     fuzz_model,
     script,
 )
-from tokencollab import END, Answer, Collaboration
-from tokencollab.actors import ray_runtime
-from tokencollab.actors.channel import Channel, serve
-from tokencollab.actors.local import LocalRuntime
-from tokencollab.actors.runtime import ModelLink, ModelSpec
+from tokencollab import EOS, Answer, Collaboration
+from tokencollab.actors.runtimes import ray_actors
+from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
+from tokencollab.actors.runtimes.sockets import Channel, serve
+from tokencollab.actors.runtimes.threads import LocalRuntime
+from tokencollab.errors import MalformedAnswer, ModelGone, ProtocolError
+from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
-from tokencollab.protocol import wire
-from tokencollab.protocol.errors import MalformedAnswer, ModelGone, ProtocolError
 from tokencollab.testing import ScriptedEngine
 
 MIB = 1 << 20
@@ -53,16 +53,16 @@ async def test_the_model_actor(count: int) -> None:
 
 
 def large(data: bytes) -> bytes:
-    return data[: wire.MAX_FRAME_BYTES]
+    return data[: codec.MAX_FRAME_BYTES]
 
 
 BOMBS = {
-    "a list of lists": large(b"\xdd\x00\x7f\xff\x00" + b"\x90" * wire.MAX_FRAME_BYTES),
-    "a list of numbers": large(b"\xdd\x00\x7f\xff\x00" + b"\xe0" * wire.MAX_FRAME_BYTES),
+    "a list of lists": large(b"\xdd\x00\x7f\xff\x00" + b"\x90" * codec.MAX_FRAME_BYTES),
+    "a list of numbers": large(b"\xdd\x00\x7f\xff\x00" + b"\xe0" * codec.MAX_FRAME_BYTES),
     "many lists of lists": large(b"\xdc\x10\x00" + (b"\xdc\x10\x00" + b"\x90" * 4096) * 40),
-    "claims within claims": large((b"\xdd\x00\x00\xff\xff" * 1000).ljust(wire.MAX_FRAME_BYTES, b"\x00")),
+    "claims within claims": large((b"\xdd\x00\x00\xff\xff" * 1000).ljust(codec.MAX_FRAME_BYTES, b"\x00")),
     "claims in a small frame": b"\xdc\x04\x00" * 20_000,
-    "depth": large(b"\x91" * wire.MAX_FRAME_BYTES),
+    "depth": large(b"\x91" * codec.MAX_FRAME_BYTES),
     "a text that claims more": b"\x93\x01\xa5close\xdb\x7f\xff\xff\xff",
     "bytes that claim more": b"\x93\x01\xa5close\xc6\x7f\xff\xff\xff",
     "a map": b"\x92\x01\xdf\x7f\xff\xff\xff",
@@ -76,8 +76,8 @@ def test_a_frame_cannot_claim_memory(name: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(MalformedAnswer) as caught:
-            wire.decode(BOMBS[name])
-        assert tracemalloc.get_traced_memory()[1] < 8 * wire.MAX_FRAME_BYTES
+            codec.decode(BOMBS[name])
+        assert tracemalloc.get_traced_memory()[1] < 8 * codec.MAX_FRAME_BYTES
     finally:
         tracemalloc.stop()
     assert len(str(caught.value)) < 1000
@@ -88,17 +88,17 @@ def test_a_frame_cannot_claim_memory(name: str) -> None:
     [
         m.Open("s", (m.ChatMessage("user", "日本語 " * 500_000),), b"x" * 1000, None),
         m.Open("s", (m.ChatMessage("user", "?"),) * 4000, bytes(100_000), None),
-        m.AskScores("s", 0, b"", tuple(number.to_bytes(2, "big") for number in range(4096))),
+        m.ScorePieces("s", 0, b"", tuple(number.to_bytes(2, "big") for number in range(4096))),
         m.LogprobsReply("s", 9, tuple(range(50_000)), (-0.5,) * 50_000, 1),
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_large_messages_come_through(message: wire.Message) -> None:
-    frame = wire.encode(message)
-    assert wire.decode(frame) == message
+def test_large_messages_come_through(message: codec.Message) -> None:
+    frame = codec.encode(message)
+    assert codec.decode(frame) == message
     for broken in (frame[:-1], frame + b"\x00"):
         with pytest.raises(MalformedAnswer):
-            wire.decode(broken)
+            codec.decode(broken)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_large_messages_come_through(message: wire.Message) -> None:
 async def test_sampling_that_cannot_be_does_not_end_the_model(sampling: m.Sampling) -> None:
     edge = edge_of(ScriptedEngine("model", script))
     replies = partial(edge._replies, opened=set())
-    await answer(replies, wire.encode(m.Open("s", (m.ChatMessage("user", "?"),), b"", None)))
-    await answer(replies, wire.encode(m.AskAlone("s", 0, b"", 1, 5, True, sampling)))
+    await answer(replies, codec.encode(m.Open("s", (m.ChatMessage("user", "?"),), b"", None)))
+    await answer(replies, codec.encode(m.GenerateSolo("s", 0, b"", 1, 5, True, sampling)))
     await check_alive(replies)
     assert edge._actor is not None
     await edge._actor.stop()
@@ -156,7 +156,7 @@ async def test_whatever_comes_over_a_socket_others_are_served() -> None:
                 case 2:
                     writer.write(head(len(frame) + 1) + frame)  # and never the last byte
                 case 3:
-                    writer.write(head(random.randrange(wire.MAX_FRAME_BYTES, 1 << 32)) + frame)
+                    writer.write(head(random.randrange(codec.MAX_FRAME_BYTES, 1 << 32)) + frame)
                 case 4:
                     for byte in head(len(frame)) + frame:
                         writer.write(bytes([byte]))
@@ -200,7 +200,7 @@ async def test_who_does_not_read_is_not_written_to_for_ever() -> None:
     shutil.rmtree(os.path.dirname(path))
 
 
-async def hostile_link(replies: bytes, folder: Path) -> tuple[ray_runtime.RayLink, asyncio.Server, Channel]:
+async def hostile_link(replies: bytes, folder: Path) -> tuple[ray_actors.RayLink, asyncio.Server, Channel]:
     """A link to a model that answers every call with these bytes."""
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -215,13 +215,13 @@ async def hostile_link(replies: bytes, folder: Path) -> tuple[ray_runtime.RayLin
 
     server = await asyncio.start_unix_server(connection, folder / "model")
     channel = await Channel.connect(str(folder / "model"))
-    return ray_runtime.RayLink(None, ScriptedEngine("model", script).info, channel), server, channel
+    return ray_actors.RayLink(None, ScriptedEngine("model", script).info, channel), server, channel
 
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_hostile_models_bytes_become_clean_errors(seed: int, tmp_path: Path) -> None:
     random = Random(seed)  # noqa: S311
-    closed = wire.encode(m.Closed("s"))
+    closed = codec.encode(m.Closed("s"))
     noise = [
         b"\xff" + random.randbytes(200),
         head(len(closed)) + closed + head(len(closed)) + closed + head(0),
@@ -261,7 +261,7 @@ NONSENSE: dict[str, Callable[[str, int], bytes]] = {
     "infinite normaliser": lambda s, o: candidates(s, o, GOOD, normaliser=INF),
     "unsorted": lambda s, o: candidates(s, o, (b"b", 8.0, -2.0), GOOD),
     "repeated": lambda s, o: candidates(s, o, GOOD, GOOD),
-    "END twice": lambda s, o: candidates(s, o, (None, 9.0, -1.0), (None, 8.0, -2.0)),
+    "EOS twice": lambda s, o: candidates(s, o, (None, 9.0, -1.0), (None, 8.0, -2.0)),
     "above one": lambda s, o: candidates(s, o, (b"a", 9.0, 2.0)),
     "an empty piece": lambda s, o: candidates(s, o, (b"", 9.0, -1.0)),
     "10 MB": lambda s, o: candidates(s, o, (bytes(10_000_000), 9.0, -1.0)),
@@ -270,8 +270,8 @@ NONSENSE: dict[str, Callable[[str, int], bytes]] = {
     "too many": lambda s, o: candidates(s, o, *[(bytes([i // 256, i % 256]), 0.0, -9.0) for i in range(1025)]),
     "text": lambda s, o: candidates(s, o, ("a", 9.0, -1.0)),
     "version": lambda s, o: bytes(msgpack.packb([2, "candidates", s, o, [10.0, [list(GOOD)]], 1, None])),
-    "a request": lambda s, o: wire.encode(m.AskCandidates(s, o, b"", 1)),
-    "another reply": lambda s, o: wire.encode(m.ScoresReply(s, o, (1.0,), 1, None)),
+    "a request": lambda s, o: codec.encode(m.NextCandidates(s, o, b"", 1)),
+    "another reply": lambda s, o: codec.encode(m.ScoresReply(s, o, (1.0,), 1, None)),
     "another session": lambda s, o: candidates(s + "?", o, GOOD),
     "another position": lambda s, o: candidates(s, o + 1, GOOD),
     "a long refusal": lambda s, o: reply_frame("refused", s, "ModelFailed", "x" * 1_000_000),
@@ -290,15 +290,15 @@ class Hostile:
 
     async def ask(self, request: m.Request) -> m.Reply:
         reply = await self._link.ask(request)
-        frame = wire.encode(reply)
+        frame = codec.encode(reply)
         if isinstance(reply, m.CandidatesReply):
             self._left -= 1
             if self._left == 0:
                 frame = NONSENSE[self._name](reply.session, reply.offset)
-        checked: m.Reply = ray_runtime._reply(frame)
+        checked: m.Reply = ray_actors._reply(frame)
         return checked
 
-    def write(self, request: m.AskAlone) -> AsyncIterator[m.Reply]:
+    def write(self, request: m.GenerateSolo) -> AsyncIterator[m.Reply]:
         return self._link.write(request)
 
     async def alive(self) -> None:
@@ -312,7 +312,7 @@ class HostileRuntime(LocalRuntime):
         text = b"abcdefghijkl"
 
         def spell(done: bytes) -> dict[bytes | None, float]:
-            return {text[len(done) : len(done) + 1] or END: 9.0, b"~": 5.0}
+            return {text[len(done) : len(done) + 1] or EOS: 9.0, b"~": 5.0}
 
         super().__init__(lambda spec: ScriptedEngine(spec.name, spell))
         self._name = name

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokencollab.actors.partner import SharedText
-from tokencollab.protocol import wire
+from tokencollab.actors.model_session import SharedText
+from tokencollab.protocol import codec
 from tokencollab.protocol.messages import ChatMessage, Open
 from tokencollab.protocol.pieces import MAX_PIECE_BYTES
 
@@ -27,4 +27,4 @@ def test_however_long_it_was_away_the_text_it_missed_can_be_sent(
     assert [len(piece) for piece in pieces[len(pieces) - len(last) :]] == last
     assert len(pieces) <= 1024 + 2 * len(text.data) // MAX_PIECE_BYTES + 1
     request = Open("s", (ChatMessage("user", "?"),), pieces=pieces)
-    assert wire.decode(wire.encode(request)) == request
+    assert codec.decode(codec.encode(request)) == request

@@ -17,12 +17,12 @@ import structlog
 
 from tokencollab import Collaboration, ModelFailed, Piece, Token
 from tokencollab.actors.journal import Past, read_journal
-from tokencollab.actors.supervision import Patience
+from tokencollab.actors.supervisor import FaultPolicy
 from tokencollab.engines.base import EXTRA_CANDIDATES
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.policies.replay import replay
-from tokencollab.policies.selection import choose_alone
+from tokencollab.policies.selection import choose_solo
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.testing import Faults, FaultyRuntime, ScriptedEngine, run_on_fake_clock
@@ -49,7 +49,7 @@ def engine(name: str) -> ScriptedEngine:
         own = blake2b(name.encode() + b"|" + text[-6:], digest_size=16).digest()
         shared = blake2b(text[-6:], digest_size=16).digest()
         logits = {piece: 12 + 3 * (own[i] + 2 * shared[i]) / 256 for i, piece in enumerate(VOCABULARY)}
-        return logits | {None: logits[None] - 3}  # END is rare
+        return logits | {None: logits[None] - 3}  # EOS is rare
 
     return ScriptedEngine(name, script)
 
@@ -83,9 +83,9 @@ class Course:
     restarts: int
 
 
-def patience(random: Random) -> Patience:
+def fault_policy(random: Random) -> FaultPolicy:
     """Short, and different every time."""
-    return Patience(
+    return FaultPolicy(
         multiple=random.uniform(5, 50),
         floor=random.uniform(0.05, 3),
         ceiling=20,
@@ -116,7 +116,7 @@ async def write(seed: int, journals: Path) -> Course:
     tokens: list[Token] = []
     failed, slow = False, random.random() < 0.3
     joins_at, leaves_at = random.randint(1, 40), random.randint(1, 40)
-    options: dict[str, Any] = {"patience": patience(random), "journal": journals, "keep_journal": True}
+    options: dict[str, Any] = {"fault_policy": fault_policy(random), "journal": journals, "keep_journal": True}
     async with Collaboration(models[0], models[1:], method, runtime=runtime, **options) as team:
         stream = team.stream("?", max_tokens=limit, seed=seed)
         try:
@@ -183,7 +183,7 @@ def candidates(model: str, text: bytes, listed: int) -> CandidateSet:
     """What ``model`` lists after ``text``."""
     scripted = engine(model)
     scripted.texts["s"] = text
-    (answered,) = scripted.answer([m.AskCandidates("s", len(text), b"", listed - EXTRA_CANDIDATES)])
+    (answered,) = scripted.answer([m.NextCandidates("s", len(text), b"", listed - EXTRA_CANDIDATES)])
     assert answered is not None
     assert isinstance(answered.reply, m.CandidatesReply)
     return answered.reply.candidates
@@ -198,21 +198,23 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
     queue = list(commands)
     while len(pieces) < len(voters):
         alone, now = voters[len(pieces)]
-        queue.sort(key=lambda command: isinstance(command, e.Ask) and command.model in now)  # who is lost, first
+        queue.sort(
+            key=lambda command: isinstance(command, e.RequestCandidates) and command.model in now
+        )  # who is lost, first
         command = queue.pop(0)
         text = b"".join(piece or b"" for piece in pieces)
         after = voters[len(pieces) + 1][1] if len(pieces) + 1 < len(voters) else frozenset()
         happened: list[e.Event] = []
-        goes_on = isinstance(command, e.RunAlone) and len(voters) > len(pieces) + 1 and voters[len(pieces) + 1][0]
+        goes_on = isinstance(command, e.RunSolo) and len(voters) > len(pieces) + 1 and voters[len(pieces) + 1][0]
         match command:
-            case e.Ask(model, question, _, k) if model in now:
+            case e.RequestCandidates(model, question, _, k) if model in now:
                 happened = [e.CandidatesArrived(model, question, candidates(model, text, k + EXTRA_CANDIDATES))]
-            case e.Ask(model):
+            case e.RequestCandidates(model):
                 happened = [e.ModelLost(model)]
-            case e.Score(model, question, _, wanted):
+            case e.RequestScores(model, question, _, wanted):
                 logits = {c.piece: c.logit for c in candidates(model, text, len(VOCABULARY)).candidates}
                 happened = [e.ScoresArrived(model, question, tuple(logits[piece] for piece in wanted))]
-            case e.RunAlone(model, question, unsure=unsure):
+            case e.RunSolo(model, question, unsure=unsure):
                 listed = candidates(model, text, sampling.top_k + EXTRA_CANDIDATES)
                 if not alone:  # unsure of this word
                     back = sorted(now - set(policy.taking_part(state)))
@@ -220,8 +222,8 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
                     goes_on = False
                 else:
                     assert exp(listed.best.logprob) >= unsure
-                    piece = choose_alone(listed, sampling, len(pieces) + 1)
-                    happened = [e.AloneStep(model, question, piece, listed)]
+                    piece = choose_solo(listed, sampling, len(pieces) + 1)
+                    happened = [e.SoloStep(model, question, piece, listed)]
                     goes_on = goes_on or unsure > 0
             case e.Commit(piece, _):
                 pieces.append(piece)
@@ -235,7 +237,7 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
                 *queue,
                 *(c for c in more if not isinstance(c, e.Commit)),
             ]
-        if goes_on and not any(isinstance(waiting, e.RunAlone) for waiting in queue):
+        if goes_on and not any(isinstance(waiting, e.RunSolo) for waiting in queue):
             queue.append(command)  # it writes the next one too, unless a new run has begun
     return pieces
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.driving import QUESTION, Outcome, ask, token_ids
-from tests.driving import answer as write
 from tests.property.engines.test_whole_answers import SPELLING, back, check_tokens, own, pieces
-from tests.tiny import KINDS
+from tests.support.driving import QUESTION, Outcome, ask, token_ids
+from tests.support.driving import answer as write
+from tests.support.tiny import KINDS
 from tokencollab import Collaboration
-from tokencollab.actors.local import LocalRuntime
-from tokencollab.engines.base import Answered, Ask
+from tokencollab.actors.runtimes.threads import LocalRuntime
+from tokencollab.engines.base import EngineReply, EngineRequest
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.spelling import Spelling
@@ -56,7 +56,7 @@ def test_restarted_at_every_position(tiny_engine: Engines, kind: str, method: st
 def step(
     engine: TransformersEngine, start: int, data: bytes, spelt: Spelling | None
 ) -> tuple[m.CandidatesReply, Spelling]:
-    reply = ask(engine, m.AskCandidates("s", start, data, 10)).reply
+    reply = ask(engine, m.NextCandidates("s", start, data, 10)).reply
     assert isinstance(reply, m.CandidatesReply)
     assert reply.spelling is not None
     whole = reply.spelling.after(spelt)
@@ -139,7 +139,7 @@ def test_a_reply_that_was_not_received(tiny_engine: Engines) -> None:
     engine = tiny_engine("bytes")
     engine.open(m.Open("s", QUESTION))
     _, first = step(engine, 0, b"The qui", None)
-    ask(engine, m.AskCandidates("s", 7, b"ck", 10))  # lost
+    ask(engine, m.NextCandidates("s", 7, b"ck", 10))  # lost
     reply, whole = step(engine, 7, b"ck brown", first)
     assert reply.spelling is not None
     assert reply.spelling.kept == 0
@@ -173,12 +173,12 @@ class Forgetful:
         self.session = request.session
         return self.engine.open(request)
 
-    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         self.calls += 1
         if self.calls % 3 == 0:
             self.engine.close(self.session)
         answers = self.engine.answer(requests)
-        if not isinstance(answers[0] and answers[0].reply, m.Behind | None):
+        if not isinstance(answers[0] and answers[0].reply, m.SessionLost | None):
             self.ids.append(token_ids(self.engine, self.session))
         return answers
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.driving import QUESTION, ask, candidates
-from tests.driving import answer as write
-from tests.tiny import KINDS, SPECIAL, TEXT
-from tokencollab.engines.kv import Segment, SessionCache, packed
+from tests.support.driving import QUESTION, ask, candidates
+from tests.support.driving import answer as write
+from tests.support.tiny import KINDS, SPECIAL, TEXT
+from tokencollab.engines.kv_cache import Segment, SessionCache, packed
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.protocol import messages as m
 
@@ -137,7 +137,7 @@ def test_alone_or_among_others(tiny_engine: Engines, kind: str, others: list[lis
     engine.open(m.Open("s", QUESTION))
     text, alone = b"", []
     for piece in mine:
-        alone.append(candidates_of(ask(engine, m.AskCandidates("s", len(text), piece, 10)).reply))
+        alone.append(candidates_of(ask(engine, m.NextCandidates("s", len(text), piece, 10)).reply))
         text += piece
     engine.open(m.Open("s", QUESTION))
     sessions = {"s": mine} | {f"other{index}": script for index, script in enumerate(others)}
@@ -149,7 +149,7 @@ def test_alone_or_among_others(tiny_engine: Engines, kind: str, others: list[lis
         requests = []
         for name, script in sessions.items():
             if step < len(script):
-                requests.append(m.AskCandidates(name, held[name], script[step], 10))
+                requests.append(m.NextCandidates(name, held[name], script[step], 10))
                 held[name] += len(script[step])
         answers = engine.answer(requests)
         assert answers[0] is not None

@@ -28,8 +28,8 @@ class Books(RuleBasedStateMachine):
         self.phase, self.text, self.count = "together", b"", 0
         self.votes: dict[str, CandidateSet] = {}
         self.foreign: dict[tuple[str, Piece], float] = {}
-        self.open: list[e.Ask | e.Score] = []
-        self.run: e.RunAlone | None = None
+        self.open: list[e.RequestCandidates | e.RequestScores] = []
+        self.run: e.RunSolo | None = None
         self.heard: list[e.Event] = []
         self.history, self.idle = History(self.method), dict[str, int]()
         self.numbers: set[int] = set()
@@ -57,11 +57,11 @@ class Books(RuleBasedStateMachine):
         assert [list(names) for names in (s.live, s.joining, s.left, s.lost)] == [
             sorted(names) for names in (self.live, self.joining, self.left, self.lost)
         ]
-        asked = [(c.model, c.question) for c in self.open if isinstance(c, e.Ask)]
+        asked = [(c.model, c.question) for c in self.open if isinstance(c, e.RequestCandidates)]
         run = [(BASE, self.run.question)] if self.run else []
         assert list(s.open) == sorted(asked) + run
         assert dict(s.answers) == (self.votes if self.phase == "together" else {})
-        scoring = {(c.model, c.question, c.pieces) for c in self.open if isinstance(c, e.Score)}
+        scoring = {(c.model, c.question, c.pieces) for c in self.open if isinstance(c, e.RequestScores)}
         assert set(s.scoring) == scoring
         scores = {(model, piece): logit for model, pairs in s.scores for piece, logit in pairs}
         assert scores == {key: logit for key, logit in self.foreign.items() if key[0] in self.live}
@@ -87,7 +87,7 @@ class Books(RuleBasedStateMachine):
             return
         missing = self.missing()
         if missing:
-            scores = [c for c in commands if isinstance(c, e.Score)]
+            scores = [c for c in commands if isinstance(c, e.RequestScores)]
             assert len(scores) == len(commands)
             assert {c.model: set(c.pieces) for c in scores} == missing
             self.fresh(scores)
@@ -208,7 +208,7 @@ class Books(RuleBasedStateMachine):
         self.live |= self.joining
         self.joining = set()
         self.lost -= self.live
-        asks = [command for command in commands if isinstance(command, e.Ask)]
+        asks = [command for command in commands if isinstance(command, e.RequestCandidates)]
         assert len(asks) == len(commands)
         assert [ask.model for ask in asks] == sorted(self.live)
         assert all((ask.offset, ask.k) == (len(self.text), self.method.top_k) for ask in asks)
@@ -218,8 +218,8 @@ class Books(RuleBasedStateMachine):
 
     def expect_run(self, commands: list[e.Command]) -> None:
         (run,) = commands
-        assert isinstance(run, e.RunAlone)
-        assert run._replace(question=0) == e.RunAlone(
+        assert isinstance(run, e.RunSolo)
+        assert run._replace(question=0) == e.RunSolo(
             BASE, 0, len(self.text), self.count + 1, MOST - self.count, False, self.unsure()
         )
         self.fresh([run])
@@ -230,7 +230,7 @@ class Books(RuleBasedStateMachine):
 
     def expect_consulted(self, sent: CandidateSet, commands: list[e.Command]) -> None:
         """The base, alone until now, has answered as in a step together."""
-        asks = [command for command in commands if isinstance(command, e.Ask)]
+        asks = [command for command in commands if isinstance(command, e.RequestCandidates)]
         assert [ask.model for ask in asks] == sorted(self.live - {BASE})
         assert all((ask.offset, ask.k) == (len(self.text), self.method.top_k) for ask in asks)
         self.fresh(asks)

@@ -25,7 +25,7 @@ class Delivery(RuleBasedStateMachine):
         self.text = b""
         self.pieces: list[Any] = []
         self.live, self.joining = set(NAMES), set[str]()
-        self.open: dict[int, e.Ask | e.Marginals] = {}
+        self.open: dict[int, e.RequestCandidates | e.RequestMarginals] = {}
         self.stopped: str | None = None
         self.old: list[e.Event] = []
         self.numbers: set[int] = set()
@@ -41,13 +41,13 @@ class Delivery(RuleBasedStateMachine):
                     assert {name for name, _ in record.ranks} <= self.live
                     self.pieces.append(piece)
                     self.text += piece or b""
-                case e.Ask(model, question, offset, _):
+                case e.RequestCandidates(model, question, offset, _):
                     assert offset == len(self.text)
                     self.live |= {model} & self.joining
                     self.joining -= {model}
                     assert model in self.live
                     self.note(question, command)
-                case e.Marginals(model, question, offset, pending):
+                case e.RequestMarginals(model, question, offset, pending):
                     assert model in self.live
                     assert offset <= len(self.text)
                     assert len(pending) < 8
@@ -58,7 +58,7 @@ class Delivery(RuleBasedStateMachine):
                 case _:
                     raise AssertionError(command)
 
-    def note(self, question: int, command: e.Ask | e.Marginals) -> None:
+    def note(self, question: int, command: e.RequestCandidates | e.RequestMarginals) -> None:
         assert question not in self.numbers, "a question's number twice"
         self.numbers.add(question)
         self.open[question] = command
@@ -67,7 +67,7 @@ class Delivery(RuleBasedStateMachine):
         self.state, commands = self.policy.step(self.state, event)
         self.carry_out(commands)
 
-    def text_for(self, command: e.Ask | e.Marginals) -> bytes:
+    def text_for(self, command: e.RequestCandidates | e.RequestMarginals) -> bytes:
         return self.text[: command.offset]
 
     @precondition(lambda self: self.open)
@@ -110,7 +110,7 @@ class Delivery(RuleBasedStateMachine):
     @rule(model=st.sampled_from(NAMES))
     def nothing_happens_after_the_end(self, model: str) -> None:
         before = self.state
-        for event in (e.ModelJoined(model), e.ModelLost(model), e.ContextFull(model), e.Cancelled()):
+        for event in (e.ModelJoined(model), e.ModelLost(model), e.ModelExhausted(model), e.Cancelled()):
             self.deliver(event)
         assert self.state == before
 

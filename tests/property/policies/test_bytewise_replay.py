@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.policies.test_bytewise_toys import CUTS, Toy, answer, bytewise, toys, write
+from tokencollab.errors import TraceError
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_replay import replay_bytewise
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.errors import TraceError
 from tokencollab.protocol.trace import TraceMarginals, TraceStep
 
 seeds = st.integers(0, 10**6)
@@ -36,7 +36,7 @@ class Recorder:
         self.policy = BytewisePolicy(method, max_tokens=max_tokens, seed=seed, report=True)
         self.text = b""
         self.waiting: list[e.Event] = []
-        self.asked: dict[int, e.Marginals] = {}
+        self.asked: dict[int, e.RequestMarginals] = {}
         self.candidates: dict[str, CandidateSet] = {}
         self.marginals: list[TraceMarginals] = []
         self.steps: list[TraceStep] = []
@@ -58,11 +58,11 @@ class Recorder:
                     )
                     self.commits.append(command)
                     self.candidates, self.marginals, self.heard = {}, [], []
-                case e.Ask() | e.Marginals():
+                case e.RequestCandidates() | e.RequestMarginals():
                     self.waiting.append(answer(self.models[command.model], self.text, command, 2))
-                    if isinstance(command, e.Marginals):
+                    if isinstance(command, e.RequestMarginals):
                         self.asked[command.question] = command
-                case e.RunAlone():
+                case e.RunSolo():
                     self.waiting += write(self.models[command.model], self.text, command, self.method.top_k)
 
     def receive(self, event: e.Event) -> None:
@@ -73,7 +73,7 @@ class Recorder:
             case e.MarginalsArrived(model, question, exact, end, following):
                 of = self.asked[question]
                 self.marginals.append(TraceMarginals(model, of.offset, of.pending, exact, end, following))
-            case e.AloneStep(model, _, _, CandidateSet() as sent) if self.state.phase == "alone":
+            case e.SoloStep(model, _, _, CandidateSet() as sent) if self.state.phase == "alone":
                 self.candidates[model] = sent
         before = self.state
         self.state, commands = self.policy.step(before, event)

@@ -99,28 +99,28 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether END was chosen."""
+        """Whether EOS was chosen."""
         return any(command == e.Stop("end") for command in self.others)
 
 
-def answer(toy: Toy, text: bytes, command: e.Ask | e.Marginals, extra: int) -> e.Event:
+def answer(toy: Toy, text: bytes, command: e.RequestCandidates | e.RequestMarginals, extra: int) -> e.Event:
     """The answer of ``toy``, which lists ``extra`` pieces more than asked."""
-    if isinstance(command, e.Ask):
+    if isinstance(command, e.RequestCandidates):
         listed = toy.listed(text[: command.offset], command.k + extra)
         return e.CandidatesArrived(toy.name, command.question, listed)
     exact, end, following = toy.marginals(text[: command.offset], command.pending)
     return e.MarginalsArrived(toy.name, command.question, exact, end, following)
 
 
-def write(toy: Toy, text: bytes, command: e.RunAlone, k: int) -> list[e.Event]:
-    """What ``toy`` writes alone, up to END or to where it is unsure."""
+def write(toy: Toy, text: bytes, command: e.RunSolo, k: int) -> list[e.Event]:
+    """What ``toy`` writes alone, up to EOS or to where it is unsure."""
     events: list[e.Event] = []
     for _ in range(command.max_steps):
         listed = toy.listed(text, k)
         if exp(listed.best.logprob) < command.unsure:
             return [*events, e.CandidatesArrived(toy.name, command.question, listed)]
         piece = listed.best.piece
-        events.append(e.AloneStep(toy.name, command.question, piece, listed))
+        events.append(e.SoloStep(toy.name, command.question, piece, listed))
         if piece is None:
             break
         text += piece
@@ -152,15 +152,15 @@ def play(
             if isinstance(command, e.Commit):
                 run.commits.append(command)
                 run.text += command.piece or b""
-            elif isinstance(command, e.Ask | e.Marginals):
+            elif isinstance(command, e.RequestCandidates | e.RequestMarginals):
                 assert command.offset <= len(run.text), "a question about text that is not committed"
-                if isinstance(command, e.Ask):
+                if isinstance(command, e.RequestCandidates):
                     assert command.offset == len(run.text)
                     run.asks[command.model] = run.asks.get(command.model, 0) + 1
                 else:
                     run.marginals += 1
                 waiting.append(answer(by_name[command.model], run.text, command, extra))
-            elif isinstance(command, e.RunAlone):
+            elif isinstance(command, e.RunSolo):
                 waiting += write(by_name[command.model], run.text, command, method.top_k)
                 run.others.append(command)
             else:
@@ -169,7 +169,7 @@ def play(
             run.state = state
             return run
         assert waiting, "the machine waits for nobody"
-        alone = isinstance(waiting[0], e.AloneStep)
+        alone = isinstance(waiting[0], e.SoloStep)
         event = waiting.pop(order.randrange(len(waiting)) if order and not alone else 0)
         run.events.append(event)
         state, commands = policy.step(watch(state), event)

@@ -17,7 +17,7 @@ from tests.unit.policies.policykit import Driver, by_logit, toy
 from tokencollab.policies import events as e
 from tokencollab.policies.decision import Decider, sampling_of
 from tokencollab.policies.methods import Method, make_policy, parse_method
-from tokencollab.policies.selection import choose_alone, select
+from tokencollab.policies.selection import choose_solo, select
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece, piece_order
@@ -49,7 +49,7 @@ def test_neither_delivery_nor_order_of_collaborators_matters(
         for order in permutations("abc"):
             policy = make_policy(method, max_tokens=2, seed=9, report=False)
             state, asked = policy.start(members)
-            numbers = {c.model: c.question for c in asked if isinstance(c, e.Ask)}
+            numbers = {c.model: c.question for c in asked if isinstance(c, e.RequestCandidates)}
             commands: tuple[e.Command, ...] = ()
             for model in order:
                 state, commands = policy.step(state, e.CandidatesArrived(model, numbers[model], by_model[model]))
@@ -96,7 +96,7 @@ def test_a_model_with_its_own_copies_chooses_as_alone(name: str, sent: Candidate
     kept_logits = [c.logit for c in sent.candidates]
     assume(len(kept_logits) == len(set(kept_logits)))
     method = parse_method(name, **reference)
-    alone = choose_alone(sent, sampling_of(method, 0), 1)
+    alone = choose_solo(sent, sampling_of(method, 0), 1)
     assert choose(method, {f"m{i}": sent for i in range(copies + 1)}) == alone
     if reference and min(kept_logits) > 0:
         assert choose(parse_method(name), {f"m{i}": sent for i in range(copies + 1)}) == alone
@@ -121,7 +121,7 @@ def test_end_wins_exactly_when_its_score_does(name: str, sets: tuple[CandidateSe
         )
         for model, sent in by_model.items()
     }
-    assert choose(method, swapped) is None  # END in the winner's place wins
+    assert choose(method, swapped) is None  # EOS in the winner's place wins
     assert abs(score(method, swapped, {}, None) - score(method, by_model, {}, winner)) < 1e-9
 
 

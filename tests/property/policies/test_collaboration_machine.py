@@ -24,7 +24,7 @@ VOCABULARY: tuple[Piece, ...] = (b" ", b"a", b"ab", b" b", b".", b"\xe6\x97", b"
 @st.composite
 def candidate_sets(draw: st.DrawFn) -> CandidateSet:
     """Some of the vocabulary, with logits that are apart, and some mass that is not listed."""
-    known = VOCABULARY if draw(st.integers(0, 3)) == 0 else VOCABULARY[:-1]  # END is rare
+    known = VOCABULARY if draw(st.integers(0, 3)) == 0 else VOCABULARY[:-1]  # EOS is rare
     pieces = draw(st.permutations(known))[: draw(st.integers(1, len(known)))]
     low = draw(st.sampled_from([-3.0, 8.0]))
     logits = sorted((low + draw(st.integers(0, 10**6)) / 1e5 for _ in pieces), reverse=True)
@@ -45,10 +45,10 @@ class Machine(Books):
         self.open.remove(command)
         event: e.Event
         match command:
-            case e.Ask(model, question, _, _):
+            case e.RequestCandidates(model, question, _, _):
                 self.votes[model] = data.draw(candidate_sets())
                 event = e.CandidatesArrived(model, question, self.votes[model])
-            case e.Score(model, question, _, pieces):
+            case e.RequestScores(model, question, _, pieces):
                 logits = tuple(data.draw(st.floats(-5, 8)) for _ in pieces)
                 self.foreign.update({(model, p): x for p, x in zip(pieces, logits, strict=True)})
                 event = e.ScoresArrived(model, question, logits)
@@ -70,7 +70,7 @@ class Machine(Books):
         assert self.run is not None
         piece = data.draw(st.sampled_from([c.piece for c in sent.candidates]))
         self.state, commands = self.policy.step(
-            self.state, e.AloneStep(BASE, self.run.question, piece, sent if self.run.report else None)
+            self.state, e.SoloStep(BASE, self.run.question, piece, sent if self.run.report else None)
         )
         self.expect_alone(piece, list(commands))
 
@@ -92,13 +92,13 @@ class Machine(Books):
     def stray(self, model: str, number: int, sent: CandidateSet) -> None:
         """Answers with a wrong number, or the number of another model's or another kind of question."""
         consulting = self.run is not None and self.run.unsure and (BASE, self.run.question) == (model, number)
-        asked = any((c.model, c.question) == (model, number) and isinstance(c, e.Ask) for c in self.open)
+        asked = any((c.model, c.question) == (model, number) and isinstance(c, e.RequestCandidates) for c in self.open)
         if not asked and not consulting:
             self.expect_nothing(e.CandidatesArrived(model, number, sent))
-        if not any((c.model, c.question) == (model, number) and isinstance(c, e.Score) for c in self.open):
+        if not any((c.model, c.question) == (model, number) and isinstance(c, e.RequestScores) for c in self.open):
             self.expect_nothing(e.ScoresArrived(model, number, (1.0,)))
         if not (self.run and (BASE, self.run.question) == (model, number)):
-            self.expect_nothing(e.AloneStep(model, number, b"a", sent))
+            self.expect_nothing(e.SoloStep(model, number, b"a", sent))
         self.expect_nothing(e.MarginalsArrived(model, number, 0.0, 0.0, (0.0,) * 256))
 
     @rule(model=st.sampled_from(EVERYBODY))
@@ -145,11 +145,11 @@ class Machine(Books):
     @rule(model=st.sampled_from(EVERYBODY), cancel=st.booleans(), really=st.integers(0, 5))
     def end(self, model: str, cancel: bool, really: int) -> None:
         if self.phase == "stopped" or (not cancel and model not in self.writers()):
-            self.expect_nothing(e.Cancelled() if cancel else e.ContextFull(model))
+            self.expect_nothing(e.Cancelled() if cancel else e.ModelExhausted(model))
             return
         if really:
             return
-        event = e.Cancelled() if cancel else e.ContextFull(model)
+        event = e.Cancelled() if cancel else e.ModelExhausted(model)
         self.state, commands = self.policy.step(self.state, event)
         assert commands == (e.Stop("cancelled" if cancel else "length"),)
         self.stopped()

@@ -9,17 +9,17 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tokencollab import END, Collaboration, ModelFailed, Piece, UsageError
+from tokencollab import EOS, Collaboration, ModelFailed, Piece, UsageError
 from tokencollab.actors import metrics
-from tokencollab.actors.prometheus_metrics import serve_metrics
-from tokencollab.actors.supervision import Patience
+from tokencollab.actors.metrics.prometheus import serve_metrics
+from tokencollab.actors.supervisor import FaultPolicy
 from tokencollab.testing import Faults, FaultyRuntime, ScriptedEngine, run_on_fake_clock, scripted_runtime
 
 TEXT = b"abcdefghijklmnop"
 
 
 def spell(done: bytes) -> Mapping[Piece, float]:
-    piece: Piece = TEXT[len(done) : len(done) + 1] or END
+    piece: Piece = TEXT[len(done) : len(done) + 1] or EOS
     return {piece: 9.0, b"~": 5.0}
 
 
@@ -76,7 +76,7 @@ def test_faults_and_restarts_are_counted() -> None:
 
     async def write() -> Collaboration:
         runtime = FaultyRuntime({"one": lambda: ScriptedEngine("one", spell)}, Faults(crash=0.1, corrupt=0.1), seed=3)
-        async with Collaboration("one", runtime=runtime, patience=Patience(restarts=1000)) as team:
+        async with Collaboration("one", runtime=runtime, fault_policy=FaultPolicy(restarts=1000)) as team:
             for _ in range(5):
                 with suppress(ModelFailed):
                     await team.generate("?")

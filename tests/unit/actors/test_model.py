@@ -13,19 +13,19 @@ import pytest
 from tokencollab import ChatMessage, Piece
 from tokencollab.actors import model as module
 from tokencollab.actors.model import ModelActor
-from tokencollab.engines.base import Answered, Ask, Engine
-from tokencollab.protocol.errors import ModelGone
+from tokencollab.engines.base import Engine, EngineReply, EngineRequest
+from tokencollab.errors import ModelGone
 from tokencollab.protocol.messages import (
-    AskAlone,
-    AskCandidates,
-    Behind,
     CandidatesReply,
     Close,
+    GenerateSolo,
+    NextCandidates,
     Open,
     Opened,
     Refused,
     Sampling,
-    Written,
+    SessionLost,
+    SoloPiece,
 )
 from tokencollab.testing import ScriptedEngine
 
@@ -44,7 +44,7 @@ class Held(ScriptedEngine):
         super().__init__("m", script)
         self.broken: set[str] = set()
 
-    def answer(self, requests: Sequence[Ask]) -> list[Answered | None]:
+    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         self.calls.append(list(requests))
         if any(request.session in self.broken for request in requests):
             raise ZeroDivisionError("broken")
@@ -78,14 +78,14 @@ async def test_a_queue_that_is_full_refuses_requests_at_once() -> None:
     loop = asyncio.get_running_loop()
     answer = engine.answer
 
-    def slow(requests: Sequence[Ask]) -> list[Answered | None]:
+    def slow(requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         asyncio.run_coroutine_threadsafe(gate.wait(), loop).result()
         return answer(requests)
 
     engine.answer = slow  # type: ignore[method-assign]
     actor = ModelActor(lambda: engine, max_sessions=1)
     await opened(actor, "one")
-    asking = [asyncio.create_task(actor.ask(AskCandidates("one", 0, b"", 1))) for _ in range(8)]
+    asking = [asyncio.create_task(actor.ask(NextCandidates("one", 0, b"", 1))) for _ in range(8)]
     await asyncio.sleep(0)
     gate.set()
     replies = [type(reply).__name__ for reply in await asyncio.gather(*asking)]
@@ -101,7 +101,7 @@ async def test_a_session_that_was_left_is_given_up_after_its_lease(monkeypatch: 
     actor = ModelActor(lambda: engine, max_sessions=2)
     await opened(actor, "left", "busy")
     for clock[0] in (600.0, 1200.0):
-        await actor.ask(AskCandidates("busy", 0, b"", 1))
+        await actor.ask(NextCandidates("busy", 0, b"", 1))
     await opened(actor, "new")
     assert set(engine.texts) == {"busy", "new"}
     await actor.stop()
@@ -114,8 +114,8 @@ async def test_no_session_waits_longer_than_the_others_have_passes() -> None:
     await opened(actor, *names)
 
     async def write(session: str) -> int:
-        request = AskAlone(session, 0, b"", 1, 40, False, GREEDY)
-        return len([reply async for reply in actor.write(request) if isinstance(reply, Written)])
+        request = GenerateSolo(session, 0, b"", 1, 40, False, GREEDY)
+        return len([reply async for reply in actor.write(request) if isinstance(reply, SoloPiece)])
 
     assert await asyncio.gather(*map(write, names)) == [40] * 5
     assert max(map(len, engine.served)) == 2
@@ -138,12 +138,12 @@ async def test_a_request_that_breaks_the_engine_harms_no_other_session() -> None
     async def ask(session: str) -> str:
         for _ in range(3):
             try:
-                reply = await actor.ask(AskCandidates(session, 0, b"", 1))
+                reply = await actor.ask(NextCandidates(session, 0, b"", 1))
             except ZeroDivisionError:
                 return "failed"
             if isinstance(reply, CandidatesReply):
                 return "answered"
-            assert isinstance(reply, Behind)
+            assert isinstance(reply, SessionLost)
             await opened(actor, session)
         return "never"
 
@@ -160,7 +160,7 @@ async def test_a_thread_that_ends_leaves_nobody_waiting() -> None:
 
     actor = ModelActor(Broken)
     await opened(actor, "one")
-    asking = [asyncio.create_task(actor.ask(request)) for request in (Close("one"), AskCandidates("one", 0, b"", 1))]
+    asking = [asyncio.create_task(actor.ask(request)) for request in (Close("one"), NextCandidates("one", 0, b"", 1))]
     outcomes = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 10)
     assert any(isinstance(outcome, ModelGone) for outcome in outcomes)
     await actor.stop()
@@ -177,7 +177,7 @@ async def test_a_model_whose_code_lets_an_iterator_run_out_leaves_nobody_waiting
     actor = ModelActor(lambda: Held(lambda text: next(iter(()))))
     await opened(actor, "s")
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await asyncio.wait_for(actor.ask(AskCandidates("s", 0, b"", 1)), 10)
+        await asyncio.wait_for(actor.ask(NextCandidates("s", 0, b"", 1)), 10)
     await actor.stop()
 
 
@@ -194,7 +194,7 @@ async def test_ctrl_c_is_heard_however_much_a_model_has_sent_to_a_loop_that_is_b
     heard = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
     try:
-        stream = actor.write(AskAlone("s", 0, b"", 1, 10_000, False, GREEDY))
+        stream = actor.write(GenerateSolo("s", 0, b"", 1, 10_000, False, GREEDY))
         await anext(stream)
         assert enough.wait(60)  # the loop stands still meanwhile
         os.kill(os.getpid(), signal.SIGUSR1)

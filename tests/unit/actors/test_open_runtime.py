@@ -7,7 +7,7 @@ from math import log
 
 import pytest
 
-from tokencollab import END, Collaboration, Piece, UsageError
+from tokencollab import EOS, Collaboration, Piece, UsageError
 from tokencollab.testing import Faults, FaultyRuntime, ScriptedEngine, run_on_fake_clock
 
 TEXT = b"all of us write this answer together, whoever comes and whoever goes"
@@ -15,8 +15,8 @@ TEXT = b"all of us write this answer together, whoever comes and whoever goes"
 
 def engine(name: str) -> ScriptedEngine:
     def script(done: bytes) -> Mapping[Piece, float]:
-        piece: Piece = TEXT[len(done) : len(done) + 1] or END
-        return {piece: 9.0, b"~": log(2), (b"?" if piece is END else END): 1.0}
+        piece: Piece = TEXT[len(done) : len(done) + 1] or EOS
+        return {piece: 9.0, b"~": log(2), (b"?" if piece is EOS else EOS): 1.0}
 
     return ScriptedEngine(name, script)
 

@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from tokencollab import EngineOptions, ModelFailed, ModelInfo, ModelRefused, UnknownModel
-from tokencollab.actors.platform import Platform
-from tokencollab.actors.registry import Address, Figures
-from tokencollab.actors.runtime import ModelLink, ModelSpec
-from tokencollab.actors.supervision import Patience
-from tokencollab.protocol.errors import ModelGone
-from tokencollab.protocol.messages import AskAlone, Closed, Reply, Request
+from tokencollab.actors.platform.registry import Address, ModelFigures
+from tokencollab.actors.platform.service import Platform
+from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
+from tokencollab.actors.supervisor import FaultPolicy
+from tokencollab.errors import ModelGone
+from tokencollab.protocol.messages import Closed, GenerateSolo, Reply, Request
 from tokencollab.testing import run_on_fake_clock
 
-PATIENCE = Patience(floor=2, ceiling=20, restarts=3, healthy=10, backoff=1, longest_backoff=4)
+PATIENCE = FaultPolicy(floor=2, ceiling=20, restarts=3, healthy=10, backoff=1, longest_backoff=4)
 
 
 class Link:
@@ -34,9 +34,9 @@ class Link:
         if self.state == "hangs":
             await asyncio.sleep(10**9)
 
-    async def figures(self) -> Figures:
+    async def figures(self) -> ModelFigures:
         await self._sign()
-        return Figures(1, self.signs, 100)
+        return ModelFigures(1, self.signs, 100)
 
     async def alive(self) -> None:
         await self._sign()
@@ -45,7 +45,7 @@ class Link:
         await self._sign()
         return Closed(request.session)
 
-    def write(self, request: AskAlone) -> None:
+    def write(self, request: GenerateSolo) -> None:
         raise NotImplementedError
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 
 from tokencollab import ModelInfo
-from tokencollab.actors.registry import Address, Figures, Registry
+from tokencollab.actors.platform.registry import Address, ModelFigures, Registry
 from tokencollab.testing import run_on_fake_clock
 
 T = TypeVar("T")
@@ -53,10 +53,10 @@ async def test_only_what_changes_who_is_there_and_how_has_a_version() -> None:
     joined = registry.version
     registry.join("a", 1, INFO, HERE)
     registry.set_health("a", "up")
-    registry.heartbeat("a", 1, Figures(3, 100, 1000))
+    registry.heartbeat("a", 1, ModelFigures(3, 100, 1000))
     registry.leave("b")
     registry.set_health("b", "down")
-    registry.heartbeat("b", 1, Figures())
+    registry.heartbeat("b", 1, ModelFigures())
     assert registry.version == joined
     registry.set_health("a", "down")
     assert registry.version == joined + 1
@@ -72,16 +72,16 @@ async def test_tokens_per_second_are_those_of_the_last_ten_seconds_of_this_life(
     registry = Registry()
     registry.join("a", 1, INFO, HERE)
     for second in range(60):
-        registry.heartbeat("a", 1, Figures(1, 50 * min(second, 30), 0))
+        registry.heartbeat("a", 1, ModelFigures(1, 50 * min(second, 30), 0))
         rate = registry["a"].tokens_per_second
         expected = 50 if second <= 30 else max(0, 50 * (40 - second) / 10)
         assert rate == pytest.approx(expected if second else 0)
         await asyncio.sleep(1)
     registry.join("a", 2, INFO, HERE, restarts=1)
-    assert registry["a"].figures == Figures()
-    registry.heartbeat("a", 1, Figures(9, 9, 9))  # of the life before
-    assert registry["a"].figures == Figures()
-    registry.heartbeat("a", 2, Figures(1, 7, 0))
+    assert registry["a"].figures == ModelFigures()
+    registry.heartbeat("a", 1, ModelFigures(9, 9, 9))  # of the life before
+    assert registry["a"].figures == ModelFigures()
+    registry.heartbeat("a", 2, ModelFigures(1, 7, 0))
     assert (registry["a"].figures.tokens, registry["a"].tokens_per_second) == (7, 0)
 
 
@@ -95,14 +95,14 @@ async def test_a_model_whose_heartbeats_stop_is_down_and_somebody_hears_of_it() 
     registry.set_health("out", "out")
     for second in range(1, 12):
         await asyncio.sleep(1)
-        registry.heartbeat("beats", 1, Figures())
+        registry.heartbeat("beats", 1, ModelFigures())
         if second <= 3:
-            registry.heartbeat("stops", 1, Figures())
+            registry.heartbeat("stops", 1, ModelFigures())
     assert silent == [("never", 5), ("stops", 8)]
     assert {entry.name: entry.health for entry in registry.entries} == {
         **{"beats": "up", "stops": "down", "never": "down", "out": "out"}
     }
-    registry.heartbeat("stops", 1, Figures(1, 1, 1))  # too late: whoever looks after it says when it is up again
+    registry.heartbeat("stops", 1, ModelFigures(1, 1, 1))  # too late: whoever looks after it says when it is up again
     assert [entry.health for entry in registry.entries if entry.name == "stops"] == ["down"]
     registry.join("stops", 2, INFO, HERE)
     assert [entry.health for entry in registry.entries if entry.name == "stops"] == ["up"]

@@ -3,7 +3,7 @@
 import pytest
 
 from tokencollab.answers import canonical, check_kind, extract, same
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 
 NUMBERS = [
     # stated

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokencollab.batch.prompts import Id, PromptLine, Settings, read_prompts
+from tokencollab.batch.prompts import Id, PromptDefaults, PromptLine, read_prompts
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.seeds import derive_seed
 
-SETTINGS = Settings(system="Be brief.", max_tokens=9, stop=("\n",), seed=3)
+SETTINGS = PromptDefaults(system="Be brief.", max_tokens=9, stop=("\n",), seed=3)
 
 
-def read(*lines: Any, settings: Settings = SETTINGS) -> tuple[list[PromptLine], dict[int, str]]:
+def read(*lines: Any, settings: PromptDefaults = SETTINGS) -> tuple[list[PromptLine], dict[int, str]]:
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     good, bad = read_prompts(b"\n".join(raw), settings)
     return good, {line.number: line.reason for line in bad}
@@ -101,8 +101,10 @@ def test_windows_line_ends_and_a_byte_order_mark_are_no_matter() -> None:
 
 @given(st.integers(0, 9), st.integers(-5, 5) | st.text(max_size=3) | st.floats(-2, 2))
 def test_a_seed_follows_from_the_runs_seed_and_the_id_alone(seed: int, name: Id) -> None:
-    (alone,), _ = read({"prompt": "x", "id": name}, settings=Settings(seed=seed))
-    (_, second), _ = read({"prompt": "z", "id": "before"}, {"prompt": "y", "id": name}, settings=Settings(seed=seed))
+    (alone,), _ = read({"prompt": "x", "id": name}, settings=PromptDefaults(seed=seed))
+    (_, second), _ = read(
+        {"prompt": "z", "id": "before"}, {"prompt": "y", "id": name}, settings=PromptDefaults(seed=seed)
+    )
     assert alone.seed == second.seed == derive_seed(seed, name)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tokencollab.batch.prompts import PromptLine
 from tokencollab.batch.record import AnswerFile
-from tokencollab.protocol.errors import CannotWrite, UsageError
+from tokencollab.errors import CannotWrite, UsageError
 from tokencollab.protocol.messages import ChatMessage
 
 SETTINGS = {"prompts_sha256": "abc", "seed": 0, "stop": []}

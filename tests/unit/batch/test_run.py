@@ -10,26 +10,26 @@ from typing import Any
 
 import pytest
 
-from tokencollab import END, Collaboration, Piece, pool
-from tokencollab.actors.local import LocalRuntime
-from tokencollab.batch.prompts import PromptLine, Settings, read_prompts
+from tokencollab import EOS, Collaboration, Piece, pool
+from tokencollab.actors.runtimes.threads import LocalRuntime
+from tokencollab.batch.prompts import PromptDefaults, PromptLine, read_prompts
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all
-from tokencollab.engines.base import Ask
+from tokencollab.engines.base import EngineRequest
 from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import RunStopped
 from tokencollab.pool import Progress
-from tokencollab.protocol.errors import RunStopped
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
 LINES, _ = read_prompts(
     b"\n".join(json.dumps({"prompt": "?" * n, "id": f"q{n}", "n": n}).encode() for n in range(1, 25)),
-    Settings(max_tokens=30),
+    PromptDefaults(max_tokens=30),
 )
 
 
 def script(text: bytes) -> Mapping[Piece, float]:
-    """Random words of four letters, until END becomes probable."""
-    return {piece: log(1 + index) for index, piece in enumerate([b"a", b"b", b"c", b"d"])} | {END: len(text) / 8}
+    """Random words of four letters, until EOS becomes probable."""
+    return {piece: log(1 + index) for index, piece in enumerate([b"a", b"b", b"c", b"d"])} | {EOS: len(text) / 8}
 
 
 class Failing(ScriptedEngine):
@@ -39,7 +39,7 @@ class Failing(ScriptedEngine):
         super().__init__(name, script)
         self._left = after
 
-    def answer(self, requests: Sequence[Ask]) -> list[Any]:
+    def answer(self, requests: Sequence[EngineRequest]) -> list[Any]:
         self._left -= 1
         if self._left < 0:
             raise RuntimeError("broken")
@@ -107,7 +107,7 @@ async def test_cancelled_at_any_moment_it_goes_on_without_loss_or_repetition(tmp
 
 
 async def test_a_question_that_is_refused_fails_alone_and_can_be_asked_again(tmp_path: Path) -> None:
-    lines, _ = read_prompts(b'{"prompt": "' + b"x" * 200 + b'", "n": 1, "id": "q1"}\n{"prompt": "?"}', Settings())
+    lines, _ = read_prompts(b'{"prompt": "' + b"x" * 200 + b'", "n": 1, "id": "q1"}\n{"prompt": "?"}', PromptDefaults())
     heard: list[tuple[int, str]] = []
     with AnswerFile(tmp_path / "answers", {}, lines) as file:
         progress = Progress(2)

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from tests.tiny import KINDS, SPECIAL, make_tokenizer
-from tokencollab.engines.alignment import AnswerText
-from tokencollab.engines.tokenisation import TextTokenizer
-from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary
+from tests.support.tiny import KINDS, SPECIAL, make_tokenizer
+from tokencollab.engines.text.alignment import AnswerText
+from tokencollab.engines.text.tokenisation import TextTokenizer
+from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary
 
 
 def answer_text(kind: str = "bytes", lead: bytes = b"") -> AnswerText:

@@ -8,9 +8,9 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from tests.tiny import CHAT_TEMPLATE, IGNORES_SYSTEM_TEMPLATE, NO_SYSTEM_TEMPLATE
-from tokencollab.engines.chat import render
-from tokencollab.protocol.errors import ModelRefused
+from tests.support.tiny import CHAT_TEMPLATE, IGNORES_SYSTEM_TEMPLATE, NO_SYSTEM_TEMPLATE
+from tokencollab.engines.text.chat import render
+from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ChatMessage, Open, Refused
 
 USER = ChatMessage("user", "Why is the sky blue?")
@@ -45,7 +45,7 @@ def test_without_a_chat_template(tiny_model: Tiny, kind: str) -> None:
 
 
 def test_a_tokenizer_that_closes_texts(tiny_model: Tiny) -> None:
-    """The END token that it puts behind every text is taken away: the answer follows."""
+    """The EOS token that it puts behind every text is taken away: the answer follows."""
 
     def close(tokenizer: Any) -> None:
         tokenizer.post_processor = TemplateProcessing(

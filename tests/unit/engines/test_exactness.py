@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.driving import QUESTION, answer_all, ask, candidates, feed, token_ids
-from tests.driving import answer as write
-from tests.tiny import KINDS
+from tests.support.driving import QUESTION, answer_all, ask, candidates, feed, token_ids
+from tests.support.driving import answer as write
+from tests.support.tiny import KINDS
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.protocol import messages as m
 
@@ -75,15 +75,15 @@ def test_alone_ends_where_transformers_ends(tiny_engine: Engines, tiny_model: An
 
 @pytest.mark.parametrize("method", ["unite", "dp"])
 def test_several_ends_are_one_in_company_and_each_its_own_alone(tiny_engine: Engines, method: str) -> None:
-    """Together the END tokens' mass is merged; alone the single most probable token decides, as in transformers.
+    """Together the EOS tokens' mass is merged; alone the single most probable token decides, as in transformers.
 
-    So a model with its copy may end before the model alone, just where the merged END is first and no END token is.
+    So a model with its copy may end before the model alone, just where the merged EOS is first and no EOS token is.
     """
     sooner = 0
     for seed in range(6):
         options = {"seed": seed, "eos": ("<s>", "</s>", "<|end|>", "<|user|>"), "size": 119}
         engines = {"a": tiny_engine("chars", **options), "b": tiny_engine("chars", copy=1, **options)}
-        for engine in engines.values():  # all END tokens are equally probable: together they have four times the mass
+        for engine in engines.values():  # all EOS tokens are equally probable: together they have four times the mass
             ends = list(engine._vocabulary.end_ids)
             engine._model.lm_head.weight.data[ends] = engine._model.lm_head.weight.data[ends[0]].clone()
         alone = write({"a": engines["a"]}, "base", max_tokens=40)
@@ -145,13 +145,13 @@ def test_alone_and_in_a_batch(tiny_engine: Engines, kind: str, architecture: str
     alone = {}
     for name, text in texts.items():
         engine.open(m.Open(name, PROMPTS[len(name) % 2]))
-        alone[name] = [ask(engine, m.AskCandidates(name, 0, text, 10)).reply]
-        alone[name].append(ask(engine, m.AskCandidates(name, len(text), b" the", 10)).reply)
+        alone[name] = [ask(engine, m.NextCandidates(name, 0, text, 10)).reply]
+        alone[name].append(ask(engine, m.NextCandidates(name, len(text), b" the", 10)).reply)
         engine.close(name)
     for name in texts:
         engine.open(m.Open(name, PROMPTS[len(name) % 2]))
-    first = answer_all(engine, [m.AskCandidates(name, 0, text, 10) for name, text in texts.items()])
-    second = answer_all(engine, [m.AskCandidates(name, len(text), b" the", 10) for name, text in texts.items()])
+    first = answer_all(engine, [m.NextCandidates(name, 0, text, 10) for name, text in texts.items()])
+    second = answer_all(engine, [m.NextCandidates(name, len(text), b" the", 10) for name, text in texts.items()])
     for index, name in enumerate(texts):
         for expected, answers in zip(alone[name], (first, second), strict=True):
             answered = answers[index]

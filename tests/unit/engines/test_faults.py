@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tokencollab import Answer, Collaboration, Patience
+from tokencollab import Answer, Collaboration, FaultPolicy
 from tokencollab.actors.journal import SUFFIX
 from tokencollab.engines.base import Engine
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.testing import Faults, FaultyRuntime, run_on_fake_clock
 
 QUESTION = "Why is the sky blue?"
-PATIENCE = Patience(floor=1, restarts=50, failures=2, backoff=0.1)
+PATIENCE = FaultPolicy(floor=1, restarts=50, failures=2, backoff=0.1)
 LIMIT = 30
 
 
@@ -34,7 +34,7 @@ def engines(*folders: Path) -> dict[str, Callable[[], Engine]]:
 
 async def write(runtime: FaultyRuntime, method: str, journal: Path | None = None, cut: int | None = None) -> Answer:
     base, *others = runtime.starts
-    async with Collaboration(base, others, method, runtime=runtime, patience=PATIENCE, journal=journal) as team:
+    async with Collaboration(base, others, method, runtime=runtime, fault_policy=PATIENCE, journal=journal) as team:
         stream = team.stream(QUESTION, max_tokens=LIMIT)
         async for token in stream:
             if token.step == cut:

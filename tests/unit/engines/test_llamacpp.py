@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.driving import QUESTION, answer, answer_all, candidates, feed, token_ids
-from tests.gguf_files import write_gguf
-from tokencollab.actors.local import load_engine
-from tokencollab.actors.runtime import ModelSpec
+from tests.support.driving import QUESTION, answer, answer_all, candidates, feed, token_ids
+from tests.support.gguf_files import write_gguf
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.actors.runtimes.threads import load_engine
 from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import ModelRefused, ModelUnavailable
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.errors import ModelRefused, ModelUnavailable
 
 xllamacpp = pytest.importorskip("xllamacpp", reason="needs the extra tokencollab[gguf]")
 
-from tokencollab.engines import llamacpp, llamacpp_engine  # noqa: E402
+from tokencollab.engines import llamacpp_binding, llamacpp_engine  # noqa: E402
 
 TEXTS = ("Why is the sky blue? ", "def add(a, b):\n    return", "日本語 and Привет, naïve 🙂 ", "x")
 
@@ -68,8 +68,8 @@ def test_raw_logits_marginals_and_scores_are_those_of_the_weights(load: Any, tin
     for text in TEXTS:
         data = text.encode()
         for question in (
-            m.AskScores("s", 0, data, (b"the", b" x", None, "界".encode())),
-            m.AskMarginals("s", 0, data, b" t"),
+            m.ScorePieces("s", 0, data, (b"the", b" x", None, "界".encode())),
+            m.ByteMarginals("s", 0, data, b" t"),
         ):
             replies = [answer_all(engine, [question])[0].reply for engine in (mine, theirs)]
             if isinstance(replies[0], m.ScoresReply):
@@ -82,7 +82,7 @@ def test_log_probabilities_of_a_text_are_those_of_the_weights(load: Any, tiny_en
     replies = []
     for engine in (load(), tiny_engine("bytes", hidden=64)):
         opened(engine, "s")
-        reply = answer_all(engine, [m.AskLogprobs("s", 0, "".join(TEXTS).encode() * 3)])[0].reply
+        reply = answer_all(engine, [m.ScoreText("s", 0, "".join(TEXTS).encode() * 3)])[0].reply
         assert isinstance(reply, m.LogprobsReply)
         replies.append(reply)
     assert replies[0].ends == replies[1].ends
@@ -95,7 +95,7 @@ def test_only_what_is_new_goes_through_the_model(load: Any) -> None:
     prompt = len(engine.pool["s"].prompt.ids)
     counts = []
     for start, data in ((0, b"The dog"), (7, b" is"), (10, b"!"), (4, b"cat")):
-        counts.append(answer_all(engine, [m.AskCandidates("s", start, data, 5)])[0].reply.forwarded)  # type: ignore[union-attr]
+        counts.append(answer_all(engine, [m.NextCandidates("s", start, data, 5)])[0].reply.forwarded)  # type: ignore[union-attr]
     assert counts[0] > prompt
     assert max(counts[1:]) < 8
     taken_back = candidates(engine, b"The cat", start=7)
@@ -110,11 +110,11 @@ def test_alone_and_in_company_a_session_gets_the_same(load: Any) -> None:
     Not to the last bit: llama.cpp chooses its kernels by the batch's shape, and its KV cache is float16.
     """
     engine = load()
-    texts = [f"{TEXTS[index % 4]}{index} the dog".encode() for index in range(llamacpp.SEATS + 6)]
+    texts = [f"{TEXTS[index % 4]}{index} the dog".encode() for index in range(llamacpp_binding.SEATS + 6)]
     names = [f"s{index}" for index in range(len(texts))]
     opened(engine, *names)
-    asks = [m.AskCandidates(name, 0, text, 5) for name, text in zip(names, texts, strict=True)]
-    first, rest = asks[: llamacpp.SEATS], asks[llamacpp.SEATS :]
+    asks = [m.NextCandidates(name, 0, text, 5) for name, text in zip(names, texts, strict=True)]
+    first, rest = asks[: llamacpp_binding.SEATS], asks[llamacpp_binding.SEATS :]
     together = [*answer_all(engine, first), *answer_all(engine, rest)]
     assert engine.pool.shared > 0
     assert engine.pool.dropped >= len(rest)
@@ -132,14 +132,14 @@ def test_alone_and_in_company_a_session_gets_the_same(load: Any) -> None:
 
 def test_more_questions_at_once_than_seats_wait_for_their_turn(load: Any) -> None:
     engine = load()
-    names = [f"s{index}" for index in range(llamacpp.SEATS + 2)]
+    names = [f"s{index}" for index in range(llamacpp_binding.SEATS + 2)]
     opened(engine, *names)
-    asks = [m.AskCandidates(name, 0, b"The", 5) for name in names]
-    while None in (answers := engine.answer(asks[: llamacpp.SEATS])):
+    asks = [m.NextCandidates(name, 0, b"The", 5) for name in names]
+    while None in (answers := engine.answer(asks[: llamacpp_binding.SEATS])):
         pass
     answers = engine.answer(asks)
-    assert answers[llamacpp.SEATS :] == [None, None]
-    assert None not in answers[: llamacpp.SEATS]
+    assert answers[llamacpp_binding.SEATS :] == [None, None]
+    assert None not in answers[: llamacpp_binding.SEATS]
     engine.close("s0")
     assert None not in engine.answer(asks[-1:])
 
@@ -162,12 +162,12 @@ def test_what_does_not_fit_is_refused_or_full(load: Any) -> None:
     assert isinstance(reply, m.Refused)
     assert reply.kind == "PromptTooLong"
     opened(engine, "s")
-    full = engine.answer([m.AskCandidates("s", 0, b"x1" * context, 5)])[0]
+    full = engine.answer([m.NextCandidates("s", 0, b"x1" * context, 5)])[0]
     assert full is not None
-    assert isinstance(full.reply, m.Full)
-    unknown = engine.answer([m.AskCandidates("nobody", 0, b"", 5)])[0]
+    assert isinstance(full.reply, m.ContextExhausted)
+    unknown = engine.answer([m.NextCandidates("nobody", 0, b"", 5)])[0]
     assert unknown is not None
-    assert isinstance(unknown.reply, m.Behind)
+    assert isinstance(unknown.reply, m.SessionLost)
 
 
 def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -177,15 +177,15 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_another_version_of_the_library_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(llamacpp._CONTEXT_DEFAULTS, "n_ctx", 513)
+    monkeypatch.setitem(llamacpp_binding._CONTEXT_DEFAULTS, "n_ctx", 513)
     with pytest.raises(ModelUnavailable, match=r"another llama\.cpp .*tokencollab\[gguf\]"):
-        llamacpp.library.__wrapped__()
+        llamacpp_binding.library.__wrapped__()
 
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(ModelUnavailable, match=r"pip install 'tokencollab\[gguf\]'"):
-        llamacpp.library.__wrapped__()
+        llamacpp_binding.library.__wrapped__()
 
 
 def test_logits_are_whole_rows_of_finite_numbers(load: Any) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.driving import QUESTION, ask, candidates
-from tests.tiny import KINDS
+from tests.support.driving import QUESTION, ask, candidates
+from tests.support.tiny import KINDS
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.protocol import messages as m
 from tokencollab.testing import ScriptedEngine
@@ -18,7 +18,7 @@ TEXT = "The dog isn't 🙂 here,\n  日本 x Привет; " * 4
 
 
 def logprobs(engine: Any, text: bytes, start: int = 0) -> m.LogprobsReply:
-    reply = ask(engine, m.AskLogprobs("s", start, text[start:])).reply
+    reply = ask(engine, m.ScoreText("s", start, text[start:])).reply
     assert isinstance(reply, m.LogprobsReply), reply
     assert len(reply.ends) == len(reply.logprobs)
     assert list(reply.ends) == sorted(reply.ends)
@@ -63,17 +63,17 @@ def test_a_shared_prompt_is_not_computed_again_and_candidates_are_as_ever(tiny_e
 
 def test_an_unknown_session_and_a_full_one(tiny_engine: Engines) -> None:
     engine = tiny_engine("bytes", seed=5)
-    assert ask(engine, m.AskLogprobs("nobody", 0, b"x")).reply == m.Behind("nobody")
+    assert ask(engine, m.ScoreText("nobody", 0, b"x")).reply == m.SessionLost("nobody")
     engine.open(m.Open("s", QUESTION))
     long = b"a b " * engine.info.context_length
-    assert isinstance(ask(engine, m.AskLogprobs("s", 0, long)).reply, m.Full)
+    assert isinstance(ask(engine, m.ScoreText("s", 0, long)).reply, m.ContextExhausted)
     assert logprobs(engine, b"").logprobs == ()
 
 
 def test_a_scripted_model_knows_its_own_text() -> None:
     engine = ScriptedEngine("a", lambda text: {b"ab": 1.0, b"a": 0.0, None: 0.0})
     engine.open(m.Open("s", QUESTION))
-    (answered,) = engine.answer([m.AskLogprobs("s", 0, b"aba?")])
+    (answered,) = engine.answer([m.ScoreText("s", 0, b"aba?")])
     assert answered is not None
     assert isinstance(answered.reply, m.LogprobsReply)
     assert answered.reply.ends == (2, 3, 4)

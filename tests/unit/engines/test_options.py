@@ -8,7 +8,7 @@ import pytest
 
 from tokencollab.engines.options import MAX_THREADS, EngineOptions
 from tokencollab.engines.transformers_engine import TransformersEngine
-from tokencollab.protocol.errors import ModelRefused, UsageError
+from tokencollab.errors import ModelRefused, UsageError
 
 
 def test_options_go_through_json_and_what_is_unknown_is_left_out() -> None:

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from tokencollab.engines.reward import RewardModel
-from tokencollab.protocol.errors import ModelRefused
+from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ChatMessage
 
 TURNS = (ChatMessage("user", "Why is the sky blue?"),)

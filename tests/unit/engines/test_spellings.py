@@ -5,9 +5,9 @@ import random
 import pytest
 
 from benchmarks.spellings import SPELLINGS
-from tests.tiny import KINDS
+from tests.support.tiny import KINDS
 from tests.unit.engines.test_alignment import answer_text, canonical, pieces, write
-from tokencollab.engines.alignment import AnswerText
+from tokencollab.engines.text.alignment import AnswerText
 
 LETTERS = (b" the", b" ", b"q", b"u", b"i", b"c", b"k", b" brown")
 TEXT = " The quick\n\n  dog isn't 日本語 né🙂 the the".encode()

@@ -7,10 +7,10 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tests.tiny import KINDS, SPECIAL, TEXT, make_tokenizer
-from tokencollab.engines.tokenisation import TextTokenizer, continuations
-from tokencollab.engines.vocabulary import read_vocabulary
-from tokencollab.protocol.errors import ModelRefused
+from tests.support.tiny import KINDS, SPECIAL, TEXT, make_tokenizer
+from tokencollab.engines.text.tokenisation import TextTokenizer, continuations
+from tokencollab.engines.text.vocabulary import read_vocabulary
+from tokencollab.errors import ModelRefused
 
 SPELLING = ("bytes", "nfc", "llama", "metaspace", "gemma")
 
@@ -97,7 +97,7 @@ def test_special_tokens_written_out_are_text(kind: str) -> None:
 
 
 def test_the_prompt_still_has_its_special_tokens(tiny_engine: Callable[..., Any]) -> None:
-    from tests.driving import QUESTION, candidates
+    from tests.support.driving import QUESTION, candidates
     from tokencollab.protocol.messages import Open
 
     engine = tiny_engine("bytes")

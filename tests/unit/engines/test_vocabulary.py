@@ -1,4 +1,4 @@
-"""What each token appends, for every kind of tokenizer; END, unknown and padded ids."""
+"""What each token appends, for every kind of tokenizer; EOS, unknown and padded ids."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from tests.tiny import KINDS, SPECIAL, TEXT, make_tokenizer
-from tokencollab.engines.vocabulary import Vocabulary, read_vocabulary, token_decoder
-from tokencollab.protocol.errors import ModelRefused
+from tests.support.tiny import KINDS, SPECIAL, TEXT, make_tokenizer
+from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary, token_decoder
+from tokencollab.errors import ModelRefused
 
 
 def wrap(tokenizer: Tokenizer, **options: Any) -> Any:

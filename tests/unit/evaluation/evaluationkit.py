@@ -12,7 +12,7 @@ from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.runner import Runner
 from tokencollab.protocol.messages import Open, Opened, Refused
-from tokencollab.protocol.pieces import END, Piece
+from tokencollab.protocol.pieces import EOS, Piece
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
 
@@ -38,8 +38,8 @@ class Calculator(ScriptedEngine):
         return super()._answer(request)
 
     def _next(self, answer: bytes, text: bytes) -> Mapping[Piece, float]:
-        piece: Piece = answer[len(text) : len(text) + self._width] or END
-        return {piece: 9.0, b"~": 2.0, (b"?" if piece is END else END): 1.0}
+        piece: Piece = answer[len(text) : len(text) + self._width] or EOS
+        return {piece: 9.0, b"~": 2.0, (b"?" if piece is EOS else EOS): 1.0}
 
 
 def settings_of(items: Sequence[Item], askers: Sequence[Asker], **changed: Any) -> dict[str, Any]:

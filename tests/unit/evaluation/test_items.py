@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from tokencollab.errors import ModelUnavailable, UsageError
 from tokencollab.evaluation.hub import HUB_SETS
 from tokencollab.evaluation.items import Item, load_items
 from tokencollab.evaluation.prompts import kind_of, prompt_of
-from tokencollab.protocol.errors import ModelUnavailable, UsageError
 
 OPEN = {"id": "own/1", "question": "What is 2+2?", "choices": None, "answer": "4", "context": None}
 CHOICE = {"id": "own/2", "question": "Which?", "choices": ["this", "that"], "answer": "B", "context": None}

@@ -13,13 +13,13 @@ import pytest
 
 import tokencollab.evaluation.report
 from tests.unit.evaluation.made import make_run
+from tokencollab.errors import UsageError
 from tokencollab.evaluation.folder import read_records
 from tokencollab.evaluation.report.charts import Picture
 from tokencollab.evaluation.report.document import make_parts, write_report
 from tokencollab.evaluation.report.evaluations import Evaluation
 from tokencollab.evaluation.report.figures import cosine, trigrams
 from tokencollab.evaluation.report.tables import Table, percent, probability
-from tokencollab.protocol.errors import UsageError
 
 METHODS = ("base", "each", "unite", "duetnet", "upara-20", "confipara-u", "confipara-u-confidence")
 

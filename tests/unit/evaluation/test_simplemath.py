@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from tokencollab.errors import UsageError
 from tokencollab.evaluation.simplemath import (
     LARGEST,
     MOST_PROBLEMS,
@@ -14,7 +15,6 @@ from tokencollab.evaluation.simplemath import (
     simplemath,
     training_problems,
 )
-from tokencollab.protocol.errors import UsageError
 
 
 def test_question_working_and_answer_agree() -> None:

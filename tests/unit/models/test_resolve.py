@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tokencollab.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 from tokencollab.models.cache import MARKER, ModelCache
 from tokencollab.models.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, Part
 from tokencollab.models.fetch import SourceFailed
 from tokencollab.models.resolve import ModelFiles, ModelRow, ModelStore, list_models, remove
-from tokencollab.protocol.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
 
 CONTENTS = (b"GGUF first ", b"second ", b"third")
 WHOLE = b"".join(CONTENTS)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tokencollab.errors import ModelRefused
 from tokencollab.models.cache import ModelCache
 from tokencollab.models.convert import align
 from tokencollab.models.resolve import ModelStore
-from tokencollab.protocol.errors import ModelRefused
 
 
 def write_model(folder: Path) -> None:

@@ -91,7 +91,7 @@ class Table:
         return [command for command in self.commands if isinstance(command, e.Commit)]
 
     def asked(self) -> dict[str, int]:
-        return {command.model: command.offset for command in self.commands if isinstance(command, e.Ask)}
+        return {command.model: command.offset for command in self.commands if isinstance(command, e.RequestCandidates)}
 
     def stopped(self) -> str | None:
         return next((command.reason for command in self.commands if isinstance(command, e.Stop)), None)

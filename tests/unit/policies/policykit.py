@@ -6,7 +6,7 @@ from math import exp, log
 
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Policy
-from tokencollab.policies.selection import choose_alone
+from tokencollab.policies.selection import choose_solo
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
@@ -48,7 +48,7 @@ def toy(name: str, sharpness: float = 3.0, shift: float = 12.0, listed: int = 7)
         digest = blake2b(name.encode() + b"|" + text[-6:], digest_size=32).digest()
         shared = blake2b(text[-6:], digest_size=32).digest()
         logits = [shift + sharpness * (digest[i] + 2 * shared[i]) / 256 for i in range(len(VOCABULARY))]
-        logits[-1] -= sharpness  # END is rare
+        logits[-1] -= sharpness  # EOS is rare
         total = log(sum(exp(logit) for logit in logits))
         ordered = sorted(zip(VOCABULARY, logits, strict=True), key=lambda entry: -entry[1])[:listed]
         return CandidateSet(tuple(Candidate(p, logit, logit - total) for p, logit in ordered), total).checked()
@@ -107,7 +107,7 @@ class Driver:
                 case e.Stop(reason):
                     self.stop = reason
                     self.pending.clear()
-                case e.Ask() | e.Score() | e.Marginals() | e.RunAlone():
+                case e.RequestCandidates() | e.RequestScores() | e.RequestMarginals() | e.RunSolo():
                     self.pending.append(command)
                 case _:
                     self.others.append(command)
@@ -139,28 +139,28 @@ class Driver:
 
     def answer(self, command: e.Command) -> None:
         match command:
-            case e.Ask(model, question, offset, _):
+            case e.RequestCandidates(model, question, offset, _):
                 self.candidates[model] = self.book[model](self.text[:offset])
                 self.hear(e.CandidatesArrived(model, question, self.candidates[model]))
-            case e.Score(model, question, offset, pieces):
+            case e.RequestScores(model, question, offset, pieces):
                 candidates = self.book[model](self.text[:offset])
                 logits = tuple(first_token_logit(candidates, piece) for piece in pieces)
                 self.scores[model] = list(zip(pieces, logits, strict=True))
                 self.hear(e.ScoresArrived(model, question, logits))
-            case e.Marginals(model, question, offset, pending):
+            case e.RequestMarginals(model, question, offset, pending):
                 masses = listed_marginals(self.book[model](self.text[:offset]), pending)
                 self.marginals.append(TraceMarginals(model, offset, pending, *masses))
                 self.hear(e.MarginalsArrived(model, question, *masses))
-            case e.RunAlone(model, question, _, first, steps, report, unsure):
+            case e.RunSolo(model, question, _, first, steps, report, unsure):
                 for step in range(first, first + steps):
                     candidates = self.book[model](self.text)
                     if exp(candidates.best.logprob) < unsure:
                         self.candidates = {model: candidates}
                         self.hear(e.CandidatesArrived(model, question, candidates))
                         break
-                    piece = choose_alone(candidates, self.sampling, step)
+                    piece = choose_solo(candidates, self.sampling, step)
                     self.candidates = {model: candidates}
-                    self.hear(e.AloneStep(model, question, piece, candidates if report else None))
+                    self.hear(e.SoloStep(model, question, piece, candidates if report else None))
                     if self.stop or piece is None:
                         break
 

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.policies.policykit import by_logit, by_probability
 from tokencollab.policies.aggregation import aggregate, foreign_pieces, negative_logit
 from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
-from tokencollab.policies.events import Ask, CandidatesArrived, Commit
+from tokencollab.policies.events import CandidatesArrived, Commit, RequestCandidates
 from tokencollab.policies.evidence import Evidence
 from tokencollab.policies.methods import Method, make_policy, parse_method
 from tokencollab.policies.selection import select
@@ -130,7 +130,7 @@ def test_fifty_exact_ties_do_not_depend_on_order_of_arrival() -> None:
         chosen, naive = set(), set()
         for order in permutations("ABC"):
             state, asked = machine.start(("A", "B", "C"))
-            questions = {c.model: c.question for c in asked if isinstance(c, Ask)}
+            questions = {c.model: c.question for c in asked if isinstance(c, RequestCandidates)}
             for model in order:
                 state, commands = machine.step(state, CandidatesArrived(model, questions[model], sets[model]))
             assert isinstance(commands[0], Commit)

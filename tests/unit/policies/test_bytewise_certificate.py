@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.policies.bytewisekit import BYTEWISE, Table, Watch, listed, surely
 from tokencollab.policies import events as e
-from tokencollab.policies.bytewise_branch import END_SYMBOL
+from tokencollab.policies.bytewise_branch import EOS_SYMBOL
 from tokencollab.policies.bytewise_decision import certain, choose, misses, scores_of
 from tokencollab.policies.bytewise_voter import Row
 from tokencollab.policies.decision import sampling_of
@@ -94,8 +94,8 @@ class TestDraws:
         scores = {B: 0.3, A: 0.6, C: 0.05}
         assert choose(scores, self.TWO, self.at(0.0, 0.66)) == A
         assert choose(scores, self.TWO, self.at(0.67, 1.0)) == B
-        with_end = {END_SYMBOL: 0.6, B: 0.3}
-        assert choose(with_end, self.TWO, self.at(0.0, 0.66)) == END_SYMBOL
+        with_end = {EOS_SYMBOL: 0.6, B: 0.3}
+        assert choose(with_end, self.TWO, self.at(0.0, 0.66)) == EOS_SYMBOL
 
     @pytest.mark.parametrize(
         ("low", "high", "known"),
@@ -165,7 +165,7 @@ class TestQuestions:
         table = Table(("a", "b", "c"))
         table.answer(a=listed((b"yes", 0.5), (b"yam", 0.4), (b"x", 0.1)), b=surely(b"y"), c=surely(b"x"))
         table.answer(b=listed((b"a", 0.35), (b"e", 0.3)), c=listed((b"s", 0.3), (b"e", 0.29)))
-        assert table.commands == [e.Marginals("b", 5, 1, b"")]
+        assert table.commands == [e.RequestMarginals("b", 5, 1, b"")]
 
     def test_where_all_is_listed_the_debts_are_asked_about(self) -> None:
         """b moved past "a" with .6 + .1 or up to .2 more behind it: what it says about "c" hangs on that."""
@@ -174,7 +174,7 @@ class TestQuestions:
         assert table.asked() == {"b": 1}
         table.answer(b=listed((b"d", 0.85), (b"c", 0.15)))
         # c: .78 + W * .15, d: .22 + W * .85 with W between .7 and .9; equal at W = .8
-        assert table.commands == [e.Marginals("b", 3, 0, b"a")]
+        assert table.commands == [e.RequestMarginals("b", 3, 0, b"a")]
         table.hear(e.MarginalsArrived("b", 3, 0.6, 0.0, masses(b=0.13)))
         assert table.text == b"ac"
         other = Table(("a", "b"))
@@ -193,7 +193,7 @@ class TestQuestions:
         position = next(n for n in range(1, 50) if 0.6130 < uniform(n, 1, 1) < 0.66)  # as a seed
         table = Table(("a",), replace(BYTEWISE, top_t=(2, 2)), seed=position)
         table.answer(a=listed((b"a", 0.6), (b"b", 0.3), (b"c", 0.07)))
-        assert table.commands == [e.Marginals("a", 1, 0, b"")]
+        assert table.commands == [e.RequestMarginals("a", 1, 0, b"")]
         table.hear(e.MarginalsArrived("a", 1, 0.0, 0.0, masses(a=0.6, b=0.33, c=0.07)))
         chosen = "a" if uniform(position, 1, 1) < 0.6 / 0.93 else "b"
         assert table.text == chosen.encode()
@@ -205,7 +205,7 @@ class TestQuestions:
             table.answer(a=listed((b"a", 0.6), (b"b", 0.3), (b"c", 0.07)))
             draw = uniform(seed, 1, 1)
             in_doubt = 0.57 / 0.93 <= draw < 0.63 / 0.87 or draw >= 0.87 / 0.93
-            assert isinstance(table.commands[0], e.Marginals) is in_doubt
+            assert isinstance(table.commands[0], e.RequestMarginals) is in_doubt
 
     def test_each_byte_has_its_own_draw(self) -> None:
         for seed in range(20):

@@ -3,18 +3,18 @@
 import pytest
 
 from tests.unit.policies.bytewisekit import Table, Watch, figures, listed, surely
+from tokencollab.errors import UnknownMethod
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.evidence import Evidence
 from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.errors import UnknownMethod
 
 
 def test_the_first_questions() -> None:
     table = Table(("b", "a"))
-    assert table.commands == [e.Ask("a", 0, 0, 10), e.Ask("b", 1, 0, 10)]
+    assert table.commands == [e.RequestCandidates("a", 0, 0, 10), e.RequestCandidates("b", 1, 0, 10)]
 
 
 def test_make_policy_builds_it_with_the_exit_of_the_method() -> None:
@@ -102,7 +102,7 @@ def test_a_model_inside_a_token_has_no_vote_for_end() -> None:
     table = Table(("a", "b"))
     table.answer(a=listed((b"84", 0.9), (b"8", 0.1)), b=surely(b"8"))
     table.answer(b=listed((None, 0.8), (b"4", 0.2)))
-    assert table.text == b"84"  # a carries 1 * 1 / .9 * .9 for "4", b .9 * .8 for END
+    assert table.text == b"84"  # a carries 1 * 1 / .9 * .9 for "4", b .9 * .8 for EOS
 
 
 def test_the_answer_ends_at_its_length() -> None:
@@ -123,7 +123,7 @@ def held() -> Table:
     """Two models that agree on "a", after which b's unlisted mass hides whether it moves: "a" is held."""
     table = Table(("a", "b"))
     table.answer(a=surely(b"ab"), b=listed((b"a", 0.4), (b"z", 0.1)))
-    assert [type(command) for command in table.commands] == [e.Marginals]
+    assert [type(command) for command in table.commands] == [e.RequestMarginals]
     assert (table.text, table.state.held) == (b"", 1)
     return table
 
@@ -131,7 +131,7 @@ def held() -> Table:
 def test_a_boundary_that_hangs_on_unlisted_mass_is_asked_about() -> None:
     table = held()
     (question,) = table.commands
-    assert question == e.Marginals("b", 2, 0, b"a")
+    assert question == e.RequestMarginals("b", 2, 0, b"a")
     none = (0.0,) * 256
     table.hear(e.MarginalsArrived("b", 2, 0.4, 0.0, none))
     assert table.text == b"a"
@@ -143,8 +143,8 @@ def test_a_boundary_that_hangs_on_unlisted_mass_is_asked_about() -> None:
 
 def test_what_is_decided_is_committed_when_a_context_is_full() -> None:
     table = held()
-    assert table.hear(e.ContextFull("z")) == []
-    table.hear(e.ContextFull("a"))
+    assert table.hear(e.ModelExhausted("z")) == []
+    table.hear(e.ModelExhausted("a"))
     assert (table.text, table.stopped()) == (b"a", "length")
 
 
@@ -197,21 +197,21 @@ def test_while_the_base_is_lost_no_exit_policy_is_asked() -> None:
 def test_the_base_exits_and_writes_alone() -> None:
     table = Table(("b", "a"), leaving=Watch(alone_at=1), max_tokens=4)
     table.answer(a=surely(b"hi"), b=surely(b"hi"))
-    assert table.commands[1:] == [e.Exited(1, ("a",)), e.RunAlone("b", 2, 2, 2, 3, False)]
-    assert table.hear(e.AloneStep("a", 2, b"?", None)) == []
-    assert table.hear(e.AloneStep("b", 1, b"?", None)) == []
-    table.hear(e.AloneStep("b", 2, b"!", None))
+    assert table.commands[1:] == [e.Exited(1, ("a",)), e.RunSolo("b", 2, 2, 2, 3, False)]
+    assert table.hear(e.SoloStep("a", 2, b"?", None)) == []
+    assert table.hear(e.SoloStep("b", 1, b"?", None)) == []
+    table.hear(e.SoloStep("b", 2, b"!", None))
     assert table.commands == [e.Commit(b"!", e.StepRecord(2, (), alone=True))]
-    table.hear(e.AloneStep("b", 2, None, surely(None)))
+    table.hear(e.SoloStep("b", 2, None, surely(None)))
     assert table.commits()[0] == e.Commit(None, e.StepRecord(3, (("b", 0),), alone=True))
     assert table.stopped() == "end"
 
 
 def test_the_base_alone_stops_at_the_length_or_when_its_context_is_full() -> None:
-    for event in (e.AloneStep("b", 2, b"!", None), e.ContextFull("b")):
+    for event in (e.SoloStep("b", 2, b"!", None), e.ModelExhausted("b")):
         table = Table(("b", "a"), leaving=Watch(alone_at=1), max_tokens=2)
         table.answer(a=surely(b"hi"), b=surely(b"hi"))
-        assert table.hear(e.ContextFull("a")) == []
+        assert table.hear(e.ModelExhausted("a")) == []
         table.hear(event)
         assert table.stopped() == "length"
 
@@ -222,20 +222,20 @@ def test_the_base_lost_while_alone_is_waited_for() -> None:
     assert table.hear(e.ModelLost("b")) == []
     assert table.state.phase == "waiting"
     assert table.hear(e.ModelJoined("a")) == []
-    assert table.hear(e.ModelJoined("b")) == [e.RunAlone("b", 3, 2, 2, 3, False)]
+    assert table.hear(e.ModelJoined("b")) == [e.RunSolo("b", 3, 2, 2, 3, False)]
 
 
 def test_a_base_that_is_unsure_comes_back_and_leaves_again() -> None:
     table = Table(("b", "a"), leaving=Watch(alone_at=1, until=0.5))
     table.answer(a=surely(b"hi"), b=surely(b"hi"))
-    assert table.commands[2] == e.RunAlone("b", 2, 2, 2, 99, False, 0.5)
-    table.hear(e.AloneStep("b", 2, b"1", None))
-    table.hear(e.AloneStep("b", 2, b"2", None))
+    assert table.commands[2] == e.RunSolo("b", 2, 2, 2, 99, False, 0.5)
+    table.hear(e.SoloStep("b", 2, b"1", None))
+    table.hear(e.SoloStep("b", 2, b"2", None))
     table.hear(e.CandidatesArrived("b", 2, listed((b"3", 0.4), (b"4", 0.3))))
     assert table.asked() == {"a": 4}
     table.answer(a=surely(b"3"))
     assert table.text == b"hi123"
-    assert table.commands[-1] == e.RunAlone("b", 5, 5, 5, 96, False, 0.5)
+    assert table.commands[-1] == e.RunSolo("b", 5, 5, 5, 96, False, 0.5)
     assert [evidence.step for evidence in table.state.exit] == [1, 4]
 
 
@@ -259,7 +259,7 @@ def test_a_model_that_has_nothing_to_say_ends_the_answer() -> None:
     table = Table(("a",))
     table.answer(a=CandidateSet((Candidate(b"x", 0.0, -2000.0),), 0.0))
     (question,) = table.commands
-    assert isinstance(question, e.Marginals)
+    assert isinstance(question, e.RequestMarginals)
     table.hear(e.MarginalsArrived("a", question.question, 0.0, 0.0, (0.0,) * 256))
     assert table.stopped() == "failed"
 

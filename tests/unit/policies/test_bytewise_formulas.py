@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.policies.bytewisekit import BYTEWISE, listed
-from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, branch_from, follow, informed, votes_of
+from tokencollab.policies.bytewise_branch import EOS_SYMBOL, Branch, branch_from, follow, informed, votes_of
 from tokencollab.policies.bytewise_decision import (
     best_of,
     certain,
@@ -68,7 +68,7 @@ class TestBranch:
 
     def test_votes_gather_the_mass_behind_each_next_byte(self) -> None:
         votes = votes_of(branch_from(0, AN), 0)
-        assert votes == pytest.approx({ord(" "): 0.75, ord("x"): 0.1, END_SYMBOL: 0.05})
+        assert votes == pytest.approx({ord(" "): 0.75, ord("x"): 0.1, EOS_SYMBOL: 0.05})
         assert votes_of(follow(branch_from(0, AN), 0, ord(" ")), 1) == pytest.approx({ord("t"): 0.3, ord("a"): 0.45})
 
     def test_following_a_byte(self) -> None:
@@ -104,7 +104,7 @@ class TestBranch:
     def test_end_counts_at_the_boundary_only(self) -> None:
         branch = branch_from(0, AN)
         at = informed(branch, 0.3, 0.06, told(0.0, x=0.94)[2], depth=0)
-        assert votes_of(at, 0) == {END_SYMBOL: 0.06, ord("x"): 0.94}
+        assert votes_of(at, 0) == {EOS_SYMBOL: 0.06, ord("x"): 0.94}
         assert at.exact == 0.0  # nothing is pending that a piece could equal
         inside = informed(branch, 0.3, 0.06, told(0.0, x=0.5)[2], depth=1)
         assert votes_of(inside, 1) == {ord("x"): 0.5}
@@ -235,8 +235,8 @@ class TestDecision:
 
     def test_ties_go_to_end_then_to_the_smaller_byte(self) -> None:
         assert best_of({98: 0.5, 97: 0.5}) == 97
-        assert best_of({0: 0.5, END_SYMBOL: 0.5}) == END_SYMBOL
-        assert piece_of(END_SYMBOL) is None
+        assert best_of({0: 0.5, EOS_SYMBOL: 0.5}) == EOS_SYMBOL
+        assert piece_of(EOS_SYMBOL) is None
         assert piece_of(0) == b"\0"
 
     def test_a_lead_must_exceed_what_was_not_listed(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.policies.bytewisekit import BYTEWISE, Table, Watch, listed, surely
 from tokencollab.policies import events as e
-from tokencollab.policies.bytewise_branch import END_SYMBOL, Branch, informed
+from tokencollab.policies.bytewise_branch import EOS_SYMBOL, Branch, informed
 from tokencollab.policies.bytewise_voter import (
     Debt,
     Settled,
@@ -122,7 +122,7 @@ class TestMarginals:
         told = [0.0] * 256
         told[3], told[200] = 0.1, 0.2
         at = informed(Branch(0), 0.0, 0.3, tuple(told), depth=0)
-        assert at.following == ((END_SYMBOL, 0.3), (3, 0.1), (200, 0.2))
+        assert at.following == ((EOS_SYMBOL, 0.3), (3, 0.1), (200, 0.2))
         assert at.listed == pytest.approx(0.6)
 
     def test_a_prior_is_all_that_a_common_boundary_leaves(self) -> None:
@@ -154,7 +154,7 @@ class TestCourse:
         table = Table(("a",), replace(BYTEWISE, carry=False))
         table.answer(a=CandidateSet((Candidate(b"x", 0.0, -2000.0),), 0.0))
         (question,) = table.commands
-        assert isinstance(question, e.Marginals)
+        assert isinstance(question, e.RequestMarginals)
         table.hear(e.MarginalsArrived("a", question.question, 0.0, 0.0, NOTHING))
         assert table.stopped() == "failed"
 

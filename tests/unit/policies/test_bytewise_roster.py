@@ -101,9 +101,9 @@ class TestLost:
     def test_a_loss_while_the_base_is_alone_is_named_with_its_next_piece(self) -> None:
         table = alone(until=0.5)
         assert table.hear(e.ModelLost("a")) == []
-        table.hear(e.AloneStep("b", 2, b"!", None))
+        table.hear(e.SoloStep("b", 2, b"!", None))
         assert table.commits()[0].record == e.StepRecord(2, (), alone=True, lost=("a",))
-        table.hear(e.AloneStep("b", 2, b"!", surely(b"!")))
+        table.hear(e.SoloStep("b", 2, b"!", surely(b"!")))
         assert table.commits()[0].record.lost == ()
 
     def test_losing_everybody_at_the_last_piece_is_its_length(self) -> None:
@@ -130,12 +130,12 @@ class TestLost:
 
     def test_a_context_that_is_full_ends_the_answer_of_whoever_writes(self) -> None:
         table = alone(until=0.5)
-        assert table.hear(e.ContextFull("a")) == []
+        assert table.hear(e.ModelExhausted("a")) == []
         table.hear(e.ModelLost("b"))
         assert table.state.phase == "waiting"
-        assert table.hear(e.ContextFull("b")) == []
+        assert table.hear(e.ModelExhausted("b")) == []
         table.hear(e.ModelJoined("b"))
-        assert table.hear(e.ContextFull("b")) == [e.Stop("length")]
+        assert table.hear(e.ModelExhausted("b")) == [e.Stop("length")]
 
     def test_a_weight_of_nothing_gives_way_to_the_prior_when_nobody_else_is_left(self) -> None:
         """b had no piece for "y", and c, which cuts finer, was asked inside the word of a and b."""
@@ -198,7 +198,7 @@ class TestJoined:
         assert table.hear(e.ModelJoined("c")) == []
         assert table.hear(e.ModelJoined("c")) == []
         assert table.state.roster == Roster("b", ("a", "b", "c"), until=0.5)
-        table.hear(e.AloneStep("b", 2, b"1", None))
+        table.hear(e.SoloStep("b", 2, b"1", None))
         table.hear(e.CandidatesArrived("b", 2, listed((b"x", 0.4), (b"y", 0.3))))
         assert table.asked() == {"a": 3, "c": 3}
 
@@ -219,11 +219,11 @@ class TestJoined:
 
     def test_a_base_that_comes_back_writes_what_was_left_to_write(self) -> None:
         table = alone(until=0.5)
-        table.hear(e.AloneStep("b", 2, b"1", surely(b"1")))
+        table.hear(e.SoloStep("b", 2, b"1", surely(b"1")))
         table.hear(e.ModelLost("b"))
         assert (table.state.phase, table.state.run_question) == ("waiting", None)
-        assert table.hear(e.AloneStep("b", 2, b"2", surely(b"2"))) == []
-        assert table.hear(e.ModelJoined("b")) == [e.RunAlone("b", 3, 3, 3, 7, False, 0.5)]
+        assert table.hear(e.SoloStep("b", 2, b"2", surely(b"2"))) == []
+        assert table.hear(e.ModelJoined("b")) == [e.RunSolo("b", 3, 3, 3, 7, False, 0.5)]
 
 
 class TestSentAway:
@@ -250,15 +250,15 @@ class TestAlone:
     @pytest.mark.parametrize("until", [0.0, 0.5])
     def test_its_pieces_have_ranks_and_no_exit_is_asked(self, until: float) -> None:
         table = alone(until)
-        table.hear(e.AloneStep("b", 2, b"y", listed((b"x", 0.7), (b"y", 0.2))))
+        table.hear(e.SoloStep("b", 2, b"y", listed((b"x", 0.7), (b"y", 0.2))))
         assert table.commits()[0].record == e.StepRecord(2, (("b", 1),), alone=True)
-        table.hear(e.AloneStep("b", 2, b"?", listed((b"x", 0.7), (b"y", 0.2))))
+        table.hear(e.SoloStep("b", 2, b"?", listed((b"x", 0.7), (b"y", 0.2))))
         assert table.commits()[0].record == e.StepRecord(3, (("b", None),), alone=True)
         assert len(table.state.exit) == 1
 
     def test_without_candidates_there_is_no_evidence(self) -> None:
         table = alone()
-        table.hear(e.AloneStep("b", 2, b"y", None))
+        table.hear(e.SoloStep("b", 2, b"y", None))
         assert table.commits()[0].record == e.StepRecord(2, (), alone=True)
         assert len(table.state.exit) == 1
         assert table.commands[1:] == []
@@ -268,7 +268,7 @@ class TestAlone:
             policy = BytewisePolicy(BYTEWISE, Watch(alone_at=1), max_tokens=9, seed=0, report=report)
             state, _ = policy.start(("a",))
             _, commands = policy.step(state, e.CandidatesArrived("a", 0, surely(b"x")))
-            assert commands[2] == e.RunAlone("a", 1, 1, 2, 8, report)
+            assert commands[2] == e.RunSolo("a", 1, 1, 2, 8, report)
 
 
 class TestAnswers:
@@ -299,11 +299,11 @@ class TestAnswers:
     def test_questions_are_numbered_through(self) -> None:
         table = Table(("a", "b"))
         table.answer(a=listed((b"x", 0.3), (b"y", 0.29)), b=listed((b"x", 0.3), (b"y", 0.29)))
-        assert table.commands == [e.Marginals("a", 2, 0, b""), e.Marginals("b", 3, 0, b"")]
+        assert table.commands == [e.RequestMarginals("a", 2, 0, b""), e.RequestMarginals("b", 3, 0, b"")]
         masses = [0.0] * 256
         masses[ord("x")], masses[ord("y")] = 0.4, 0.6
         table.hear(e.MarginalsArrived("b", 3, 0.0, 0.0, tuple(masses)))
         assert table.commands == []
         table.hear(e.MarginalsArrived("a", 2, 0.0, 0.0, tuple(masses)))
         # "y": is it the whole piece (e .29) or the beginning of longer ones (.31)? b is asked again, a as well
-        assert table.commands == [e.Marginals("a", 4, 0, b"y"), e.Marginals("b", 5, 0, b"y")]
+        assert table.commands == [e.RequestMarginals("a", 4, 0, b"y"), e.RequestMarginals("b", 5, 0, b"y")]

@@ -4,8 +4,8 @@ from math import inf, nan
 
 import pytest
 
+from tokencollab.errors import MalformedAnswer
 from tokencollab.protocol.candidates import LOGPROB_SLACK, MAX_CANDIDATES, Candidate, CandidateSet
-from tokencollab.protocol.errors import MalformedAnswer
 from tokencollab.protocol.pieces import MAX_PIECE_BYTES, Piece, piece_order
 
 

@@ -5,18 +5,18 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.policies.policykit import Driver, by_logit, by_probability
+from tokencollab.errors import ProtocolError, UnknownMethod
 from tokencollab.policies import events as e
 from tokencollab.policies.decision import Decider, sampling_of
 from tokencollab.policies.methods import Policy, make_policy, parse_method
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.errors import ProtocolError, UnknownMethod
 from tokencollab.protocol.pieces import Piece
 
 PIECE_METHODS = ("gac", "unite", "duetnet", "dp", "dk")
 
 
 def writes(text: str) -> Callable[[bytes], CandidateSet]:
-    """A model that wants to write ``text``, one character at a time, then END."""
+    """A model that wants to write ``text``, one character at a time, then EOS."""
     data = text.encode()
 
     def candidates(prefix: bytes) -> CandidateSet:
@@ -44,12 +44,12 @@ def test_models_that_agree_write_the_text_and_end(name: str) -> None:
 def test_the_questions_of_a_step_name_the_end_of_the_text() -> None:
     machine = policy("duetnet")
     state, commands = machine.start(("b", "a"))
-    assert commands == (e.Ask("a", 0, 0, 10), e.Ask("b", 1, 0, 10))
+    assert commands == (e.RequestCandidates("a", 0, 0, 10), e.RequestCandidates("b", 1, 0, 10))
     state, commands = machine.step(state, e.CandidatesArrived("a", 0, by_logit((b"hi", 2.0))))
     assert commands == ()
     _, commands = machine.step(state, e.CandidatesArrived("b", 1, by_logit((b"hi", 2.0))))
     assert commands[0] == e.Commit(b"hi", e.StepRecord(1, (("a", 0), ("b", 0))))
-    assert commands[1:] == (e.Ask("a", 2, 2, 10), e.Ask("b", 3, 2, 10))
+    assert commands[1:] == (e.RequestCandidates("a", 2, 2, 10), e.RequestCandidates("b", 3, 2, 10))
 
 
 def test_max_tokens_counts_the_end_and_ends_with_length() -> None:
@@ -60,7 +60,7 @@ def test_max_tokens_counts_the_end_and_ends_with_length() -> None:
 
 def test_base_alone_runs_at_once() -> None:
     for machine in (policy("base", 7), policy("unite", 7)):
-        assert machine.start(("b",))[1] == (e.RunAlone("b", 0, 0, 1, 7, False),)
+        assert machine.start(("b",))[1] == (e.RunSolo("b", 0, 0, 1, 7, False),)
         done = Driver(machine, {"b": writes("abc")}).run()
         assert (done.text, done.stop) == (b"abc", "end")
         assert all(commit.record.alone for commit in done.commits)
@@ -69,11 +69,11 @@ def test_base_alone_runs_at_once() -> None:
 def test_the_base_method_leaves_collaborators_alone() -> None:
     machine = policy("base", 2)
     state, commands = machine.start(("b", "a"))
-    assert commands == (e.RunAlone("b", 0, 0, 1, 2, False),)
-    assert machine.step(state, e.ContextFull("a")) == (state, ())
-    assert machine.step(state, e.ContextFull("b"))[1] == (e.Stop("length"),)
-    state, _ = machine.step(state, e.AloneStep("b", 0, b"x", None))
-    state, commands = machine.step(state, e.AloneStep("b", 0, b"y", None))
+    assert commands == (e.RunSolo("b", 0, 0, 1, 2, False),)
+    assert machine.step(state, e.ModelExhausted("a")) == (state, ())
+    assert machine.step(state, e.ModelExhausted("b"))[1] == (e.Stop("length"),)
+    state, _ = machine.step(state, e.SoloStep("b", 0, b"x", None))
+    state, commands = machine.step(state, e.SoloStep("b", 0, b"y", None))
     assert commands == (e.Commit(b"y", e.StepRecord(2, (), alone=True)), e.Stop("length"))
     assert (state.phase, state.live, state.open) == ("stopped", (), ())
     assert machine.step(state, e.Cancelled()) == (state, ())
@@ -93,7 +93,7 @@ def test_a_base_that_went_on_alone_keeps_no_candidates() -> None:
     state, _ = machine.step(state, e.CandidatesArrived("b", 1, by_logit((b"y", 2.0))))
     state, _ = machine.step(state, e.ScoresArrived("a", 2, (1.0,)))
     state, commands = machine.step(state, e.ScoresArrived("b", 3, (1.0,)))
-    assert commands[-1] == e.RunAlone("b", 4, 1, 2, 9, False)
+    assert commands[-1] == e.RunSolo("b", 4, 1, 2, 9, False)
     assert (state.answers, state.scoring, state.scores, state.open) == ((), (), (), (("b", 4),))
     assert machine.step(state, e.ModelJoined("a")) == (state, ())
     assert machine.step(state, e.ModelLost("a")) == (state, ())
@@ -107,9 +107,9 @@ def test_a_collaborator_that_left_does_not_join_again() -> None:
     sent["c"] = by_probability((b"y", 0.05))
     commands = asked
     for ask in asked:
-        assert isinstance(ask, e.Ask)
+        assert isinstance(ask, e.RequestCandidates)
         state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, sent[ask.model]))
-    assert commands[1:] == (e.Ask("a", 3, 1, 10), e.Ask("b", 4, 1, 10))
+    assert commands[1:] == (e.RequestCandidates("a", 3, 1, 10), e.RequestCandidates("b", 4, 1, 10))
     assert machine.step(state, e.ModelJoined("c")) == (state, ())
 
 
@@ -122,13 +122,13 @@ def test_who_leaves_is_judged_with_the_draws_of_the_step() -> None:
         machine = make_policy(method, max_tokens=9, seed=seed, report=False)
         state, commands = machine.start(("b", "a", "c"))
         for ask in commands:
-            assert isinstance(ask, e.Ask)
+            assert isinstance(ask, e.RequestCandidates)
             state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, sent[ask.model]))
         decider = Decider(method, sampling_of(method, seed))
         ballots = [decider.ballot(model, sent[model]) for model in sorted(sent)]
         piece = decider.decide(1, ballots)
         idle = {"a", "c"} - decider.decisive(1, piece, ballots)
-        gone = {"a", "c"} - {command.model for command in commands if isinstance(command, e.Ask)}
+        gone = {"a", "c"} - {command.model for command in commands if isinstance(command, e.RequestCandidates)}
         assert gone == idle
         seen.add(frozenset(idle))
     assert len(seen) > 2
@@ -155,21 +155,23 @@ def test_who_comes_and_goes_while_the_base_is_alone_is_known_when_it_asks_again(
     machine = policy("dp", 20, exit="consult", consult_below=0.5)
     state, asked = machine.start(("b", "a", "c"))
     for ask in asked:
-        assert isinstance(ask, e.Ask)
+        assert isinstance(ask, e.RequestCandidates)
         state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, by_logit((b"x", 1.0))))
-    assert commands[1:] == (e.Exited(1, ("a", "c")), e.RunAlone("b", 3, 1, 2, 19, False, 0.5))
-    state, commands = machine.step(state, e.AloneStep("b", 3, b"y", None))
+    assert commands[1:] == (e.Exited(1, ("a", "c")), e.RunSolo("b", 3, 1, 2, 19, False, 0.5))
+    state, commands = machine.step(state, e.SoloStep("b", 3, b"y", None))
     assert commands == (e.Commit(b"y", e.StepRecord(2, (), alone=True)),)
     for event in (e.ModelLost("a"), e.ModelJoined("d"), e.ModelJoined("d"), e.ModelLost("b")):
         state, commands = machine.step(state, event)
         assert commands == ()
     state, commands = machine.step(state, e.ModelJoined("z"))
     state, commands = machine.step(state, e.ModelJoined("b"))
-    assert commands == (e.RunAlone("b", 4, 2, 3, 18, False, 0.5),)
-    state, commands = machine.step(state, e.AloneStep("b", 4, b"y", None))
+    assert commands == (e.RunSolo("b", 4, 2, 3, 18, False, 0.5),)
+    state, commands = machine.step(state, e.SoloStep("b", 4, b"y", None))
     assert commands == (e.Commit(b"y", e.StepRecord(3, (), alone=True, lost=("a", "b"))),)
     _, commands = machine.step(state, e.CandidatesArrived("b", 4, by_probability((b"y", 0.3))))
-    assert commands == tuple(e.Ask(model, number, 3, 10) for number, model in ((6, "c"), (7, "d"), (8, "z")))
+    assert commands == tuple(
+        e.RequestCandidates(model, number, 3, 10) for number, model in ((6, "c"), (7, "d"), (8, "z"))
+    )
 
 
 @pytest.mark.parametrize("aggregation", ["dp", "bytewise"])
@@ -180,9 +182,9 @@ def test_a_base_that_is_unsure_has_answered_already(aggregation: str) -> None:
         machine = make_policy(method, max_tokens=9, seed=0, report=False)
         state, commands = machine.start(("b", "a"))
         for ask in commands:
-            assert isinstance(ask, e.Ask)
+            assert isinstance(ask, e.RequestCandidates)
             state, commands = machine.step(state, e.CandidatesArrived(ask.model, ask.question, doubt))
-        assert commands[-2:] == (e.Exited(1, ("a",)), e.RunAlone("b", 2, 1, 2, 8, False, until))
+        assert commands[-2:] == (e.Exited(1, ("a",)), e.RunSolo("b", 2, 1, 2, 8, False, until))
         for stray in (e.CandidatesArrived("a", 2, doubt), e.CandidatesArrived("b", 0, doubt)):
             assert machine.step(state, stray) == (state, ())
         after, commands = machine.step(state, e.CandidatesArrived("b", 2, doubt))
@@ -190,7 +192,7 @@ def test_a_base_that_is_unsure_has_answered_already(aggregation: str) -> None:
             assert (after, commands) == (state, ())
             continue
         (other,) = commands
-        assert isinstance(other, e.Ask)
+        assert isinstance(other, e.RequestCandidates)
         assert (other.model, other.offset) == ("a", 1)
         after, commands = machine.step(after, e.CandidatesArrived("a", other.question, doubt))
         assert commands[0] == e.Commit(b"y", e.StepRecord(2, (("a", 0), ("b", 0))))
@@ -201,7 +203,7 @@ def test_unite_scores_foreign_pieces_with_one_question_per_model() -> None:
     state, _ = machine.start(("b", "a"))
     state, _ = machine.step(state, e.CandidatesArrived("a", 0, by_logit((b"x", 2.0), (b"y", 1.0))))
     state, commands = machine.step(state, e.CandidatesArrived("b", 1, by_logit((b"z", 2.0))))
-    assert commands == (e.Score("a", 2, 0, (b"z",)), e.Score("b", 3, 0, (b"x", b"y")))
+    assert commands == (e.RequestScores("a", 2, 0, (b"z",)), e.RequestScores("b", 3, 0, (b"x", b"y")))
     with pytest.raises(ProtocolError, match="a sent 2 scores for 1"):
         machine.step(state, e.ScoresArrived("a", 2, (1.0, 2.0)))
     state, commands = machine.step(state, e.ScoresArrived("b", 3, (9.0, 0.0)))
@@ -218,7 +220,7 @@ def test_who_is_lost_while_foreign_pieces_are_scored_is_not_waited_for(answered:
     state, _ = machine.start(("b", "a", "c"))
     for number, (model, piece) in enumerate([("a", b"x"), ("b", b"z"), ("c", b"x")]):
         state, commands = machine.step(state, e.CandidatesArrived(model, number, by_logit((piece, 2.0))))
-    asked = {command.model: command for command in commands if isinstance(command, e.Score)}
+    asked = {command.model: command for command in commands if isinstance(command, e.RequestScores)}
     assert [(model, score.pieces) for model, score in asked.items()] == [("a", (b"z",)), ("b", (b"x",)), ("c", (b"z",))]
     state, commands = machine.step(state, e.ScoresArrived("a", asked["a"].question, (1.0,)))
     if answered:
@@ -236,11 +238,11 @@ def test_a_lost_model_is_left_out_and_comes_back_with_the_next_step() -> None:
     state, _ = machine.step(state, e.CandidatesArrived("a", 0, by_logit((b"x", 2.0))))
     state, commands = machine.step(state, e.ModelLost("b"))
     assert commands[0] == e.Commit(b"x", e.StepRecord(1, (("a", 0),), lost=("b",)))
-    assert commands[1:] == (e.Ask("a", 2, 1, 10),)
+    assert commands[1:] == (e.RequestCandidates("a", 2, 1, 10),)
     state, commands = machine.step(state, e.ModelJoined("b"))
     assert commands == ()
     state, commands = machine.step(state, e.CandidatesArrived("a", 2, by_logit((b"y", 2.0))))
-    assert commands[1:] == (e.Ask("a", 3, 2, 10), e.Ask("b", 4, 2, 10))
+    assert commands[1:] == (e.RequestCandidates("a", 3, 2, 10), e.RequestCandidates("b", 4, 2, 10))
 
 
 def test_the_last_model_lost_ends_in_failure_unless_one_is_about_to_join() -> None:
@@ -249,26 +251,26 @@ def test_the_last_model_lost_ends_in_failure_unless_one_is_about_to_join() -> No
     state, _ = machine.step(state, e.ModelLost("a"))
     assert machine.step(state, e.ModelLost("b"))[1] == (e.Stop("failed"),)
     state, _ = machine.step(state, e.ModelJoined("a"))
-    assert machine.step(state, e.ModelLost("b"))[1] == (e.Ask("a", 2, 0, 10),)
+    assert machine.step(state, e.ModelLost("b"))[1] == (e.RequestCandidates("a", 2, 0, 10),)
 
 
 def test_a_base_lost_while_alone_is_waited_for() -> None:
     machine = policy("base")
     state, _ = machine.start(("b",))
-    state, _ = machine.step(state, e.AloneStep("b", 0, b"hello", None))
+    state, _ = machine.step(state, e.SoloStep("b", 0, b"hello", None))
     state, commands = machine.step(state, e.ModelLost("b"))
     assert commands == ()
-    assert machine.step(state, e.ContextFull("b")) == (state, ())
+    assert machine.step(state, e.ModelExhausted("b")) == (state, ())
     state, commands = machine.step(state, e.ModelJoined("b"))
-    assert commands == (e.RunAlone("b", 1, 5, 2, 9, False),)
-    assert machine.step(state, e.AloneStep("b", 0, b"late", None)) == (state, ())
+    assert commands == (e.RunSolo("b", 1, 5, 2, 9, False),)
+    assert machine.step(state, e.SoloStep("b", 0, b"late", None)) == (state, ())
 
 
 def test_full_context_and_cancellation_stop() -> None:
     machine = policy("dp")
     state, _ = machine.start(("b", "a"))
-    assert machine.step(state, e.ContextFull("a"))[1] == (e.Stop("length"),)
-    assert machine.step(state, e.ContextFull("stranger")) == (state, ())
+    assert machine.step(state, e.ModelExhausted("a"))[1] == (e.Stop("length"),)
+    assert machine.step(state, e.ModelExhausted("stranger")) == (state, ())
     stopped, commands = machine.step(state, e.Cancelled())
     assert commands == (e.Stop("cancelled"),)
     assert machine.step(stopped, e.ModelLost("a")) == (stopped, ())

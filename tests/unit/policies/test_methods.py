@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.unit.policies.policykit import Driver, toy
+from tokencollab.errors import UnknownMethod
 from tokencollab.policies import events as e
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.methods import Method, list_methods, make_policy, parse_method, sampling_of
 from tokencollab.policies.presets import _PRESETS, uses
 from tokencollab.policies.self_efficacy import EfficacyState, SelfEfficacy
 from tokencollab.policies.settings import AGGREGATIONS, EXITS
-from tokencollab.protocol.errors import UnknownMethod
 from tokencollab.protocol.messages import Sampling
 
 NAMES = [name.replace("N", "20") for name, _, _ in list_methods()]

@@ -30,7 +30,7 @@ def test_it_is_frozen(cls: type) -> None:
 
 
 def test_all_were_found() -> None:
-    assert {"AskCandidates", "CandidatesArrived", "Method", "TraceStep"} <= {cls.__name__ for cls in CLASSES}
+    assert {"NextCandidates", "CandidatesArrived", "Method", "TraceStep"} <= {cls.__name__ for cls in CLASSES}
 
 
 def test_commands_and_evidence_are_tuples() -> None:

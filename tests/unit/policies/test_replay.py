@@ -7,11 +7,11 @@ import pytest
 
 from tests.unit.policies.policykit import Driver, by_logit, by_probability, toy
 from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, replayed, trace_of
+from tokencollab.errors import TraceError, UnknownMethod, UsageError
 from tokencollab.policies import events as e
 from tokencollab.policies.decision import Decider
 from tokencollab.policies.methods import make_policy, parse_method, sampling_of
 from tokencollab.policies.replay import replay
-from tokencollab.protocol.errors import TraceError, UnknownMethod, UsageError
 from tokencollab.protocol.trace import header_line, parse_trace
 
 SELECTIONS: list[dict[str, Any]] = [

@@ -8,11 +8,11 @@ import pytest
 
 from tests.unit.policies.policykit import Driver, by_probability, toy
 from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, replayed, trace_of
+from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.policies.replay import replay
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.errors import TraceError, UsageError
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.seeds import uniform
 from tokencollab.protocol.trace import header_line, parse_trace
@@ -163,7 +163,7 @@ def test_a_step_in_which_nothing_is_probable_is_named() -> None:
 
 
 def test_a_collaborator_without_which_the_answer_would_have_ended_is_decisive() -> None:
-    """Also where all that the others would write is END, which begins with nothing and nothing begins with it."""
+    """Also where all that the others would write is EOS, which begins with nothing and nothing begins with it."""
     ending = by_probability((None, 0.6), (b"x", 0.3))
     votes = {"b": ending, "a": by_probability((b"x", 0.9), (None, 0.05))}
     steps = replayed(trace_of(*[votes] * 3, chosen=[b"x"] * 3), "bytewise", exit="per-collaborator", patience=2)
@@ -188,7 +188,7 @@ def test_losses_at_a_place_of_their_own_are_replayed(what: str, heard: bool) -> 
 
     done = False
     while not driver.stop:
-        alone = isinstance(driver.pending[0], e.RunAlone)
+        alone = isinstance(driver.pending[0], e.RunSolo)
         if not done and (alone if what == "the base alone" else len(driver.commits) == 2):
             done = True
             lose("b" if what == "a model and back" else "a")

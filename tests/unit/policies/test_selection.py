@@ -6,7 +6,7 @@ from math import exp, log
 import pytest
 
 from tests.unit.policies.policykit import by_logit, by_probability
-from tokencollab.policies.selection import choose_alone, select
+from tokencollab.policies.selection import choose_solo, select
 from tokencollab.policies.truncation import truncate
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.seeds import uniform
@@ -126,19 +126,19 @@ def test_underflow_falls_back_to_the_best() -> None:
 
 def test_a_model_alone_truncates_and_selects_its_own() -> None:
     sent = by_probability((b"a", 0.5), (b"b", 0.3), (b"c", 0.15))
-    assert choose_alone(sent, sampling(), 1) == b"a"
+    assert choose_solo(sent, sampling(), 1) == b"a"
     joint = Sampling(10, 0.6, (5, 5), 1.0, 3, by_probability=True)
-    drawn = [choose_alone(sent, joint, step) for step in range(1, 2001)]
+    drawn = [choose_solo(sent, joint, step) for step in range(1, 2001)]
     assert set(drawn) == {b"a", b"b"}
     assert drawn.count(b"a") / 2000 == pytest.approx(0.625, abs=0.03)
     renormalised = Sampling(2, 0.6, (5, 5), 1.0, 3, over="top_k", by_probability=True)  # .5 of .8 reaches 0.6
-    assert {choose_alone(sent, renormalised, step) for step in range(1, 200)} == {b"a"}
+    assert {choose_solo(sent, renormalised, step) for step in range(1, 200)} == {b"a"}
     two = Sampling(2, None, (5, 5), 1.0, 3)
-    drawn = [choose_alone(by_logit((b"a", log(3.0)), (b"b", 0.0), (b"c", 0.0)), two, step) for step in range(2000)]
+    drawn = [choose_solo(by_logit((b"a", log(3.0)), (b"b", 0.0), (b"c", 0.0)), two, step) for step in range(2000)]
     assert set(drawn) == {b"a", b"b"}
     assert drawn.count(b"a") / 2000 == pytest.approx(0.75, abs=0.03)
 
 
 def test_greedy_alone_is_the_models_own_first_choice_even_in_a_tie() -> None:
     sent = by_logit((b"z", 1.0), (b"a", 1.0))
-    assert choose_alone(sent, sampling(), 1) == b"z"
+    assert choose_solo(sent, sampling(), 1) == b"z"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.unit.policies.policykit import by_logit
+from tokencollab.errors import TraceError
 from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.errors import TraceError
 from tokencollab.protocol.trace import (
     Trace,
     TraceMarginals,

@@ -7,7 +7,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from tests.repl_program import Teller
+from tests.support.repl_program import Teller
 from tokencollab import Collaboration
 from tokencollab.repl.commands import run_command
 from tokencollab.repl.desk import Desk

@@ -20,7 +20,7 @@ async def test_why_shows_candidates_scores_and_the_exits_figures() -> None:
         table = await desk.do("/why 3")
         chosen = next(line for line in table.splitlines() if line.startswith("→"))
         assert chosen.split() == ["→", '"never', '"', "14.000", "0", "14.00", "0.998"] or "never" in chosen
-        for word in ("one", "two", "rank", "logit", "prob.", "score", "END", "two against the base", "T0", "theta 0.6"):
+        for word in ("one", "two", "rank", "logit", "prob.", "score", "EOS", "two against the base", "T0", "theta 0.6"):
             assert word in table
     async with laid("unite", words=True) as desk:
         await desk.do("first?")
@@ -203,7 +203,7 @@ async def test_walking_over_an_answer() -> None:
         await desk.do("first?")
         explorer = Explorer(desk.session.last, Palette())
         last = len(desk.session.last.tokens)
-        assert f"step {last}: END" in explorer.explanation(80)
+        assert f"step {last}: EOS" in explorer.explanation(80)
         explorer.move(-1)
         assert '"silence."' in explorer.explanation(80) or "silence" in explorer.explanation(80)
         explorer.move(-1000)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tests.unit.repl.replkit import Laid, laid
 from tokencollab import Collaboration, ModelFailed, Token, TokencollabError, TraceError, UsageError
-from tokencollab.actors.local import LocalRuntime
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.repl.lines import PipedLines
 from tokencollab.repl.prompt import make_desk
 from tokencollab.repl.screen import PipedScreen

@@ -79,7 +79,7 @@ def test_every_backing_is_told_from_the_others_with_and_without_colour() -> None
 @pytest.mark.parametrize(
     ("piece", "expected"),
     [
-        (None, "END"),
+        (None, "EOS"),
         (b" the", '" the"'),
         (b"\n\t", '"\\n\\t"'),
         (b"\x1b[2J", '"\\u001b[2J"'),

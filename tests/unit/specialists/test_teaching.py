@@ -11,8 +11,8 @@ from examples.specialists.cuts import make_tokenizer
 from examples.specialists.data import Teacher, taught_product
 from examples.specialists.recipes import RECIPES, Cut, Recipe, WeakSpot
 from examples.specialists.train import Course
-from tokencollab.engines.tokenisation import TextTokenizer
-from tokencollab.engines.vocabulary import read_vocabulary
+from tokencollab.engines.text.tokenisation import TextTokenizer
+from tokencollab.engines.text.vocabulary import read_vocabulary
 from tokencollab.evaluation.simplemath import is_held_out, simplemath
 
 CUTS: tuple[Cut, ...] = ("bytes", "pairs", "words")

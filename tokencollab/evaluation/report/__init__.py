@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from tokencollab.protocol.errors import UsageError
+from tokencollab.errors import UsageError
 
 if not all(map(find_spec, ("pandas", "matplotlib", "scipy"))):
     raise UsageError("the report needs pandas and matplotlib: pip install 'tokencollab[eval]'")

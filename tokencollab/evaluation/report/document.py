@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from tokencollab.errors import UsageError
 from tokencollab.evaluation.report.budgets import study_of
 from tokencollab.evaluation.report.charts import Picture, styled
 from tokencollab.evaluation.report.evaluations import Evaluation
 from tokencollab.evaluation.report.figures import latency, token_pictures
 from tokencollab.evaluation.report.tables import Table, about_table, cross_tables, token_tables, usage_table
-from tokencollab.protocol.errors import UsageError
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }

@@ -1,0 +1,141 @@
+"""Scripted models on a platform, and a program that has them write: for tests and benchmarks of shared models.
+
+``python -m tests.support.shared_models up NAMESPACE NAME ...``; ``... answer NAMESPACE BASE``, which prints a JSON line
+per token; ``... watch NAMESPACE``, which prints the platform's entries again and again.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+
+from tokencollab import EOS, Collaboration, EngineOptions, FaultPolicy, Piece
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.engines.base import EngineReply, EngineRequest
+from tokencollab.terminal import quiet_logs
+from tokencollab.testing import ScriptedEngine
+
+LETTERS = [bytes([letter]) for letter in b"abcdefghijklmnopqrstuvwxyz "]
+
+
+def script(done: bytes) -> Mapping[Piece, float]:
+    """The same for every model: letters that depend on all of the text, so that a wrong one changes what follows."""
+    draws = blake2b(done, digest_size=len(LETTERS)).digest()
+    return {letter: 5 + draw / 32 for letter, draw in zip(LETTERS, draws, strict=True)} | {EOS: 1.0}
+
+
+@cache
+def text(length: int) -> bytes:
+    """What these models write."""
+    done = b""
+    while len(done) < length:
+        logits = script(done)
+        done += max(LETTERS, key=lambda piece: (logits[piece], -piece[0]))
+    return done
+
+
+class SlowEngine(ScriptedEngine):
+    """Takes its time for a step, however many sessions share it."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(name, script)
+        self._seconds = seconds
+
+    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        self.calls.clear()
+        time.sleep(self._seconds)
+        return super().answer(requests)
+
+
+def load(spec: ModelSpec) -> SlowEngine:
+    """The engine of a shared model; its folder is the seconds of a step."""
+    return SlowEngine(spec.name, float(spec.folder))
+
+
+async def bring_up(
+    namespace: str,
+    names: Iterable[str],
+    *,
+    seconds: float = 0.01,
+    sessions: int = 256,
+    fault_policy: FaultPolicy | None = None,
+) -> None:
+    """Starts such models on the platform of a namespace."""
+    from tokencollab.actors.platform.client import PlatformClient, check_room, connect
+    from tokencollab.actors.platform.ray_platform import SharedSpec
+
+    connect()
+    options = EngineOptions(threads=1, max_sessions=sessions)
+    where = "tests.support.shared_models:load"
+    specs = [SharedSpec(name, str(seconds), options, cpus=0.01, load=where) for name in names]
+    check_room(specs)
+    client = PlatformClient(namespace)
+    client.create(fault_policy)
+    await client.up(specs)
+    await asyncio.gather(*(client.look_after(spec.name) for spec in specs))
+
+
+async def answer(arguments: argparse.Namespace) -> None:
+    """One answer by all models of the namespace, or the rest of one."""
+    from tokencollab.actors.platform.client import PlatformRuntime
+
+    fault_policy = replace(FaultPolicy(), floor=arguments.deadline, ceiling=max(arguments.deadline, 60.0))
+    settings: dict[str, Any] = {"runtime": PlatformRuntime(arguments.namespace), "fault_policy": fault_policy}
+    async with Collaboration(arguments.base, None, "unite", journal=arguments.journal, **settings) as team:
+        if arguments.resume == "-":  # stands by
+            print(json.dumps({"ready": True}), flush=True)
+            arguments.resume = (await asyncio.to_thread(sys.stdin.readline)).strip()
+        if arguments.resume:
+            stream = team.resume(arguments.resume)
+        else:
+            stream = team.stream("?", max_tokens=arguments.max_tokens)
+        async for token in stream:
+            said = {"step": token.step, "text": token.text, "by": sorted(token.ranks), "lost": list(token.lost)}
+            print(json.dumps(said | {"at": time.time()}), flush=True)
+        print(json.dumps({"answer": stream.answer.text, "lost": stream.answer.lost}), flush=True)
+
+
+async def watch(namespace: str) -> None:
+    """Prints who is there, until it is killed."""
+    from tokencollab.actors.platform.client import PlatformClient, connect
+
+    connect()
+    client = PlatformClient(namespace)
+    client.find()
+    while True:
+        print(json.dumps({entry.name: asdict(entry) for entry in await client.entries()}), flush=True)
+        await asyncio.sleep(0.2)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("action", choices=["up", "answer", "watch"])
+    parser.add_argument("namespace")
+    parser.add_argument("base", nargs="*")
+    parser.add_argument("--seconds", type=float, default=0.01)
+    parser.add_argument("--sessions", type=int, default=256)
+    parser.add_argument("--deadline", type=float, default=10.0)
+    parser.add_argument("--max-tokens", type=int, default=400)
+    parser.add_argument("--journal")
+    parser.add_argument("--resume", help="a journal; -: one that is named on standard input")
+    arguments = parser.parse_args()
+    quiet_logs()
+    if arguments.action == "up":
+        up = bring_up(arguments.namespace, arguments.base, seconds=arguments.seconds, sessions=arguments.sessions)
+        asyncio.run(up)
+    elif arguments.action == "watch":
+        asyncio.run(watch(arguments.namespace))
+    else:
+        (arguments.base,) = arguments.base
+        asyncio.run(answer(arguments))
+
+
+if __name__ == "__main__":
+    main()

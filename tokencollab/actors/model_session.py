@@ -1,0 +1,236 @@
+"""One model as one session deals with it: what it has been sent, and the session's questions in its terms."""
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
+
+from tokencollab import errors
+from tokencollab.actors.supervisor import Supervisor
+from tokencollab.errors import ModelFailed
+from tokencollab.policies import events as e
+from tokencollab.protocol import messages as m
+from tokencollab.protocol.pieces import EOS, MAX_PIECE_BYTES, Piece
+from tokencollab.protocol.spelling import Spelling
+
+_REFUSALS: dict[str, type[errors.TokencollabError]] = {
+    kind.__name__: kind for kind in (errors.PromptTooLong, errors.ModelRefused, errors.PlatformFull)
+}
+ModelReply: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.SoloPiece | m.Unsure
+
+_MOST_PIECES = 1024  # that a model which comes back is given one by one
+_BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
+
+
+class ReceivedEvent(NamedTuple):
+    """An event, and what came with it.
+
+    ``forwarded``: tokens that went through the model for it, the prompt left out. ``spelling``: what changed in how
+    the model holds the text up to ``offset``. ``taken_back``: candidate sets for pieces that were not sent.
+    """
+
+    event: e.Event
+    forwarded: int = 0
+    offset: int = 0
+    spelling: Spelling | None = None
+    taken_back: int = 0
+
+
+def after_piece(running: e.RunSolo, piece: Piece) -> e.RunSolo:
+    """What is left of a run of the base alone after it wrote ``piece``."""
+    offset = running.offset + len(piece or b"")
+    return running._replace(offset=offset, first_step=running.first_step + 1, max_steps=running.max_steps - 1)
+
+
+class SharedText:
+    """The answer so far; grows by what the policy commits."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.data = b""
+        self._ends: list[int] = []  # of the pieces
+
+    def append(self, piece: bytes) -> None:
+        """Commits a piece."""
+        if piece:
+            self.data += piece
+            self._ends.append(len(self.data))
+
+    def pieces(self, offset: int) -> tuple[bytes, ...]:
+        """What was committed after ``offset``, piece by piece; of a very long text the first ones are joined.
+
+        No longer than a piece may be: a model that was away for long must still be able to come back.
+        """
+        ends = self._ends[bisect_right(self._ends, offset) :]
+        first = len(ends) - _MOST_PIECES
+        joined: list[int] = []
+        for index, end in enumerate(ends[: max(0, first)]):
+            if ends[index + 1] - (joined[-1] if joined else offset) > MAX_PIECE_BYTES or index == first - 1:
+                joined.append(end)
+        ends = [*joined, *ends[max(0, first) :]]
+        return tuple(self.data[start:end] for start, end in zip((offset, *ends), ends, strict=False))
+
+
+class ModelSession:
+    """A member within one session."""
+
+    def __init__(self, member: Supervisor, request: m.Open, text: SharedText, sampling: m.Sampling) -> None:
+        """Nothing is sent yet."""
+        self.member = member
+        self._open = request
+        self._text = text
+        self._sampling = sampling
+        self._held = 0  # bytes of the text that it has been sent
+        self._spelt: tuple[int, Spelling | None] = (0, None)  # at its last reply, for a restart
+        self._prompt_tokens = sum(len(turn.content) for turn in request.messages) // _BYTES_PER_TOKEN
+        self._ahead = b""  # the text as it is with what the model wrote alone, which the reader may not have yet
+        self._fresh = True  # the next answer is about the prompt too
+        self.opened = False
+
+    async def open(self, pieces: tuple[bytes, ...] = ()) -> None:
+        """Begins the session at the model, or takes it up where its last reply was, with ``pieces`` after that.
+
+        Raises:
+            PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
+        """
+        offset, spelling = self._spelt
+        request = replace(self._open, text=self._until(offset), spelling=spelling, pieces=pieces)
+        self._fresh = self.opened = True
+        match await self._call(request):
+            case m.Opened(_, tokens):
+                self._prompt_tokens, self._held = tokens, offset + sum(map(len, pieces))
+            case reply:
+                raise self._malformed(reply, request)
+
+    async def catch_up(self) -> None:
+        """Opens the session at a model that joins or came back, and has it compute the text so far.
+
+        So nobody waits for that when it takes part.
+        """
+        await self.open(self._text.pieces(self._spelt[0]))
+        start, offset = self._held, len(self._text.data)
+        reply = await self._call(m.NextCandidates(self._open.session, start, self._text.data[start:], 1))
+        if isinstance(reply, m.CandidatesReply) and reply.offset == offset:
+            self._held, self._fresh = offset, False
+            self.spelt(offset, reply.spelling)
+
+    def forget(self) -> None:
+        """What the model holds counts for nothing."""
+        self._held, self._fresh = 0, True
+
+    def spelt(self, offset: int, spelling: Spelling | None) -> None:
+        """Keeps how the model holds the text up to ``offset``."""
+        self._spelt = offset, None if spelling is None else spelling.after(self._spelt[1])
+
+    async def ask(self, command: e.RequestCandidates | e.RequestScores | e.RequestMarginals) -> ReceivedEvent:
+        """The answer to a question. A model that came back empty is opened again.
+
+        Raises:
+            Exception: it has no answer; the model is lost for this step.
+        """
+        request = self._request(command)
+        reply = await self._call(request)
+        if isinstance(reply, m.SessionLost):
+            await self.open()
+            request = self._request(command)
+            reply = await self._call(request)
+        model = command.model
+        heard: e.Event
+        match command, reply:
+            case _, m.ContextExhausted():
+                return ReceivedEvent(e.ModelExhausted(model))
+            case e.RequestCandidates(), m.CandidatesReply(_, command.offset, candidates):
+                heard = e.CandidatesArrived(model, command.question, candidates)
+            case e.RequestScores(), m.ScoresReply(_, command.offset, logits) if len(logits) == len(command.pieces):
+                heard = e.ScoresArrived(model, command.question, logits)
+            case e.RequestMarginals(), m.MarginalsReply(_, command.offset):
+                heard = e.MarginalsArrived(model, command.question, reply.exact, reply.end, reply.following)
+            case _:
+                raise self._malformed(reply, request)
+        return self._heard(heard, reply)
+
+    async def write(self, command: e.RunSolo, report: bool) -> AsyncIterator[ReceivedEvent]:
+        """What the model writes alone. One that came back empty is opened again. Raises as `ask`."""
+        running, reopened = command, False
+        unsure: ReceivedEvent | None = None
+        self._ahead = self._text.data[: command.offset]
+        while running.max_steps:
+            request = self._alone(running, report)
+            async for reply in self.member.write(request, self._tokens(running.offset)):
+                match reply:
+                    case m.SoloPiece(self._open.session, _, piece, candidates) if reply.offset == running.offset:
+                        running, reopened = after_piece(running, piece), False
+                        self._ahead += piece or b""
+                        yield self._heard(e.SoloStep(running.model, running.question, piece, candidates), reply)
+                        if piece is EOS:
+                            return
+                    case m.Unsure(self._open.session, running.offset, candidates) if running.unsure:
+                        event = e.CandidatesArrived(running.model, running.question, candidates)
+                        unsure, running = self._heard(event, reply, reply.taken_back), running._replace(max_steps=0)
+                    case m.SessionLost(self._open.session) if not reopened:
+                        reopened = True
+                        await self.open()
+                        break
+                    case m.ContextExhausted(self._open.session):
+                        yield ReceivedEvent(e.ModelExhausted(running.model))
+                        return
+                    case _:
+                        raise self._malformed(reply, request)
+            else:
+                if running.max_steps:
+                    raise self._malformed(m.Closed(self._open.session), request)  # it has stopped in the middle
+        if unsure is not None:  # not before the stream has ended: else it would be cut off
+            yield unsure
+
+    async def close(self) -> None:
+        """Ends the session at the model."""
+        if self.opened:
+            await self.member.close_session(self._open.session)
+
+    def _heard(self, event: e.Event, reply: ModelReply, taken_back: int = 0) -> ReceivedEvent:
+        self._held = reply.offset
+        self.spelt(reply.offset, reply.spelling)
+        forwarded = 0 if self._fresh else reply.forwarded
+        self._fresh = False
+        return ReceivedEvent(event, forwarded, reply.offset, reply.spelling, taken_back)
+
+    async def _call(self, request: m.Request) -> m.Reply:
+        reply = await self.member.call(request, self._tokens(len(self._text.data)))
+        if isinstance(reply, m.Refused):
+            raise _REFUSALS.get(reply.kind, ModelFailed)(reply.reason)
+        if reply.session != self._open.session:
+            raise self._malformed(reply, request)
+        return reply
+
+    def _request(
+        self, command: e.RequestCandidates | e.RequestScores | e.RequestMarginals
+    ) -> m.NextCandidates | m.ScorePieces | m.ByteMarginals:
+        session, start = self._open.session, min(self._held, command.offset)
+        data = self._text.data[start : command.offset]
+        match command:
+            case e.RequestCandidates():
+                return m.NextCandidates(session, start, data, command.k)
+            case e.RequestScores():
+                return m.ScorePieces(session, start, data, command.pieces)
+            case e.RequestMarginals():
+                return m.ByteMarginals(session, start, data, command.pending)
+
+    def _alone(self, running: e.RunSolo, report: bool) -> m.GenerateSolo:
+        start = min(self._held, running.offset)
+        data = self._until(running.offset)[start:]
+        steps = (running.first_step, running.max_steps)
+        return m.GenerateSolo(self._open.session, start, data, *steps, report, self._sampling, running.unsure)
+
+    def _until(self, offset: int) -> bytes:
+        text = self._text.data
+        return (text if len(text) >= offset else self._ahead)[:offset]
+
+    def _tokens(self, offset: int) -> float:
+        return self._prompt_tokens + offset / _BYTES_PER_TOKEN
+
+    def _malformed(self, reply: m.Reply, request: m.Request) -> errors.MalformedAnswer:
+        self.member.malformed()
+        at = f" for byte {reply.offset}" if hasattr(reply, "offset") else ""
+        return errors.MalformedAnswer(
+            f"{self.member.name} answered {type(reply).__name__}{at} to {type(request).__name__}"
+        )

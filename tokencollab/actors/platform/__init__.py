@@ -1,0 +1,1 @@
+"""A platform: models in a Ray cluster that several programs share."""

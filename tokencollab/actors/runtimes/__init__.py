@@ -1,0 +1,1 @@
+"""Where models run: threads of this process, Ray actors, and the sockets between processes."""

@@ -1,0 +1,250 @@
+"""The Ray runtime: one actor process per model. Only `actors.ray_*` know Ray."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
+from tokencollab.actors.model import ModelActor
+from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
+from tokencollab.actors.runtimes.sockets import Channel, serve
+from tokencollab.actors.runtimes.threads import load_engine, make_actor
+from tokencollab.engines.base import Engine
+from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
+from tokencollab.protocol import codec
+from tokencollab.protocol.codec import Message
+from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request
+
+_REPLIES = tuple(Reply.__args__)
+_OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
+
+
+class RayModel:
+    """`ModelActor` at Ray's edge: frames in, frames out."""
+
+    def __init__(self, spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> None:
+        self._spec = spec
+        self._load = load
+        self._actor: ModelActor | None = None
+
+    async def ready(self) -> tuple[ModelInfo | None, str, str, str]:
+        """What the model is, or why it cannot take part; and the node and the path of its socket."""
+        install_ray_metrics()
+        self._actor = make_actor(self._spec, self._load)
+        try:
+            info = await self._actor.ready()
+        except ModelRefused as error:
+            return None, str(error), "", ""
+        self._server, path = await serve(self._replies, self._left)
+        return info, "", ray.get_runtime_context().get_node_id(), path
+
+    async def alive(self) -> None:
+        """The process says a word."""
+
+    async def ask(self, frame: bytes) -> bytes:
+        """One request frame, one reply frame."""
+        (reply,) = [reply async for reply in self.replies(frame)]
+        return reply
+
+    async def replies(self, frame: bytes) -> AsyncIterator[bytes]:
+        """One request frame, its reply frames."""
+        async for reply in self._replies(frame, set()):
+            yield reply
+
+    async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
+        """As `replies`, over a connection. What goes wrong is a reply too: other sessions must not suffer."""
+        try:
+            request = _request(frame)
+            if self._actor is None:
+                raise ProtocolError("the model is not loaded yet")
+            match request:
+                case GenerateSolo():
+                    async for reply in self._actor.write(request):
+                        yield codec.encode(reply)
+                    return
+                case Open(session):
+                    opened.add(session)
+                case Close(session):
+                    opened.discard(session)
+            reply = await self._actor.ask(request)
+            if isinstance(request, Open) and not isinstance(reply, Opened):
+                opened.discard(request.session)
+            yield codec.encode(reply)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[: codec.MAX_REASON].encode("utf-8", "replace").decode()
+            yield codec.encode(Refused("", ModelFailed.__name__, reason))
+
+    async def _left(self, opened: set[str]) -> None:
+        """A program that went away, however it did, needs its sessions no more."""
+        if self._actor is not None:
+            await asyncio.gather(*(self._actor.ask(Close(session)) for session in opened), return_exceptions=True)
+
+
+def _request(frame: bytes) -> Any:
+    message = codec.decode(frame)
+    if isinstance(message, _REPLIES):
+        raise ProtocolError("a reply came where a request was expected")
+    return message
+
+
+def _reply(frame: bytes) -> Any:
+    message: Message = codec.decode(frame)
+    if not isinstance(message, _REPLIES):
+        raise ProtocolError("a request came where a reply was expected")
+    return message
+
+
+class RayLink:
+    """A model in an actor process of the cluster: over its socket on this machine, by Ray's calls on another."""
+
+    def __init__(self, handle: Any, info: ModelInfo, channel: Channel | None) -> None:
+        """Wraps a loaded actor's handle."""
+        self._handle = handle
+        self.info = info
+        self.channel = channel
+
+    async def ask(self, request: Request) -> Reply:
+        """See `ModelLink.ask`."""
+        frame = codec.encode(request)
+        with said_as_gone():
+            if self.channel is None:
+                answer = await self._handle.ask.remote(frame)
+            else:
+                answer = await self._only_answer(self.channel, frame)
+        reply: Reply = _reply(answer)
+        return reply
+
+    @staticmethod
+    async def _only_answer(channel: Channel, frame: bytes) -> bytes:
+        """The answer to a call that has one. A model that goes on answering is not listened to."""
+        answers = channel.call(frame)
+        first = await anext(answers, None)
+        if first is None or await anext(answers, None) is not None:
+            await answers.aclose()  # type: ignore[attr-defined]
+            raise ProtocolError("none or several replies to a request that has one")
+        return first
+
+    async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
+        """See `ModelLink.write`."""
+        frame = codec.encode(request)
+        finished = False
+        try:
+            with said_as_gone():
+                if self.channel is None:
+                    async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
+                        yield _reply(await reference)
+                else:
+                    async for answer in self.channel.call(frame):
+                        yield _reply(answer)
+            finished = True
+        finally:
+            if not finished:  # the reader left: the model must not go on for nobody
+                self._handle.ask.remote(codec.encode(Close(request.session)))
+
+    async def alive(self) -> None:
+        """See `ModelLink.alive`."""
+        with said_as_gone():
+            await self._handle.alive.remote()
+
+
+@contextmanager
+def said_as_gone() -> Iterator[None]:
+    """What Ray and the socket raise when a process has ended, in our words."""
+    try:
+        yield
+    except (RayActorError, ConnectionError) as error:
+        raise ModelGone(f"the model's process has ended: {type(error).__name__}") from error
+
+
+class RayRuntime:
+    """Models as Ray actors: in the cluster this process is connected to, else in one of its own on this machine."""
+
+    def __init__(self, load: Callable[[ModelSpec], Engine] = load_engine) -> None:
+        """Nothing is started yet. ``load`` makes the engine of a spec, in the actor's process."""
+        self._load = load
+        self._models: dict[str, tuple[Any, RayLink | None, str]] = {}  # handle, link, path of its socket
+        self._own_cluster = False
+
+    async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
+        """See `Runtime.start`."""
+        if not ray.is_initialized():
+            try:
+                await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
+            except Exception as error:  # Ray has no type of its own for this
+                address = os.environ.get("RAY_ADDRESS")
+                where = f"the Ray cluster at RAY_ADDRESS={address} lets nobody in" if address else "Ray does not start"
+                raise ModelUnavailable(f"{where}: {str(error).partition(chr(10))[0]}") from error
+        install_ray_metrics()
+        for spec in specs:
+            self._models[spec.name] = (self._actor(spec), None, "")
+        outcomes = await asyncio.gather(*(self._link(spec.name) for spec in specs), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [link for link in outcomes if not isinstance(link, BaseException)]
+
+    def _actor(self, spec: ModelSpec) -> Any:
+        actor = ray.remote(RayModel)
+        cpus = spec.options.threads or 1
+        # No restarts by Ray: an empty actor under the old name would answer questions that were meant for the old one.
+        return actor.options(num_cpus=cpus, max_restarts=0, max_task_retries=0, enable_task_events=False).remote(
+            spec, self._load
+        )
+
+    async def _link(self, name: str) -> RayLink:
+        handle = self._models[name][0]
+        with said_as_gone():
+            info, reason, node, path = await handle.ready.remote()
+        if info is None:
+            raise ModelRefused(reason)
+        channel = await Channel.connect(path) if node == ray.get_runtime_context().get_node_id() else None
+        link = RayLink(handle, info, channel)
+        self._models[name] = (handle, link, path if channel is not None else "")
+        return link
+
+    async def restart(self, spec: ModelSpec) -> ModelLink:
+        """See `Runtime.restart`. A process that hangs is killed."""
+        await self.stop(spec.name)
+        self._models[spec.name] = (self._actor(spec), None, "")
+        return await self._link(spec.name)
+
+    async def stop(self, name: str) -> None:
+        """See `Runtime.stop`."""
+        if name not in self._models:
+            return
+        handle, link, path = self._models.pop(name)
+        if link is not None and link.channel is not None:
+            await link.channel.close()
+        if path:
+            shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+        ray.kill(handle)
+
+    async def close(self) -> None:
+        """See `Runtime.close`. Ends the actors, and the cluster if this runtime started it."""
+        for name in list(self._models):
+            await self.stop(name)
+        if self._own_cluster:
+            self._own_cluster = False
+            uninstall_ray_metrics()
+            await asyncio.to_thread(ray.shutdown)
+
+    def _connect(self, cpus: int) -> None:
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False, logging_level="ERROR")
+        else:
+            ray.init(
+                address="local",
+                num_cpus=max(cpus, os.cpu_count() or 1),  # a model more than cores is slow, but must start
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+        self._own_cluster = True

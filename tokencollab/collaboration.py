@@ -1,0 +1,395 @@
+"""`Collaboration`: several models kept ready, and answers written by them together. The public entry point."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TextIO, TypeAlias
+from uuid import uuid4
+
+from tokencollab.actors.answer import Answer, Token
+from tokencollab.actors.coordinator import Coordinator
+from tokencollab.actors.journal import Journal, Past, read_journal
+from tokencollab.actors.metrics.answers import measured
+from tokencollab.actors.platform.follow import follow
+from tokencollab.actors.prompt import Prompt
+from tokencollab.actors.recorder import Recorder
+from tokencollab.actors.request import AnswerRequest
+from tokencollab.actors.runtimes.base import DynamicRuntime, ModelLink, ModelSpec, Runtime
+from tokencollab.actors.supervisor import FaultPolicy, Supervisor
+from tokencollab.answer_stream import AnswerStream, finished_answer
+from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import UsageError
+from tokencollab.models.catalogue import ReportProgress
+from tokencollab.models.resolve import lasting_source, resolve, unique_names
+from tokencollab.policies.evidence import ExitPolicy
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.protocol.messages import ModelInfo
+
+RuntimeName: TypeAlias = Literal["local", "ray"]
+
+
+class Collaboration:
+    """Models that write answers together::
+
+    async with Collaboration(base="smollm2-135m-instruct", collaborators=["gemma-3-270m"]) as team:
+        async for token in team.stream("Why is the sky blue?"):
+            print(token.text, end="")
+    """
+
+    def __init__(
+        self,
+        base: str | os.PathLike[str],
+        collaborators: Sequence[str | os.PathLike[str]] | None = (),
+        method: str | Method = "duetnet",
+        *,
+        runtime: RuntimeName | Runtime = "local",
+        options: EngineOptions | None = None,
+        progress: ReportProgress | None = None,
+        notify: Callable[[str], None] | None = None,
+        fault_policy: FaultPolicy | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        keep_journal: bool = False,
+        exit_policy: ExitPolicy[Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Nothing is loaded before ``async with``.
+
+        Args:
+            base: the base model: a known name, a hub id, a folder of safetensors, or a ``.gguf`` file.
+            collaborators: further models, in the same forms; None, with a platform, for all that it has at any time.
+            method: a preset (`list_methods`) or a `Method`.
+            runtime: ``local`` (threads of this process), ``ray`` (actors of a cluster), a platform (`PlatformRuntime`),
+                or one of your own; these two get the models' names as they are written here.
+            options: how the models compute; threads are shared out evenly by default.
+            progress: hears what is being fetched and loaded.
+            notify: hears notices of the method, each once per answer.
+            fault_policy: deadlines and restarts of models that fail.
+            journal: a folder; each answer has a file there while it is being written, from which `resume` goes on.
+            keep_journal: whether the file stays when the answer has come to its end.
+            exit_policy: one of your own, in place of the exit that the method names; a replay does not know it.
+            settings: parameters of the method, as of `parse_method`.
+
+        Raises:
+            UnknownMethod: no such method, or settings that do not go with it.
+        """
+        if isinstance(method, Method) and settings:
+            raise UsageError("settings go with a method's name; with a Method, use dataclasses.replace")
+        self.method = method if isinstance(method, Method) else parse_method(method, **settings)
+        if runtime not in ("local", "ray") and isinstance(runtime, str):
+            raise UsageError(f"unknown runtime {runtime!r}: there are local and ray")
+        if collaborators is None and not isinstance(runtime, DynamicRuntime):
+            raise UsageError("collaborators=None means all models of a platform: give runtime=PlatformRuntime(...)")
+        self._specs = [os.fspath(spec) for spec in (base, *(collaborators or ()))]
+        self._everybody = collaborators is None
+        self._runtime_choice = runtime
+        self._options = options or EngineOptions()
+        self._progress = progress or (lambda what, done, total: None)
+        self._notify = notify or (lambda text: None)
+        self._runtime: Runtime | None = None  # inside ``async with``
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._fault_policy = fault_policy or FaultPolicy()
+        self._journal = None if journal is None else Path(journal)
+        self._keep_journal = keep_journal
+        self._exit_policy = exit_policy
+        self._members: dict[str, Supervisor] = {}
+        self._sources: dict[str, str] = {}  # what each was asked for as
+        self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], bool]] = {}  # whether new models join it
+        self._watching: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Fetches and loads the models.
+
+        Raises:
+            UnknownModel, ModelUnavailable, ModelRefused: a model cannot be had, or cannot take part.
+            UsageError: it has been entered, and not left yet.
+        """
+        if self._runtime is not None:
+            raise UsageError("this Collaboration is in use already: share it, or make another one")
+        self._runtime = runtime = self._make_runtime()
+        self._loop = asyncio.get_running_loop()
+        wanted = self._specs
+        try:
+            if self._everybody and isinstance(runtime, DynamicRuntime):
+                wanted = [*wanted, *(name for name in await runtime.names() if name not in wanted)]
+            specs = await self._specifications(wanted)
+            self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
+            links = await runtime.start(specs)
+            self._progress("ready", 1, 1)
+        except BaseException:
+            self._runtime = None
+            await runtime.close()
+            raise
+        for spec, link in zip(specs, links, strict=True):
+            self._members[spec.name] = self._member(spec, link)
+        if isinstance(runtime, DynamicRuntime):
+            later = None if self._everybody else wanted
+            self._watching = asyncio.create_task(follow(runtime, self._members, later, self._take_in, self.remove))
+        return self
+
+    async def _specifications(self, wanted: Sequence[str]) -> list[ModelSpec]:
+        """What is to be started, with names that nobody here has yet."""
+        if isinstance(self._runtime_choice, str):
+            find = partial(resolve, progress=self._progress, keep_gguf=self._options.reads_gguf)
+            found = [await asyncio.to_thread(find, spec) for spec in wanted]
+            files = [(model.name, str(model.folder)) for model in found]
+        else:  # a runtime of the caller's own gets what the caller wrote
+            files = [(spec, spec) for spec in wanted]
+        names = unique_names([name for name, _ in files], taken=self._members)
+        options = self._options
+        if options.threads is None:
+            # One model per core: two models with all threads each are ten times slower (facts.md).
+            models = len(names) + len(self._members)
+            options = replace(options, threads=max(1, (os.cpu_count() or 1) // models))
+        self._sources |= {name: lasting_source(source) for name, source in zip(names, wanted, strict=True)}
+        return [ModelSpec(name, folder, options) for name, (_, folder) in zip(names, files, strict=True)]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends what still runs, and the models."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        while self._streams:
+            coordinator, (tokens, _) = self._streams.popitem()
+            coordinator.cancel()
+            with suppress(RuntimeError):  # somebody is waiting for its next token, and hears of the end there
+                await tokens.aclose()
+        members, self._members = self._members, {}
+        runtime, self._runtime = self._runtime, None
+        for member in members.values():
+            await member.leave()
+        if runtime is not None:
+            await runtime.close()
+
+    async def add(self, model: str | os.PathLike[str]) -> str:
+        """Starts one more collaborator, which joins the answers that are being written; its name.
+
+        Raises:
+            UnknownModel, ModelUnavailable, ModelRefused: it cannot be had, or cannot take part.
+            UsageError: outside ``async with``.
+        """
+        runtime = self._entered()
+        (spec,) = await self._specifications([os.fspath(model)])
+        await self._begin(runtime, spec)
+        return spec.name
+
+    async def remove(self, name: str) -> None:
+        """Ends a collaborator; answers that are being written go on without it.
+
+        Raises:
+            UsageError: no such model, or it is the base.
+        """
+        runtime = self._entered()
+        if name not in self._members:
+            raise UsageError(f"no model {name!r} takes part; there are {', '.join(self._members) or 'none'}")
+        if name == next(iter(self._members)):
+            raise UsageError(f"{name!r} is the base: without it there is no collaboration")
+        member = self._members.pop(name)
+        for coordinator in self._streams:
+            coordinator.leave(name)
+        await member.leave()
+        await runtime.stop(name)
+
+    def _member(self, spec: ModelSpec, link: ModelLink) -> Supervisor:
+        assert self._runtime is not None
+        return Supervisor(spec.name, link, partial(self._runtime.restart, spec), self._fault_policy)
+
+    async def _take_in(self, name: str) -> None:
+        assert self._runtime is not None
+        await self._begin(self._runtime, ModelSpec(name, name, self._options))
+
+    async def _begin(self, runtime: Runtime, spec: ModelSpec) -> None:
+        (link,) = await runtime.start([spec])
+        self._members[spec.name] = member = self._member(spec, link)
+        for coordinator, (_, open_to_all) in self._streams.items():
+            if open_to_all:
+                coordinator.join(member)
+
+    def _entered(self) -> Runtime:
+        """The runtime, inside ``async with`` and in its event loop.
+
+        Raises:
+            UsageError: anywhere else.
+        """
+        if self._runtime is None:
+            raise UsageError("a Collaboration answers, and takes in models, inside `async with` only")
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError(
+                "a Collaboration belongs to the event loop it was entered in: from another thread use "
+                "asyncio.run_coroutine_threadsafe(..., loop)"
+            )
+        return self._runtime
+
+    def _make_runtime(self) -> Runtime:
+        if self._runtime_choice == "local":
+            from tokencollab.actors.runtimes.threads import LocalRuntime  # noqa: PLC0415
+
+            return LocalRuntime()
+        if self._runtime_choice == "ray":
+            from tokencollab.actors.runtimes.ray_actors import RayRuntime  # noqa: PLC0415
+
+            return RayRuntime()
+        return self._runtime_choice
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """What the models are, the base first."""
+        return tuple(member.info for member in self._members.values())
+
+    @property
+    def members(self) -> Mapping[str, Supervisor]:
+        """The models by name with their health, the base first."""
+        return dict(self._members)
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+        trace: TextIO | None = None,
+        method: str | Method | None = None,
+        members: Sequence[str] | None = None,
+        keep: bool = False,
+    ) -> AnswerStream:
+        """Begins an answer.
+
+        Args:
+            prompt: a question or a conversation.
+            max_tokens: how many pieces at most, EOS included.
+            stop: texts before which the answer ends.
+            seed: of every random choice; the same seed gives the same text.
+            trace: a text file that receives the trace (JSON lines).
+            method: another method for this answer.
+            members: the models that write it, by their names in `models`, the base first; all of them by default.
+                Models that are added later join answers without ``members`` only.
+            keep: whether the models keep what they computed when the answer has ended, until `AnswerStream.aclose`: a
+                prompt that goes on from this answer, asked before that, is not computed from its beginning.
+
+        Raises:
+            UsageError: outside ``async with``, an empty prompt, a number out of range, no such method or model. What
+                the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
+        """
+        chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
+        request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
+        return self._stream(request, trace, members=members, keep=keep)
+
+    def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
+        """Goes on with an answer whose writing was cut off; what was written comes first, as it was.
+
+        Args:
+            journal: the file that was left in the folder of the constructor's ``journal``. Method, seed and limits are
+                those of the journal.
+            trace: as of `stream`.
+
+        Raises:
+            UsageError: the file cannot be read, another process writes it, or its base is not a model here.
+            TraceError: it is damaged.
+        """
+        past = read_journal(journal)
+        if past.trace.models[0] not in self._members:
+            raise UsageError(f"the journal's base is {past.trace.models[0]!r}, which does not take part here")
+        request = AnswerRequest.of_journal(past)
+        own = type(self._exit_policy).__name__ if self._exit_policy is not None else None
+        if past.trace.settings.get("exit_policy") != own:
+            raise UsageError(f"{past.path} was written with the exit policy {past.trace.settings.get('exit_policy')}")
+        return self._stream(request, trace, past=past)
+
+    def _stream(
+        self,
+        request: AnswerRequest,
+        trace: TextIO | None,
+        *,
+        members: Sequence[str] | None = None,
+        past: Past | None = None,
+        keep: bool = False,
+    ) -> AnswerStream:
+        self._entered()
+        here = self._members
+        wanted = tuple(here) if members is None else tuple(members)
+        if not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
+            raise UsageError(
+                f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
+            )
+        names = wanted
+        if past is not None:  # its base and its order
+            names = past.trace.models
+            wanted = tuple(dict.fromkeys((*(name for name in names if name in here), *here)))
+        session = uuid4().hex
+        settings = request.settings()
+        if self._exit_policy is not None:
+            settings["exit_policy"] = type(self._exit_policy).__name__
+        recorders: list[Recorder] = []
+        if trace is not None:
+            recorders.append(Recorder(trace, names, settings))
+        journal: Journal | None = None
+        folder = self._journal if past is None else past.path.parent
+        if folder is not None:
+            settings |= {"sources": self._sources, "options": self._options.to_json()}
+            journal = Journal(folder, session, names, settings, request.messages, keep=self._keep_journal, past=past)
+            recorders.append(journal)
+        coordinator = Coordinator(
+            session,
+            {name: here[name] for name in wanted},
+            make_policy(
+                request.method,
+                max_tokens=request.max_tokens,
+                seed=request.seed,
+                report=bool(recorders),
+                exit_policy=self._exit_policy,
+            ),
+            sampling_of(request.method, request.seed),
+            request.messages,
+            stops=request.stop,
+            recorders=recorders,
+            notify=self._notify,
+            wait_for_base=self._fault_policy.wait_for_base,
+            past=past,
+            keep=keep,
+        )
+        now = asyncio.get_running_loop().time
+        started = now()
+
+        def finish(text: str) -> Answer:
+            ended = coordinator.ended or now()
+            everybody = tuple(dict.fromkeys((*names, *coordinator.tally.took_part)))  # those that came later as well
+            return finished_answer(text, coordinator, everybody, request.method.name, request.seed, started, ended)
+
+        tokens = measured(self._track(coordinator, members is None), coordinator, request.method.name)
+        return AnswerStream(coordinator, tokens, finish, None if journal is None else journal.path)
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+        trace: TextIO | None = None,
+        method: str | Method | None = None,
+        members: Sequence[str] | None = None,
+    ) -> Answer:
+        """The whole answer; see `stream`."""
+        stream = self.stream(
+            prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members
+        )
+        async for _ in stream:
+            pass
+        return stream.answer
+
+    async def _track(self, coordinator: Coordinator, open_to_all: bool) -> AsyncGenerator[Token, None]:
+        tokens = coordinator.tokens()
+        self._streams[coordinator] = tokens, open_to_all
+        try:
+            async for token in tokens:
+                yield token
+        finally:
+            if self._streams.pop(coordinator, None) is not None:  # else `close` is at it
+                await tokens.aclose()

@@ -1,0 +1,113 @@
+"""The errors of tokencollab, one tree. Each message says what is wrong and what to do next.
+
+                              exit code, HTTP status
+    TokencollabError            1  500
+    ├── UsageError              2  400  the caller asked for something that cannot be
+    │   ├── UnknownModel        2  404  no such model name, hub id, folder or file
+    │   ├── UnknownMethod       2  404  no such method, or parameters that do not go together
+    │   ├── PromptTooLong       2  413  the prompt leaves no room in a model's context
+    │   ├── ModelRefused        2  422  this model cannot take part (its tokenizer changes text, ...)
+    │   └── TraceError          2  400  a trace that cannot be replayed
+    ├── ModelUnavailable        2  503  a model could not be fetched or loaded
+    ├── ModelFailed             1  503  a model did not answer as it should, or none is left that could
+    │   ├── ModelGone           1  503  its thread or process has ended
+    │   └── ModelDown          1  503  it is being restarted, or missed its deadline
+    ├── PlatformFull            1  429  a model has as many sessions as it may have; try again later
+    ├── RunStopped              1  500  models fail, so a batch or an evaluation ended early
+    ├── CannotWrite             1  500  a file or standard output takes no more
+    └── ProtocolError           1  500  a peer broke the contract
+        └── MalformedAnswer     1  500  a model's answer is not what the protocol allows
+
+What fails in the ordinary course of an answer (a timeout, a crash) is an event for the policy, and raised only where no
+policy hears it.
+"""
+
+
+class TokencollabError(Exception):
+    """Anything this library raises on purpose.
+
+    Attributes:
+        exit_code: of a command that ends by it.
+        http_status: of a response that tells it.
+    """
+
+    exit_code = 1
+    http_status = 500
+
+
+class UsageError(TokencollabError):
+    """The request cannot be carried out as it was put; nothing was started."""
+
+    exit_code = 2
+    http_status = 400
+
+
+class UnknownModel(UsageError):
+    """No model has this name."""
+
+    http_status = 404
+
+
+class UnknownMethod(UsageError):
+    """No such method, or a combination of parameters that means nothing."""
+
+    http_status = 404
+
+
+class PromptTooLong(UsageError):
+    """The prompt leaves no room for an answer in a model's context."""
+
+    http_status = 413
+
+
+class ModelRefused(UsageError):
+    """The model exists but cannot take part, for the reason given."""
+
+    http_status = 422
+
+
+class TraceError(UsageError):
+    """A trace is damaged; the message has the line number and the reason."""
+
+
+class ModelUnavailable(TokencollabError):
+    """A known model could not be fetched or loaded here."""
+
+    exit_code = 2
+    http_status = 503
+
+
+class ModelFailed(TokencollabError):
+    """A model did not answer as it should, or none is left that could."""
+
+    http_status = 503
+
+
+class ModelGone(ModelFailed):
+    """The model's thread or process is not there any more."""
+
+
+class ModelDown(ModelFailed):
+    """The model is not there at this moment, or missed its deadline."""
+
+
+class PlatformFull(TokencollabError):
+    """A model has as many sessions as it may have."""
+
+    http_status = 429
+
+
+class RunStopped(TokencollabError):
+    """So many answers failed that it is not the questions' fault. What is answered stays; the run can be resumed."""
+
+
+class CannotWrite(TokencollabError):
+    """A file of records, or standard output, takes no more; what was written stays."""
+
+
+class ProtocolError(TokencollabError):
+    """A peer broke the protocol's contract."""
+
+
+class MalformedAnswer(ProtocolError):
+    """A model's answer fails the checks on arrival and must not be used."""

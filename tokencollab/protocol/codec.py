@@ -1,0 +1,291 @@
+"""Messages as bytes: msgpack frames ``[version, kind, field, field, ...]``, checked field by field on arrival.
+
+A model run by somebody else is not trusted: sizes are limited before anything is allocated, every field has a checked
+type, and numbers must be finite. Nothing is ever unpickled.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import astuple, fields
+from math import isfinite
+from typing import Any, Final, TypeAlias
+
+import msgpack
+
+from tokencollab.errors import MalformedAnswer, ProtocolError
+from tokencollab.protocol import messages as m
+from tokencollab.protocol.candidates import LOGPROB_SLACK, MAX_CANDIDATES, Candidate, CandidateSet
+from tokencollab.protocol.pieces import MAX_PIECE_BYTES, Piece
+from tokencollab.protocol.spelling import TOKEN_BYTES, Spelling
+
+VERSION: Final = 1
+MAX_FRAME_BYTES: Final = 8 << 20
+"""Longer frames are refused unread."""
+
+MAX_REASON: Final = 1000
+"""Characters of a refusal's reason."""
+
+_MAX_ITEMS: Final = 4096  # of one list: pieces to score, messages of a conversation
+_MAX_TOKENS: Final = 1 << 18  # of one text
+
+_SMALL_FRAME: Final = 1 << 16  # whatever such a frame makes of itself is small
+_SMALL_LIST: Final = 1024
+_MAX_VALUES: Final = 2 * _MAX_TOKENS + 64  # of one frame
+_MAX_DEPTH: Final = 4  # lists within lists
+
+Message: TypeAlias = m.Request | m.Reply
+_Check: TypeAlias = Callable[[Any], Any]
+
+
+def encode(message: Message) -> bytes:
+    """The frame of a message.
+
+    Raises:
+        ProtocolError: the message is larger than a frame may be.
+    """
+    frame: bytes = msgpack.packb([VERSION, _KIND[type(message)], *_plain(message)])
+    if len(frame) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a message of {len(frame)} bytes is larger than a frame may be ({MAX_FRAME_BYTES})")
+    return frame
+
+
+def decode(frame: bytes) -> Message:
+    """The message of a frame.
+
+    Raises:
+        MalformedAnswer: anything about the frame is not as the protocol says.
+    """
+    if len(frame) > MAX_FRAME_BYTES:
+        raise MalformedAnswer(f"a frame of {len(frame)} bytes, at most {MAX_FRAME_BYTES} are allowed")
+    try:
+        content = _unpack(frame)
+    except Exception as error:
+        raise MalformedAnswer(f"not a msgpack frame: {type(error).__name__}") from error
+    if not isinstance(content, list) or len(content) < 2:
+        raise MalformedAnswer("not a frame of this protocol")
+    version, kind, *values = content
+    if version != VERSION:
+        raise MalformedAnswer(f"protocol version {str(version)[:40]}, this side speaks {VERSION}")
+    entry = _BY_KIND.get(kind) if isinstance(kind, str) else None
+    if entry is None:
+        raise MalformedAnswer(f"unknown kind of message {str(kind)[:40]!r}")
+    cls, checks = entry
+    if len(values) != len(checks):
+        raise MalformedAnswer(f"{kind}: {len(values)} fields instead of {len(checks)}")
+    try:
+        message: Message = cls(*(check(value) for check, value in zip(checks, values, strict=True)))
+    except (TypeError, ValueError) as error:
+        raise MalformedAnswer(f"{kind}: {error}") from error
+    return message
+
+
+def _unpack(frame: bytes) -> Any:
+    """The plain values of a frame.
+
+    msgpack makes room for as many items as the head of a list claims before it has seen one, and a byte can stand for
+    an object of 64. So large frames, and long lists, are read value by value and counted.
+
+    Raises:
+        Exception: it is no frame, or has more values or deeper lists than any message.
+    """
+    limits = {"max_map_len": 0, "max_ext_len": 0}
+    if len(frame) <= _SMALL_FRAME:
+        with suppress(ValueError):
+            return msgpack.unpackb(frame, max_array_len=_SMALL_LIST, **limits)
+    unpacker = msgpack.Unpacker(max_buffer_size=len(frame), max_array_len=0, **limits)
+    unpacker.feed(frame)
+    left = _MAX_VALUES
+
+    def read(depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError("too many values")
+        head = frame[unpacker.tell()]
+        if not (head >> 4 == 9 or head in (0xDC, 0xDD)):
+            return unpacker.unpack()
+        count = unpacker.read_array_header()
+        if depth == _MAX_DEPTH or count > left:
+            raise ValueError("too deep or too long a list")
+        return [read(depth + 1) for _ in range(count)]
+
+    content = read(0)
+    if unpacker.tell() != len(frame):
+        raise ValueError("more than one value")
+    return content
+
+
+def _plain(message: Message) -> list[Any]:
+    return [_flat(getattr(message, field.name)) for field in fields(message)]
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, CandidateSet):
+        return [value.log_normaliser, [(c.piece, c.logit, c.logprob) for c in value.candidates]]
+    if isinstance(value, Spelling):
+        return [value.kept, value.tokens, value.state]
+    if isinstance(value, m.Sampling):
+        return list(astuple(value))
+    if isinstance(value, tuple) and value and isinstance(value[0], m.ChatMessage):
+        return [(turn.role, turn.content) for turn in value]
+    return value
+
+
+# ---------------------------------------------------------------- checks of one field each
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text expected, not {type(value).__name__}")
+    return value
+
+
+def _reason(value: Any) -> str:
+    """It is shown and logged."""
+    if len(_text(value)) > MAX_REASON:
+        raise ValueError(f"a reason of at most {MAX_REASON} characters expected")
+    return str(value)
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError(f"bytes expected, not {type(value).__name__}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
+        raise ValueError("a count (0 to 2**53 - 1) expected")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"true or false expected, not {type(value).__name__}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, float) or not isfinite(value):
+        raise ValueError("a finite number expected")
+    return value
+
+
+def _share(value: Any) -> float:
+    if not -1e-9 <= _number(value) <= 1 + 1e-6:
+        raise ValueError("a probability expected")
+    return float(value)
+
+
+def _piece(value: Any) -> Piece:
+    if value is None:
+        return None
+    if not 0 < len(_bytes(value)) <= MAX_PIECE_BYTES:
+        raise ValueError(f"a piece must have 1 to {MAX_PIECE_BYTES} bytes")
+    return bytes(value)
+
+
+def _list(value: Any, limit: int = _MAX_ITEMS) -> list[Any]:
+    if not isinstance(value, list) or len(value) > limit:
+        raise ValueError(f"a list of at most {limit} items expected")
+    return value
+
+
+def _exactly(value: Any, count: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) != count:
+        raise ValueError(f"a list of {count} items expected")
+    return value
+
+
+def _candidates(value: Any) -> CandidateSet:
+    normaliser, listed = _exactly(value, 2)
+    found = []
+    for item in _list(listed, MAX_CANDIDATES):
+        piece, logit, logprob = _exactly(item, 3)
+        found.append(Candidate(_piece(piece), _number(logit), _number(logprob)))
+    return CandidateSet(tuple(found), _number(normaliser)).checked()
+
+
+def _maybe_candidates(value: Any) -> CandidateSet | None:
+    return None if value is None else _candidates(value)
+
+
+def _conversation(value: Any) -> tuple[m.ChatMessage, ...]:
+    turns = []
+    for item in _list(value):
+        role, content = _exactly(item, 2)
+        if role not in ("system", "user", "assistant"):
+            raise ValueError("a role is system, user or assistant")
+        turns.append(m.ChatMessage(role, _text(content)))
+    return tuple(turns)
+
+
+def _sampling(value: Any) -> m.Sampling:
+    top_k, top_p, top_t, temperature, seed, over, by_probability = _exactly(value, 7)
+    low, high = _exactly(top_t, 2)
+    if over not in ("vocabulary", "top_k"):
+        raise ValueError("over is vocabulary or top_k")
+    return m.Sampling(
+        _count(top_k),
+        None if top_p is None else _number(top_p),
+        (_count(low), _count(high)),
+        _number(temperature),
+        _count(seed),
+        over,
+        _flag(by_probability),
+    )
+
+
+def _pieces(value: Any) -> tuple[Piece, ...]:
+    return tuple(_piece(item) for item in _list(value))
+
+
+def _maybe_spelling(value: Any) -> Spelling | None:
+    if value is None:
+        return None
+    kept, tokens, state = _exactly(value, 3)
+    if len(_bytes(tokens)) % TOKEN_BYTES:
+        raise ValueError(f"a spelling of whole tokens ({TOKEN_BYTES} bytes each) expected")
+    return Spelling(_count(kept), tokens, _bytes(state))
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return tuple(_number(item) for item in _list(value))
+
+
+def _offsets(value: Any) -> tuple[int, ...]:
+    return tuple(_count(item) for item in _list(value, _MAX_TOKENS))
+
+
+def _logprobs(value: Any) -> tuple[float, ...]:
+    numbers = tuple(_number(item) for item in _list(value, _MAX_TOKENS))
+    if any(number > LOGPROB_SLACK for number in numbers):
+        raise ValueError("log-probabilities (at most zero) expected")
+    return numbers
+
+
+def _shares(value: Any) -> tuple[float, ...]:
+    return tuple(_share(item) for item in _exactly(value, 256))  # one per byte
+
+
+_BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = {
+    "open": (m.Open, (_text, _conversation, _bytes, _maybe_spelling, _pieces)),
+    "ask": (m.NextCandidates, (_text, _count, _bytes, _count)),
+    "score": (m.ScorePieces, (_text, _count, _bytes, _pieces)),
+    "marginals": (m.ByteMarginals, (_text, _count, _bytes, _bytes)),
+    "logprobs": (m.ScoreText, (_text, _count, _bytes)),
+    "alone": (m.GenerateSolo, (_text, _count, _bytes, _count, _count, _flag, _sampling, _share)),
+    "close": (m.Close, (_text,)),
+    "opened": (m.Opened, (_text, _count, _count)),
+    "candidates": (m.CandidatesReply, (_text, _count, _candidates, _count, _maybe_spelling)),
+    "scores": (m.ScoresReply, (_text, _count, _numbers, _count, _maybe_spelling)),
+    "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count, _maybe_spelling)),
+    "likelihoods": (m.LogprobsReply, (_text, _count, _offsets, _logprobs, _count)),
+    "written": (m.SoloPiece, (_text, _count, _piece, _maybe_candidates, _count, _maybe_spelling)),
+    "unsure": (m.Unsure, (_text, _count, _candidates, _count, _count, _maybe_spelling)),
+    "behind": (m.SessionLost, (_text,)),
+    "full": (m.ContextExhausted, (_text, _count)),
+    "closed": (m.Closed, (_text,)),
+    "refused": (m.Refused, (_text, _reason, _reason)),
+}
+_KIND: Final = {cls: kind for kind, (cls, _) in _BY_KIND.items()}
