@@ -155,7 +155,7 @@ def compare_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, An
     for key in (*now, *before):
         if before.get(key) != now.get(key):
             was, asked = (json.dumps(values.get(key), ensure_ascii=False) for values in (before, now))
-            values = f": {key} was {was} and is now {asked}" if len(was + asked) < 200 else ""
+            values = f": {key} was {was} and is now {asked}" if len(was + asked) < 2000 else ""
             raise UsageError(f"{path} cannot be resumed with another {key}{values}")
 
 

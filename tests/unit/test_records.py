@@ -148,7 +148,7 @@ def test_the_first_setting_that_differs_is_named(path: Path) -> None:
     for before, now, words in (
         ({"seed": 1}, {"seed": 2}, "cannot be resumed with another seed: seed was 1 and is now 2$"),
         ({"seed": 1}, {}, "another seed: seed was 1 and is now null$"),
-        ({}, {"items": ["x"] * 100}, "another items$"),
+        ({}, {"items": ["x"] * 1000}, "another items$"),
     ):
         with pytest.raises(UsageError, match=words):
             compare_settings(path, before, now)
