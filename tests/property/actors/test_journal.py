@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,8 +24,10 @@ Damage: TypeAlias = Callable[[list[str]], list[str]]
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
+def _quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
 
 
 def team(method: str, models: int, journal: Path | None = None, faults: Faults | None = None) -> Collaboration:
