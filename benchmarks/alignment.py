@@ -30,8 +30,9 @@ from tokencollab.engines.base import Engine
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import TokencollabError
 from tokencollab.evaluation.askers import Asker, GivenAnswer, Question
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder
-from tokencollab.evaluation.items import SIMPLEMATH, load_items
+from tokencollab.evaluation.items import SIMPLEMATH
 from tokencollab.evaluation.machine import hash_model, start_of_run
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan

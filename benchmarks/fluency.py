@@ -31,7 +31,7 @@ from tokencollab.actors.likelihood import text_logprobs
 from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import ModelFailed, TokencollabError, UsageError
-from tokencollab.evaluation.items import load_items
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.plan import hash_items
 from tokencollab.evaluation.prompts import prompt_of
 from tokencollab.evaluation.report.evaluations import Evaluation

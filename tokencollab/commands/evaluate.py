@@ -16,8 +16,9 @@ from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.capacity import default_concurrency
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder
-from tokencollab.evaluation.items import Item, load_items
+from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.machine import hash_model, start_of_run
 from tokencollab.evaluation.naming import make_askers, read_value
 from tokencollab.evaluation.plan import make_plan

@@ -1,6 +1,6 @@
 """Whether an answer is right: what the text answers, and whether that is what the set says.
 
-Reading is strict about the answer and tolerant about its dress (`tokencollab.answers`). A text from which no answer can
+Reading is strict about the answer and tolerant about its markup (`tokencollab.answers`). A text from which no answer can
 be read is wrong, and is counted apart.
 """
 

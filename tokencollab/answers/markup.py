@@ -1,4 +1,4 @@
-"""Taking the dress off: other scripts' digits and signs, Markdown, and the LaTeX that people put around a value."""
+"""Strips markup: other scripts' digits and signs, Markdown, and the LaTeX that people put around a value."""
 
 import re
 import unicodedata
@@ -50,7 +50,7 @@ def plain(text: str) -> str:
     return "".join(out)
 
 
-def undress(text: str) -> str:
+def strip_markup(text: str) -> str:
     """``text`` without Markdown marks, dollar signs of LaTeX, wrappers such as ``\\text{}``, and LaTeX's spaces.
 
     ``\\frac{a}{b}`` becomes ``a/b``, with brackets around what is more than a number.
