@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Final
 
 from tokencollab.answers.dates import last_date, read_date
-from tokencollab.answers.markup import strip_markup
 from tokencollab.answers.final import sentences, statements
+from tokencollab.answers.markup import strip_markup
 from tokencollab.answers.math import last_math, read_math
 from tokencollab.answers.numbers import last_number, read_number
 from tokencollab.answers.words import last_boolean, last_choice, normal_text, read_boolean, read_choice

@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from tokencollab.answers.markup import strip_markup
 from tokencollab.answers.final import sentences
+from tokencollab.answers.markup import strip_markup
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ENCLOSED: Final = re.compile(r"[(\[{]\s*([A-Za-z])\s*[)\]}]")
