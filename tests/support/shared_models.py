@@ -68,7 +68,7 @@ async def bring_up(
 ) -> None:
     """Starts such models on the platform of a namespace."""
     from tokencollab.actors.platform.client import PlatformClient, check_room, connect
-    from tokencollab.actors.platform.ray_platform import SharedSpec
+    from tokencollab.actors.platform.service import SharedSpec
 
     connect()
     options = EngineOptions(threads=1, max_sessions=sessions)

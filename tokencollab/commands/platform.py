@@ -21,7 +21,7 @@ def platform(arguments: argparse.Namespace) -> int:
 
 async def _up(arguments: argparse.Namespace) -> int:
     from tokencollab.actors.platform.client import PlatformClient, check_room, connect  # noqa: PLC0415
-    from tokencollab.actors.platform.ray_platform import SharedSpec  # noqa: PLC0415
+    from tokencollab.actors.platform.service import SharedSpec  # noqa: PLC0415
 
     connect()
     options = replace(engine_options(arguments), max_sessions=arguments.max_sessions)
