@@ -213,13 +213,13 @@ def summary_table(answer: Answer) -> Table:
 
 
 def print_platform(entries: Sequence[Entry]) -> None:
-    """The models of a platform, on standard output."""
+    """The models and coordinators of a platform, on standard output."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("name", "health", "sessions", "tokens/s", "memory", "restarts", "model"):
+    for title in ("name", "health", "sessions", "tokens/s", "memory", "restarts", "what"):
         table.add_column(title, justify="right" if title in ("sessions", "tokens/s", "memory", "restarts") else "left")
     for entry in entries:
         info = entry.info
-        what = "" if info is None else f"{info.engine}, {info.dtype}, context {info.context_length}"
+        what = entry.kind if info is None else f"{info.engine}, {info.dtype}, context {info.context_length}"
         figures = entry.figures
         add_row(
             table,

@@ -43,7 +43,9 @@ def trace(file: Path) -> list[dict[str, Any]]:
 def whole(program: Program) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The tokens, without their times, and the end."""
     tokens: list[dict[str, Any]] = []
-    end = program.read(lambda token: token.pop("at") and tokens.append(token))
+    end = program.read(tokens.append)
+    for token in tokens:
+        del token["at"]
     return tokens, end
 
 
@@ -70,18 +72,21 @@ def counted(cluster: Cluster) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith("ray_tokencollab_tokens_total"))
 
 
-@pytest.mark.parametrize("leaving", ["never", "fixed-60"])
-def test_a_killed_coordinator_is_a_pause(shell: Shell, ray_cluster: Cluster, tmp_path: Path, leaving: str) -> None:
-    name = f"kill-{leaving}"
+@pytest.mark.parametrize(("leaving", "way"), [("never", []), ("fixed-60", []), ("never", ["--far"])])
+def test_a_killed_coordinator_is_a_pause(
+    shell: Shell, ray_cluster: Cluster, tmp_path: Path, leaving: str, way: list[str]
+) -> None:
+    name = "-".join(["kill", leaving, *way])
     shell.run(*UP, name, "a", "b", "--coordinators", "2")
     answer = ["answer", name, "--exit", leaving, "--max-tokens", str(LENGTH)]
     own, other = tmp_path / "own", tmp_path / "other"
     with shell.program(*answer, "--trace", str(own)) as program:
         tokens, end = whole(program)
     assert end["answer"].encode() == text(LENGTH)
-    random = Random(leaving)  # noqa: S311
+    random = Random(name)  # noqa: S311
     killed: list[int] = []
-    with shell.program("watch", name) as watch, shell.program(*answer, "--remote", "--trace", str(other)) as program:
+    remote = [*answer, "--remote", *way, "--trace", str(other)]
+    with shell.program("watch", name) as watch, shell.program(*remote) as program:
         said: list[dict[str, Any]] = []
         for part in range(3):
             point = random.randint(20, 100) + part * 130

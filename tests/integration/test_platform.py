@@ -80,6 +80,21 @@ async def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable
         here = await team.generate("?", max_tokens=12)
     assert json.loads(there)["text"] == here.text
     assert json.loads(there)["models"] == list(here.models) == names
+    table = shell.run("tokencollab", *platform, "--coordinators", "1").stdout
+    assert table.splitlines()[-1].split()[:3] == ["coordinator-1", "up", "0"]
+    assert table.splitlines()[-1].split()[-1] == "coordinator"
+    remote = ["--platform", "real", "--coordinator", "platform"]
+    assert json.loads(shell.run("tokencollab", *generate, *remote).stdout)["text"] == here.text
+    other = shell.run("tokencollab", *platform, "--base", names[1], "--coordinators", "1")
+    assert "coordinator-1 is there already" in other.stderr
+    for way in (remote, remote[:2]):
+        models = json.loads(shell.run("tokencollab", *generate, *way).stdout)["models"]
+        assert models == names[::-1], "the base that was named"
+    alone = shell.run("tokencollab", *generate, *remote, "--base", names[0], "--with", names[0], code=2)
+    assert "each once" in alone.stderr
+    nobody = shell.run("tokencollab", *generate, *remote, "--base", "nobody", code=2)
+    assert f"no model 'nobody'; there are {', '.join(names)}" in nobody.stderr
+    assert "no such model" in shell.run("tokencollab", *platform, "--base", "nobody", code=2).stderr
     unknown = shell.run("tokencollab", *generate, "--platform", "real", "--base", "nobody", code=2)
     assert f"no model 'nobody'; there are {', '.join(names)}" in unknown.stderr
     greedy = shell.run("tokencollab", "platform", "up", "--model", one, "--cpus-per-model", "99", code=2)
@@ -87,8 +102,8 @@ async def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable
     down = ["platform", "down", "--namespace", "real"]
     assert shell.run("tokencollab", *down, "--model", names[1]).stdout == f"taken down: {names[1]}\n"
     status = shell.run("tokencollab", "platform", "status", "--namespace", "real", "--json").stdout
-    assert [json.loads(line)["name"] for line in status.splitlines()] == names[:1]
-    assert shell.run("tokencollab", *down).stdout == f"taken down: {names[0]}\n"
+    assert [json.loads(line)["name"] for line in status.splitlines()] == [names[0], "coordinator-1"]
+    assert shell.run("tokencollab", *down).stdout == f"taken down: {names[0]}, coordinator-1\n"
 
 
 def test_without_a_cluster_one_line_says_how_to_start_one(shell: Shell) -> None:

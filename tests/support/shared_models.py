@@ -87,15 +87,21 @@ async def bring_up(
 
 async def answer(arguments: argparse.Namespace) -> None:
     """One answer by all models of the namespace, or the rest of one."""
-    from tokencollab.actors.platform.client import PlatformRuntime
+    from tokencollab.actors.platform import client
     from tokencollab.remote import RemoteCollaboration
 
     fault_policy = replace(FaultPolicy(), floor=arguments.deadline, ceiling=max(arguments.deadline, 60.0))
-    settings: dict[str, Any] = {"runtime": PlatformRuntime(arguments.namespace), "fault_policy": fault_policy}
+    settings: dict[str, Any] = {"runtime": client.PlatformRuntime(arguments.namespace), "fault_policy": fault_policy}
     team: Any = Collaboration(arguments.base, None, "unite", journal=arguments.journal, exit=arguments.exit, **settings)
+    if arguments.far:
+        client._channel = no_channel  # type: ignore[assignment]
     if arguments.remote:
         team = RemoteCollaboration(arguments.namespace, arguments.base, None, "unite", exit=arguments.exit)
     await write(arguments, team, arguments.trace)
+
+
+async def no_channel(address: object) -> None:
+    """The way to an actor of another node."""
 
 
 async def write(arguments: argparse.Namespace, team: Any, trace: TextIO | None) -> None:
@@ -140,6 +146,7 @@ def main() -> None:
     parser.add_argument("--exit", default="never")
     parser.add_argument("--coordinators", type=int, default=0)
     parser.add_argument("--remote", action="store_true", help="by a coordinator of the platform")
+    parser.add_argument("--far", action="store_true", help="as from another node: by Ray's calls")
     parser.add_argument("--trace", type=argparse.FileType("w", encoding="utf-8"))
     parser.add_argument("--journal")
     parser.add_argument("--resume", help="a journal; -: one that is named on standard input")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from math import inf
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from tokencollab.protocol.values import half_character
 
@@ -68,19 +68,21 @@ def _weight(text: str) -> tuple[str, float]:
     return model, float(_number(0, float, "a number from 0 on")(value))
 
 
-def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool = True) -> None:
+def add_models(
+    parser: argparse.ArgumentParser, method: bool = True, base: Literal["needed", "platform", "pair"] = "needed"
+) -> None:
     """Which models, by which ``method``, and how they compute; read by `commands.shared`.
 
-    ``base``: whether one must be named.
+    ``base``: whether one must be named, or what it is by default: that of the platform, or of the installed pair.
     """
     add = parser.add_argument
-    default = "" if base else " (default: the pair that is installed)"
+    default = {"needed": "", "platform": " (default: that of the --platform)", "pair": " (default: the installed pair)"}
     add(
         "--base",
         type=model,
-        required=base,
+        required=base == "needed",
         metavar="MODEL",
-        help=f"known name, hub id, folder of safetensors, or .gguf file{default}",
+        help=f"known name, hub id, folder of safetensors, or .gguf file{default[base]}",
     )
     add(
         "--with",

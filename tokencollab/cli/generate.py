@@ -13,7 +13,13 @@ def add_parser(commands: Any) -> None:
         description="Let models write one answer together.",
     )
     parser.add_argument("prompt", type=utf8, nargs="?", help="the question; from standard input if absent or -")
-    add_models(parser)
+    add_models(parser, base="platform")
+    parser.add_argument(
+        "--coordinator",
+        choices=["own", "platform"],
+        default="own",
+        help="who writes the answer: this program, or a coordinator of the --platform (default: own)",
+    )
     add_answer(parser)
     add_metrics(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")

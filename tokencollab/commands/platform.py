@@ -22,7 +22,10 @@ def platform(arguments: argparse.Namespace) -> int:
 async def _up(arguments: argparse.Namespace) -> int:
     from tokencollab.actors.platform.client import PlatformClient, check_room, connect  # noqa: PLC0415
     from tokencollab.actors.platform.service import SharedSpec  # noqa: PLC0415
+    from tokencollab.coordinator_actor import coordinator_specs  # noqa: PLC0415
 
+    if not (arguments.models or arguments.coordinators or arguments.base):
+        raise UsageError("nothing to start: name a model by --model, or give --coordinators N")
     connect()
     options = replace(engine_options(arguments), max_sessions=arguments.max_sessions)
     if options.threads is None:
@@ -31,8 +34,12 @@ async def _up(arguments: argparse.Namespace) -> int:
         found = fetch(arguments.models, options, progress)
         client = PlatformClient(arguments.namespace)
         entries = await client.entries() if client.is_there() else ()
-        there = {entry.name for entry in entries if entry.health != "out"}
+        there = {entry.name: entry.kind for entry in entries if entry.health != "out"}
         specs = [SharedSpec(model.name, str(model.folder), options, arguments.cpus_per_model) for model in found]
+        models = [name for name, kind in there.items() if kind == "model"] + [spec.name for spec in specs]
+        if arguments.base not in (None, *models):
+            raise UsageError(f"--base {arguments.base}: no such model; there: {', '.join(models) or 'none'}")
+        specs += coordinator_specs(arguments.namespace, arguments.coordinators, arguments.max_sessions)
         missing = [spec for spec in specs if spec.name not in there]
         for spec in specs:
             if spec.name in there:
@@ -41,7 +48,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         if missing:
             progress.update("loading " + ", ".join(spec.name for spec in missing), 0, 0)
         client.create()
-        await client.up(missing)
+        await client.up(missing, arguments.base or "")
         waiting = (client.look_after(spec.name) for spec in specs)
         failed = [
             each for each in await asyncio.gather(*waiting, return_exceptions=True) if not isinstance(each, Entry)
