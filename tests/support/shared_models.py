@@ -94,7 +94,7 @@ async def answer(arguments: argparse.Namespace) -> None:
     settings: dict[str, Any] = {"runtime": client.PlatformRuntime(arguments.namespace), "fault_policy": fault_policy}
     team: Any = Collaboration(arguments.base, None, "unite", journal=arguments.journal, exit=arguments.exit, **settings)
     if arguments.far:
-        client._channel = no_channel  # type: ignore[assignment]
+        client._channel = no_channel
     if arguments.remote:
         team = RemoteCollaboration(arguments.namespace, arguments.base, None, "unite", exit=arguments.exit)
     await write(arguments, team, arguments.trace)
