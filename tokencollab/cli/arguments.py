@@ -71,7 +71,7 @@ def _weight(text: str) -> tuple[str, float]:
 def add_models(
     parser: argparse.ArgumentParser, method: bool = True, base: Literal["needed", "platform", "pair"] = "needed"
 ) -> None:
-    """Which models, by which ``method``, and how they compute; read by `commands.shared`.
+    """Which models, by which ``method``, and how they compute; read by `cli.runs`.
 
     ``base``: whether one must be named, or what it is by default: that of the platform, or of the installed pair.
     """
