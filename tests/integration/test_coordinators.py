@@ -5,17 +5,20 @@ import os
 import signal
 import time
 import urllib.request
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.programs import Program, Shell
 from tests.support.ray_cluster import Cluster
 from tests.support.shared_models import text
+from tokencollab.actors.journal import SUFFIX
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -50,9 +53,12 @@ def whole(program: Program) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def writer(entries: dict[str, Any]) -> int:
-    """The process of the coordinator that has an answer open, as far as that is known; 0: of none."""
-    found = [each for each in entries.values() if each["kind"] == "coordinator" and each["figures"]["sessions"]]
-    return int(found[0]["figures"]["pid"]) if len(found) == 1 and found[0]["health"] == "up" else 0
+    """The process of the coordinator that has a journal open; 0: there is none."""
+    for pid in [entry["figures"]["pid"] for entry in entries.values() if entry["kind"] == "coordinator"]:
+        with suppress(psutil.NoSuchProcess):
+            if pid and any(file.path.endswith(SUFFIX) for file in psutil.Process(pid).open_files()):
+                return int(pid)
+    return 0
 
 
 def reaches(step: int, said: list[dict[str, Any]], token: dict[str, Any]) -> bool:
@@ -89,9 +95,9 @@ def test_a_killed_coordinator_is_a_pause(
     with shell.program("watch", name) as watch, shell.program(*remote) as program:
         said: list[dict[str, Any]] = []
         for part in range(3):
-            point = random.randint(20, 100) + part * 130
+            point = random.randint(20, 100) + part * 110
             assert program.read(partial(reaches, point, said))["step"] == point
-            killed.append(writer(watch.read(lambda entries: writer(entries) not in (0, *killed))))
+            killed.append(writer(watch.read(writer)))
             os.kill(killed[-1], signal.SIGKILL)
         again = program.read(said.append)
         gaps = [later["at"] - sooner["at"] for sooner, later in pairwise(said)]

@@ -7,17 +7,19 @@ from contextlib import aclosing
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytest
 
 from tests.support.shared_models import script, text
-from tokencollab import Collaboration, ModelFailed, Token, UsageError, parse_method
+from tokencollab import Collaboration, EngineOptions, ModelFailed, Token, UsageError, parse_method
 from tokencollab.actors.journal import SUFFIX
 from tokencollab.actors.platform.client import PlatformClient
 from tokencollab.actors.platform.registry import Entry, ModelFigures
-from tokencollab.actors.runtimes.threads import LocalRuntime
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.actors.runtimes.threads import LocalRuntime, load_engine
 from tokencollab.coordinator_actor import CoordinatorActor, coordinator_specs
+from tokencollab.engines.base import Engine
 from tokencollab.errors import ModelGone
 from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
@@ -32,20 +34,28 @@ TASK = m.Task(
 )
 
 
-def team() -> Collaboration:
-    return Collaboration("a", ["b"], METHOD, runtime=LocalRuntime(lambda spec: ScriptedEngine(spec.name, script)))
+Load: TypeAlias = Callable[[ModelSpec], Engine]
+
+
+def scripted(spec: ModelSpec) -> Engine:
+    return ScriptedEngine(spec.name, script)
+
+
+def team(load: Load = scripted) -> Collaboration:
+    return Collaboration("a", ["b"], METHOD, runtime=LocalRuntime(load))
 
 
 class Actor(CoordinatorActor):
     """With models of this process."""
 
-    def __init__(self, number: int, max_sessions: int = 4) -> None:
+    def __init__(self, number: int, max_sessions: int = 4, load: Load = scripted) -> None:
         super().__init__(coordinator_specs("here", number, max_sessions)[-1])
+        self._load = load
 
     async def _enter(self, base: str) -> Collaboration:
         if base != "a":
             raise UsageError("no such base")
-        return await team().__aenter__()
+        return await team(self._load).__aenter__()
 
     async def end(self) -> None:
         for each in self._teams.values():
@@ -258,6 +268,23 @@ async def test_a_coordinator_that_ends_after_any_frame_is_not_noticed_in_the_ans
         for figure in ("text", "tokens", "cost", "aligned", "exit_step", "models", "agreed", "together", "pieces"):
             assert getattr(again[1], figure) == getattr(answer, figure), figure
         assert len(client.chosen) == 1 + len([count for count in deaths if count <= LENGTH])
+    for actor in actors:
+        await actor.end()
+
+
+async def test_real_engines_resume_with_the_tokens_that_they_had(tiny_model: Callable[..., Path]) -> None:
+    """The two cut text differently, so what they hold of it depends on how it came about."""
+    folders = {"a": tiny_model("llama", seed=1), "b": tiny_model("bytes", seed=2)}
+
+    def load(spec: ModelSpec) -> Engine:
+        return load_engine(ModelSpec(spec.name, str(folders[spec.name]), EngineOptions(threads=1)))
+
+    tokens, answer, _ = await answered(team(load))
+    assert b"".join(piece or b"" for piece in answer.pieces)
+    actors = [Actor(1, load=load), Actor(2, load=load)]
+    for deaths in ([1, 3, 4, 5, 9], [2, 6], [7, 7, 8], [len(tokens)]):
+        again = await answered(remote(Client(actors, list(deaths))))
+        assert (again[0], again[1].pieces) == (tokens, answer.pieces), deaths
     for actor in actors:
         await actor.end()
 

@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
     )
     up.add_argument("--cpus-per-model", type=cpus, default=1.0, metavar="N", help="reserved in the cluster (default 1)")
     up.add_argument(
-        "--coordinators", type=natural, default=0, metavar="N", help="so many coordinators in all (see generate)"
+        "--coordinators", type=natural, default=0, metavar="N", help="so many coordinators, with those that are there"
     )
     up.add_argument("--base", metavar="NAME", help="the base where none is named (default: the first model)")
     add_engine(up)
