@@ -21,9 +21,11 @@ from tokencollab.cli import (
     resume,
     sweep,
 )
-from tokencollab.cli.arguments import Parser, method_settings
-from tokencollab.cli.responses import response_settings
+from tokencollab.cli.arguments import Parser, collect_settings
+from tokencollab.cli.plugins import load_plugins
 from tokencollab.errors import TokencollabError
+from tokencollab.policies.methods import method_settings
+from tokencollab.policies.responses.response_methods import response_settings
 from tokencollab.streams import prepare_streams
 
 
@@ -61,8 +63,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    load_plugins(argv)  # before the parser: they bring options of their own
     arguments = build_parser().parse_args(argv)
-    arguments.settings, arguments.between = method_settings(arguments), response_settings(arguments)
+    arguments.settings = collect_settings(arguments, ("aggregation", "exit", *method_settings()))
+    arguments.between = collect_settings(arguments, response_settings())
     # Imported after the arguments are known to be good, and only what this command needs.
     command = getattr(import_module(f"tokencollab.commands.{arguments.run}"), arguments.run)
     code: int = command(arguments)

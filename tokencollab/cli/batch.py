@@ -3,7 +3,8 @@
 from typing import Any
 
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive
-from tokencollab.cli.responses import BESIDE_METHOD, add_extract, add_response_method
+from tokencollab.cli.responses import add_extract, add_response_method
+from tokencollab.policies.methods import method_settings
 
 
 def add_parser(commands: Any) -> None:
@@ -32,5 +33,5 @@ def add_parser(commands: Any) -> None:
     add_metrics(parser)
     add_method(parser)
     add_extract(parser, None)
-    add_response_method(parser, BESIDE_METHOD)
+    add_response_method(parser, method_settings())
     parser.set_defaults(run="batch")

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, file_name, natural, positive, utf8
+from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural, positive, utf8
 
 
 def add_parser(commands: Any) -> None:
@@ -47,3 +47,4 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     add("--concurrency", type=positive, metavar="N", help="answers at once (default: what KV memory allows, up to 64)")
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
+    add_plugin(parser)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from tokencollab.cli.arguments import add_method
-from tokencollab.cli.responses import REPLAYED, add_extract, add_response_method
+from tokencollab.cli.responses import add_extract, add_response_method
+from tokencollab.policies.methods import method_settings
 
 
 def add_parser(commands: Any) -> None:
@@ -20,5 +21,5 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--model", action="append", metavar="MODEL", help="of recorded samples: these, in this order")
     add_extract(parser, None)
     add_method(parser)
-    add_response_method(parser, REPLAYED)
+    add_response_method(parser, method_settings(), replayed=True)
     parser.set_defaults(run="replay")

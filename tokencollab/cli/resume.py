@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokencollab.cli.arguments import add_runtime, file_name
+from tokencollab.cli.arguments import add_plugin, add_runtime, file_name
 
 
 def add_parser(commands: Any) -> None:
@@ -14,6 +14,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("journal", metavar="JOURNAL", help="the file that was left by --journal")
     add_runtime(parser)
+    add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument(
         "--trace", type=file_name, metavar="FILE", help="write every step's candidates and decision (JSON lines)"

@@ -19,7 +19,7 @@ from tokencollab.evaluation.capacity import default_concurrency
 from tokencollab.evaluation.folder import RunFolder
 from tokencollab.evaluation.items import Item, load_items
 from tokencollab.evaluation.machine import hash_model, start_of_run
-from tokencollab.evaluation.naming import make_askers, read_value
+from tokencollab.evaluation.naming import make_askers, read_grid
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Runner
@@ -104,11 +104,7 @@ def _set_up(arguments: argparse.Namespace) -> _Setup:
     prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
     if arguments.stop is not None and not all(arguments.stop):
         raise UsageError("--stop needs a text that is not empty")
-    grid: dict[str, list[Any]] = {}
-    for setting, values in arguments.grid:
-        if setting in grid:
-            raise UsageError(f"--over {setting} is given twice")
-        grid[setting] = [read_value(value) for value in values]
+    grid = read_grid(arguments.grid)
     items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
     stop = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
     return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stop, grid)

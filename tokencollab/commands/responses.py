@@ -12,7 +12,13 @@ from tokencollab.commands.shared import chosen_method
 from tokencollab.errors import UsageError
 from tokencollab.models.resolve import ModelFiles
 from tokencollab.policies.methods import Method
-from tokencollab.policies.responses.response_methods import ResponseMethod, is_response_method, parse_response_method
+from tokencollab.policies.parameters import Numbers
+from tokencollab.policies.responses.response_methods import (
+    ResponseMethod,
+    is_response_method,
+    parse_response_method,
+    response_settings,
+)
 from tokencollab.respondents import Respondent
 
 
@@ -86,8 +92,9 @@ def with_names(method: ResponseMethod, names: Mapping[str, str], known: Sequence
     for model, _ in (*method.priors, *method.prices):
         if names.get(model, model) not in known:
             raise UsageError(f"a prior or a price is for {model!r}; the models are {', '.join(dict.fromkeys(known))}")
-    priors, prices = (
-        tuple(sorted((names.get(model, model), value) for model, value in pairs))
-        for pairs in (method.priors, method.prices)
-    )
-    return replace(method, priors=priors, prices=prices)
+    by_model = {
+        key: {names.get(model, model): number for model, number in getattr(method, key)}
+        for key, declared in response_settings(method.name).items()
+        if declared.kind == Numbers
+    }
+    return method.with_settings(**by_model)

@@ -8,7 +8,7 @@ from tokencollab.policies.methods import list_methods
 from tokencollab.policies.responses.response_methods import list_response_methods
 from tokencollab.repl.commands import COMMANDS
 from tokencollab.repl.session import Session
-from tokencollab.repl.setting import VALUES, setting_names
+from tokencollab.repl.setting import setting_names, values_of
 
 
 def completions(text: str, session: Session, known_models: Sequence[str]) -> list[str]:
@@ -34,7 +34,7 @@ def _following(before: list[str], session: Session, known: Sequence[str], last: 
         case ["/set", "members", *_]:
             words = session.team.members
         case ["/set", name]:
-            words = VALUES.get(name, ())
+            words = values_of(name, session.method)
         case ["/models"]:
             words = ("add", "drop")
         case ["/models", "add"]:

@@ -14,7 +14,6 @@ from tokencollab.answer_stream import AnswerStream
 from tokencollab.ask import Heard
 from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
-from tokencollab.policies.presets import uses
 from tokencollab.repl.pictures import caption
 from tokencollab.repl.screen import Screen, speaks_unicode
 from tokencollab.repl.session import Session
@@ -94,7 +93,7 @@ class Desk:
     async def _answer(self, question: str) -> None:
         session = self.session
         method = session.chosen()
-        theta = method.theta if uses(method, "theta") else None
+        theta = method.theta if method.uses("theta") else None
         unicode = speaks_unicode(sys.stdout)
         away: set[str] = set()
         efficacy: Efficacy | None = None
