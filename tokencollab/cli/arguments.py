@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, NoReturn
 
-from tokencollab.errors import UnknownMethod
+from tokencollab.errors import UnknownMethod, UsageError
 from tokencollab.policies.aggregations import AGGREGATIONS
 from tokencollab.policies.exits import EXITS
 from tokencollab.policies.methods import method_settings
@@ -198,7 +198,10 @@ def add_parameter(group: argparse._ArgumentGroup, declared: Parameter, note: str
         options |= {"type": read, "action": "append", "metavar": "MODEL=NUMBER"}
     else:
         options |= {"type": read, "metavar": {int: "N", float: "X", Span: "N"}.get(declared.kind, "TEXT")}
-    group.add_argument(declared.flag, **options)
+    try:
+        group.add_argument(declared.flag, **options)
+    except argparse.ArgumentError:
+        raise UsageError(f"the parameter {declared.name} is an option of tokencollab already; rename it") from None
 
 
 def collect_settings(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[A
         return [_alone(model)], set()
     preset, _, rest = name.partition(":")
     between = is_response_method(preset)
-    settings = _settings(rest, name, response_settings(preset) if between else method_settings())
+    settings = _settings(rest, name, response_settings() if between else method_settings())
     models = _members(settings, models)
     if between:
         members = models[:1] if preset == "self-consistency" else models

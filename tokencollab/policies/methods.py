@@ -55,6 +55,7 @@ class Method:
             leaves = EXITS.get(settings.pop("exit", leaving.name))
             values = {**_neutral(), **scoring.settings(), **leaving.settings(), **settings}
             _refuse_unknown(settings, _known(chosen, leaves))
+            _check_number(leaves, values)
             scoring, leaving = _parts(chosen, leaves, values)
         # Plain attributes: policies read them at every step.
         vars(self).update(_neutral(), **scoring.settings(), **leaving.settings())
@@ -100,6 +101,7 @@ class Method:
         if missing:
             raise UnknownMethod(f"a method's settings lack {missing[0]!r}")
         scoring, leaving = AGGREGATIONS.get(settings["aggregation"]), EXITS.get(leaves)
+        _check_number(leaving, settings)
         own = {*parameters_of(scoring), *parameters_of(leaving)}
         values = {
             name: declared.from_json(settings[name])
@@ -111,12 +113,15 @@ class Method:
 
 def _parts(scoring: type[Aggregation], leaving: type[Exit], values: Mapping[str, Any]) -> tuple[Aggregation, Exit]:
     """The two with those of the ``values`` that they have."""
-    if (leaving is Fixed) != (values.get("exit_after") is not None):
-        raise UnknownMethod("the exit fixed needs its number of tokens, e.g. fixed-20, and no other exit has one")
     own, leaves_own = (
         {name: values[name] for name in parameters_of(part) if name in values} for part in (scoring, leaving)
     )
     return scoring(**own), leaving(**leaves_own)
+
+
+def _check_number(leaving: type[Exit], values: Mapping[str, Any]) -> None:
+    if (leaving is Fixed) != (values.get("exit_after") is not None):
+        raise UnknownMethod("the exit fixed needs its number of tokens, e.g. fixed-20, and no other exit has one")
 
 
 def _refuse_unknown(settings: Mapping[str, Any], known: Mapping[str, Parameter]) -> None:

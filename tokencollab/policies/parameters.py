@@ -7,7 +7,7 @@ prompt, `eval --methods` and sweeps are read by these declarations, and refused 
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from importlib.metadata import entry_points
 from math import inf
 from sys import float_info
@@ -138,7 +138,7 @@ class Parameter:
         """A value as Python code gives it, in the form in which it is kept; checked."""
         if self.kind == Span:
             if isinstance(value, str):
-                value = self.from_text(value)
+                value = self._span(value)
             elif not isinstance(value, tuple | list):
                 value = (value, value)
         return self.from_json(value)
@@ -186,10 +186,8 @@ class Parameter:
                 raise UnknownMethod(f"{_short(text)} is not of the form MODEL=NUMBER ({self.name})")
             return model, value
         if self.kind == Span:
-            found = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", text)
-            if not found:
-                self._no_span(text)
-            return int(found[1]), int(found[2] or found[1])
+            self._span(text)
+            return int(text) if text.isdecimal() else text
         return text
 
     def _check_whole(self, what: str, value: Any) -> None:
@@ -235,6 +233,12 @@ class Parameter:
             self._check_whole(self.name, end)
         if value[0] > value[1]:
             raise UnknownMethod(f"{self.name} must be a range from low to high such as 1-2, not {value[0]}-{value[1]}")
+
+    def _span(self, text: str) -> Span:
+        found = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", text, re.ASCII)
+        if not found:
+            self._no_span(text)
+        return int(found[1]), int(found[2] or found[1])
 
     def _no_span(self, value: Any) -> NoReturn:
         raise UnknownMethod(f"{self.name} must be a number or a range such as 1-2, not {_short(value)}")
@@ -315,13 +319,19 @@ def _declared(cls: type[Declaration]) -> dict[str, Parameter]:
     for one in fields(cls):
         # A subclass may give a new default without saying the rest again.
         own = [base.__dict__.get("__dataclass_fields__", {}).get(one.name) for base in cls.__mro__]
-        extra = next(entry.metadata["parameter"] for entry in own if entry and "parameter" in entry.metadata)
+        declared = [entry.metadata["parameter"] for entry in own if entry and "parameter" in entry.metadata]
         if one.name in cls.no_effect:
             continue
+        if not declared:
+            raise UnknownMethod(f"the field {one.name} of {cls.__name__} must be declared by parameter(...)")
+        extra = declared[0]
         kind, optional = hints[one.name], False
         if type(None) in get_args(kind):
             optional = True
-            (kind,) = (part for part in get_args(kind) if part is not type(None))
+            kind = next(part for part in get_args(kind) if part is not type(None))
+        known = kind in (bool, int, float, str, Numbers, Span) or get_origin(kind) is Literal
+        if not known and not hasattr(kind, "from_json"):
+            raise UnknownMethod(f"the field {one.name} of {cls.__name__} has a type that no parameter can have: {kind}")
         neutral = one.default if extra["neutral"] is MISSING else extra["neutral"]
         found[one.name] = Parameter(
             name=one.name, kind=kind, optional=optional, default=one.default, **(extra | {"neutral": neutral})
@@ -339,7 +349,6 @@ class Registry(Generic[D]):
         self.what, self.base, self._group = what, base, group
         self.built_in: dict[str, type[D]] = {cls.name: cls for cls in classes}
         self._classes = dict(self.built_in)
-        self._searched = group is None
 
     def add(self, cls: type[D]) -> None:
         """Registers a class; once more does nothing.
@@ -350,18 +359,17 @@ class Registry(Generic[D]):
         name = getattr(cls, "name", None)
         if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise UnknownMethod(f"{cls.__name__} needs a name of lower-case letters, digits and -, not {name!r}")
-        if not cls.__dataclass_params__.frozen or any(  # type: ignore[attr-defined]
-            isinstance(value, type(field())) for value in vars(cls).values()
-        ):
-            raise UnknownMethod(f"{cls.__name__} must be a dataclass(frozen=True)")
+        if any(isinstance(value, Field) for value in vars(cls).values()):
+            raise UnknownMethod(f"{cls.__name__} must be a dataclass: write @dataclass(frozen=True) above it")
+        parameters_of(cls)
         if self._classes.setdefault(name, cls) is not cls:
             raise UnknownMethod(f"there are two classes of the {self.what} {name}: {self._classes[name]} and {cls}")
 
     def all(self) -> dict[str, type[D]]:
         """Every class by its name."""
-        if not self._searched:
-            self._searched = True
-            for point in entry_points(group=self._group):
+        group, self._group = self._group, None  # looked up once
+        if group is not None:
+            for point in entry_points(group=group):
                 try:
                     cls = point.load()
                 except Exception as error:  # it is somebody's code

@@ -39,7 +39,7 @@ def whole_number(text: str) -> int | None:
 
 
 def _parameters(method: str) -> dict[str, Parameter]:
-    return response_settings(method) if is_response_method(method) else method_settings()
+    return response_settings() if is_response_method(method) else method_settings()
 
 
 def setting_names(method: str) -> list[str]:

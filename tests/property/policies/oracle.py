@@ -113,5 +113,4 @@ class History:
             wins = 1 + duels.count(True)
             local[model] = wins / (wins + 1 + self.method.rho * duels.count(False))
         others = [local[model] for model in sorted(present - {base})]
-        eps: float = self.method.eps
-        return local[base] - sum(others) / len(others) > -eps
+        return bool(local[base] - sum(others) / len(others) > -self.method.eps)

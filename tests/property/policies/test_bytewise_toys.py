@@ -2,7 +2,7 @@
 down a second time, plainly: full vocabularies, normalised weights, no bounds. The other bytewise tests use these."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from math import exp, log
 from random import Random
@@ -82,7 +82,7 @@ def toys(seed: int, cuts: Sequence[tuple[Piece, ...]] = CUTS, **settings: Any) -
 
 def bytewise(**settings: Any) -> Method:
     """A bytewise method."""
-    return parse_method("bytewise", **settings)
+    return replace(parse_method("bytewise"), **settings)
 
 
 @dataclass

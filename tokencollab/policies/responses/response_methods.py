@@ -1,7 +1,7 @@
 """Response-level methods: each with its parameters, by name, and the machine that carries one out."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from tokencollab.errors import UnknownMethod
@@ -294,7 +294,7 @@ class AgentVerse(OrderedPanel):
     paper = "AgentVerse (Chen et al., ICLR 2024)"
     build = staticmethod(agentverse)
 
-    rounds: int = 3
+    rounds: int = field(default=3, compare=False)
 
 
 @dataclass(frozen=True)
