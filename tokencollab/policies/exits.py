@@ -14,6 +14,7 @@ class Never(Exit):
 
     name = "never"
     help = "all models take part to the end"
+    paper = "tokencollab, docs/methods.md"
 
     def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
         """Stay."""
@@ -54,7 +55,7 @@ class Consult(Exit):
 
     name = "consult"
     help = "the base writes alone and asks the others about pieces that it is unsure of"
-    paper = "tokencollab, docs/methods.md"
+    paper = Never.paper
 
     consult_below: float = parameter(
         0.9, help="the base's probability of its best piece below which it asks the others", above=0, high=1
@@ -74,7 +75,7 @@ class PerCollaborator(Exit):
 
     name = "per-collaborator"
     help = "a collaborator that decides nothing for a while leaves by itself"
-    paper = Consult.paper
+    paper = Never.paper
     needs_decisive = True
 
     patience: int = parameter(20, help="steps in which a collaborator decided nothing", low=1)

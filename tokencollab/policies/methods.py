@@ -16,6 +16,7 @@ from tokencollab.policies.parameters import (
     check_text,
     given_settings,
     parameters_of,
+    read_json,
     settable_of,
     unknown_setting,
 )
@@ -103,12 +104,7 @@ class Method:
         scoring, leaving = AGGREGATIONS.get(settings["aggregation"]), EXITS.get(leaves)
         _check_number(leaving, settings)
         own = {*parameters_of(scoring), *parameters_of(leaving)}
-        values = {
-            name: declared.from_json(settings[name])
-            for name, declared in known.items()
-            if name in settings and (name in own or settings[name] != declared.neutral)
-        }
-        return cls(settings["name"], *_parts(scoring, leaving, values))
+        return cls(settings["name"], *_parts(scoring, leaving, read_json(settings, known, own)))
 
 
 def _parts(scoring: type[Aggregation], leaving: type[Exit], values: Mapping[str, Any]) -> tuple[Aggregation, Exit]:

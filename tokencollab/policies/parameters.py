@@ -178,7 +178,9 @@ class Parameter:
             return text.lower() == "true"
         if self.kind in (int, float):
             value = _number(text)
-            return text_error(self, text) if value is None or (self.kind is int and isinstance(value, float)) else value
+            if value is None or (self.kind is int and isinstance(value, float)):
+                self.check(text)  # raises: a text is no number
+            return value
         if self.kind == Numbers:
             model, _, number = text.rpartition("=")
             value = _number(number)
@@ -242,12 +244,6 @@ class Parameter:
 
     def _no_span(self, value: Any) -> NoReturn:
         raise UnknownMethod(f"{self.name} must be a number or a range such as 1-2, not {_short(value)}")
-
-
-def text_error(declared: Parameter, text: str) -> NoReturn:
-    """Raises what `Parameter.check` says of a text where a number is expected."""
-    declared.check(text)
-    raise AssertionError(f"{declared.name} takes a text")
 
 
 def check_text(what: str, value: Any) -> None:
@@ -422,6 +418,20 @@ def settable_of(*classes: type[Declaration]) -> dict[str, Parameter]:
     """The parameters of ``classes`` that are set by their own names."""
     found = {name: declared for cls in classes for name, declared in parameters_of(cls).items()}
     return {name: declared for name, declared in found.items() if declared.settable}
+
+
+def read_json(settings: Mapping[str, Any], known: Mapping[str, Parameter], own: Collection[str]) -> dict[str, Any]:
+    """The parameters named in ``own`` from the JSON form. Others in it that are ``known`` are only checked.
+
+    Raises:
+        UnknownMethod: a bad value.
+    """
+    values = {
+        name: declared.from_json(settings[name])
+        for name, declared in known.items()
+        if name in settings and (name in own or settings[name] != declared.neutral)
+    }
+    return {name: value for name, value in values.items() if name in own}
 
 
 def given_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

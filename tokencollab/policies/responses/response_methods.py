@@ -13,6 +13,7 @@ from tokencollab.policies.parameters import (
     given_settings,
     parameter,
     parameters_of,
+    read_json,
     settable_of,
     unknown_setting,
 )
@@ -101,13 +102,7 @@ class ResponseMethod(Declaration):
         found = RESPONSES.get(data.get("name"))
         if data.get("family") != found.family or data.get("plan", found.plan) != found.plan:
             raise UnknownMethod(f"the method {found.name} is of the family {found.family} with the plan {found.plan}")
-        own = parameters_of(found)
-        values = {
-            name: declared.from_json(data[name])
-            for name, declared in known.items()
-            if name in data and (name in own or data[name] != declared.neutral)
-        }
-        return found(**{name: value for name, value in values.items() if name in own})
+        return found(**read_json(data, known, parameters_of(found)))
 
     def laid_out(self, models: int) -> "ResponseMethod":
         """The method for so many models."""
