@@ -65,7 +65,7 @@ natural = _number(0, int, "a whole number from 0 to 2**53 - 1")
 
 
 def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool = True) -> None:
-    """Which models, by which ``method``, and how they compute; read by `commands.shared`.
+    """Which models, by which ``method``, and how they compute; read by `cli.runs`.
 
     ``base``: whether one must be named.
     """

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.evaluation.evaluationkit import Calculator, evaluate, settings_of
 from tokencollab.errors import RunStopped, UsageError
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder, read_records
-from tokencollab.evaluation.items import load_items
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.statistics import mcnemar, wilson
 from tokencollab.evaluation.summary import summarise
