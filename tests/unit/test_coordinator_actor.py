@@ -75,8 +75,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def with_actor(test: Callable[[Actor], Any], **options: int) -> None:
-    actor = Actor(1, **options)
+async def with_actor(test: Callable[[Actor], Any], max_sessions: int = 4) -> None:
+    actor = Actor(1, max_sessions)
     try:
         await test(actor)
     finally:
