@@ -53,7 +53,7 @@ class ResponseMethod(Declaration):
     prices: Numbers = parameter((), help="price of one token; 1 where none is given", low=0, high=1e150, option="price")
 
     def __getattr__(self, name: str) -> Any:
-        declared = None if name.startswith("_") else RESPONSES.parameters().get(name)
+        declared = None if name.startswith("_") else RESPONSES.known.get(name)
         if declared is None:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return declared.neutral
@@ -82,7 +82,7 @@ class ResponseMethod(Declaration):
 
     def to_json(self) -> dict[str, Any]:
         """Every setting by name, as plain data."""
-        known = {name: declared for name, declared in RESPONSES.parameters().items() if declared.stored}
+        known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
         settings = {name: declared.to_json(getattr(self, name)) for name, declared in known.items()}
         return {"name": self.name, "family": self.family, "plan": self.plan, **settings}
 
@@ -95,7 +95,7 @@ class ResponseMethod(Declaration):
         """
         if not isinstance(data, Mapping):
             raise UnknownMethod(f"a method's settings must be an object, not {data!r}")
-        known = {name: declared for name, declared in RESPONSES.parameters().items() if declared.stored}
+        known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
         names = ("name", "family", "plan")
         if unknown := sorted(str(key) for key in data if key not in known and key not in names):
             raise unknown_setting(unknown[0], "", (*names, *known))
