@@ -28,7 +28,7 @@ from tokencollab.cli.runs import (
     open_trace,
     read_question,
 )
-from tokencollab.cli.terminal import ProgressView, print_response, quiet_logs
+from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, response_table
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import parse_method
 from tokencollab.policies.responses.response_methods import ResponseMethod
@@ -90,7 +90,7 @@ def ask(arguments: argparse.Namespace) -> int:
     else:
         if response.answer is not None:
             print(response.text if arguments.extract == "text" else response.answer)
-        print_response(response)
+        print_table(response_table(response), stderr=True)
     return 130 if response.reason == "cancelled" else 0
 
 

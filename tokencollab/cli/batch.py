@@ -31,7 +31,7 @@ from tokencollab.cli.runs import (
     served_metrics,
     stopped_by_signal,
 )
-from tokencollab.cli.terminal import ProgressView, RunView, print_batch_summary, quiet_logs
+from tokencollab.cli.terminal import ProgressView, RunView, add_row, duration, figures_table, print_table, quiet_logs
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import CannotWrite, RunStopped, UsageError
 from tokencollab.policies.methods import Method, parse_method
@@ -106,7 +106,7 @@ def _answer(
     progress, stopped = Progress(len(todo)), None
 
     def summary() -> None:
-        print_batch_summary(
+        print_summary(
             progress, method=method.name, out=arguments.out, before=before, failed=len(file.failed), bad=len(bad)
         )
 
@@ -211,3 +211,25 @@ def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, da
         "dtype": arguments.dtype,
         "version": __version__,
     }
+
+
+def print_summary(batch: Progress, *, method: str, out: str, before: int, failed: int, bad: int) -> None:
+    """Figures of a batch, on standard error.
+
+    ``before``: answers that were there already; ``failed``: lines of the file with an error; ``bad``: prompt lines
+    that could not be used.
+    """
+    table = figures_table()
+    add_row(table, "method", method)
+    add_row(table, "answers", f"{before + batch.done} in {out}" + (f", {before} of them from before" if before else ""))
+    if failed:
+        add_row(table, "failed", f"{failed}; --retry-failed asks them again")
+    if bad:
+        add_row(table, "skipped", f"{bad} bad lines")
+    if batch.done:
+        speed = batch.tokens / batch.seconds
+        add_row(table, "tokens", f"{batch.tokens} in {duration(batch.seconds)}, {speed:.1f} tokens/s")
+        add_row(table, "cost", f"{batch.cost:.12g} candidate sets")
+    if batch.lost:
+        add_row(table, "lost", f"models were lost {batch.lost} times; `answer.lost` says in which answers")
+    print_table(table, stderr=True)

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from tokencollab.cli.arguments import add_models, file_name, natural, positive, utf8
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
-from tokencollab.cli.terminal import ProgressView, RunView, print_evaluation, quiet_logs
+from tokencollab.cli.terminal import ProgressView, RunView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import TokencollabError, UsageError
@@ -141,7 +142,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
-        print_evaluation(summary)
+        _print(summary)
     progress.say(f"results are in {arguments.out}" + ("" if stopped is None else "; go on with --resume"))
     return 0 if stopped is None else 128 + stopped
 
@@ -219,3 +220,25 @@ class _Watch:
                     f"about {left / HOURS:.1f} hours for {progress.total - progress.finished:,} answers, by the first "
                     f"{made}; Ctrl-C ends it, --resume goes on"
                 )
+
+
+def _print(summary: Mapping[str, Any]) -> None:
+    """The methods of an evaluation, on standard output."""
+    table = headed_table(
+        "method", ">accuracy", ">95 %", ">cost", ">loss", ">save", ">ms/token", ">tokens", ">unreadable"
+    )
+    for name, row in summary["methods"].items():
+        low, high = row["accuracy_ci"]
+        add_row(
+            table,
+            name,
+            f"{row['accuracy']:.1%}",
+            f"{low:.1%} - {high:.1%}",
+            f"{row['cost']:.1f}",
+            "" if row["loss"] is None else f"{row['loss']:+.1%}",
+            "" if row["save"] is None else f"{row['save']:.1%}",
+            "" if row["ms_per_token"] is None else f"{row['ms_per_token']:.1f}",
+            f"{row['tokens_mean']:.1f}",
+            str(row["unreadable"]),
+        )
+    print_table(table)

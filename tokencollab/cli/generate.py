@@ -21,7 +21,7 @@ from tokencollab.cli.runs import (
     read_question,
     served_metrics,
 )
-from tokencollab.cli.terminal import ProgressView, print_summary, quiet_logs
+from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, summary_table
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import UsageError
 
@@ -86,7 +86,7 @@ def write(
     if arguments.json:
         print(json.dumps(answer.to_json(), ensure_ascii=False))
     else:
-        print_summary(answer)
+        print_table(summary_table(answer), stderr=True)
     return 130 if answer.finish_reason == "cancelled" else 0
 
 

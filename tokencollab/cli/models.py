@@ -4,10 +4,8 @@ import argparse
 import json
 from typing import Any
 
-from rich.table import Table
-
 from tokencollab.cli.arguments import Parser
-from tokencollab.cli.terminal import ProgressView, add_row, print_table
+from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table
 from tokencollab.models.resolve import list_models, remove, resolve
 
 
@@ -46,9 +44,7 @@ def _list_models(as_json: bool) -> None:
         fields = ("name", "installed", "size", "licence", "source", "built_in")
         print(json.dumps([{field: getattr(row, field) for field in fields} for row in rows], ensure_ascii=False))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "installed", "licence", "source"):
-        table.add_column(heading)
+    table = headed_table("name", "installed", "licence", "source")
     for row in rows:
         installed = "built in" if row.built_in else f"{row.size / 1e6:,.0f} MB" if row.installed else "no"
         add_row(table, row.name, installed, row.licence or "not known", row.source)

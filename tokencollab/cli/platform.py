@@ -10,7 +10,7 @@ from typing import Any
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.cli.arguments import Parser, add_engine, cpus, model, positive
 from tokencollab.cli.runs import engine_options, fetch
-from tokencollab.cli.terminal import ProgressView, print_platform, quiet_logs
+from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.errors import UsageError
 
 
@@ -84,7 +84,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         failed = [
             each for each in await asyncio.gather(*waiting, return_exceptions=True) if not isinstance(each, Entry)
         ]
-    print_platform(await client.entries())
+    _print(await client.entries())
     if failed:
         raise failed[0]
     return 0
@@ -101,7 +101,7 @@ async def _status(arguments: argparse.Namespace) -> int:
         for entry in entries:
             print(json.dumps(asdict(entry), ensure_ascii=False))
     else:
-        print_platform(entries)
+        _print(entries)
     return 0
 
 
@@ -120,3 +120,23 @@ async def _down(arguments: argparse.Namespace) -> int:
         client.end()
     print(f"taken down: {', '.join(gone) or 'nothing'}")
     return 0
+
+
+def _print(entries: Sequence[Entry]) -> None:
+    """The models of a platform, on standard output."""
+    table = headed_table("name", "health", ">sessions", ">tokens/s", ">memory", ">restarts", "model")
+    for entry in entries:
+        info = entry.info
+        what = "" if info is None else f"{info.engine}, {info.dtype}, context {info.context_length}"
+        figures = entry.figures
+        add_row(
+            table,
+            entry.name,
+            entry.health,
+            str(figures.sessions),
+            f"{entry.tokens_per_second:.1f}",
+            f"{figures.memory / 1e6:.0f} MB",
+            str(entry.restarts),
+            what,
+        )
+    print_table(table)

@@ -7,13 +7,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from tokencollab.answers import canonical, check_kind
 from tokencollab.ask import switch_chances
 from tokencollab.cli.arguments import add_method
 from tokencollab.cli.responses import REPLAYED, add_extract, add_response_method, chosen_response_method
-from tokencollab.cli.terminal import add_row, print_table
+from tokencollab.cli.terminal import add_row, headed_table, print_table
 from tokencollab.errors import UsageError
 from tokencollab.policies.methods import parse_method
 from tokencollab.policies.replay import replay as replay_trace
@@ -76,9 +74,7 @@ def _replay_tokens(arguments: argparse.Namespace, text: str) -> int:
         for step in steps:
             print(json.dumps(step, ensure_ascii=False))
         return 0
-    table = Table(box=None, pad_edge=False)
-    for heading in ("step", "recorded", "chosen", "ranks", "ST", "RT", "T0", ""):
-        table.add_column(heading)
+    table = headed_table("step", "recorded", "chosen", "ranks", "ST", "RT", "T0", "")
     for step in steps:
         ranks = " ".join("-" if rank is None else str(rank) for rank in step["ranks"].values())
         figures = ["" if step[key] is None else f"{step[key]:.3f}" for key in ("st", "rt", "t0")]
@@ -98,9 +94,7 @@ def replay_samples(arguments: argparse.Namespace, text: str) -> int:
         for outcome in outcomes:
             print(json.dumps(_plain(outcome), ensure_ascii=False))
         return 0
-    table = Table(box=None, pad_edge=False)
-    for heading in ("line", "answer", "decided by", "samples", "of", "scores"):
-        table.add_column(heading)
+    table = headed_table("line", "answer", "decided by", "samples", "of", "scores")
     for question, outcome in zip(questions, outcomes, strict=True):
         answer = "(unreadable)" if outcome.answer is None else outcome.answer
         scores = ", ".join(f"{found} {score:.3f}" for found, score in outcome.scores[:4])

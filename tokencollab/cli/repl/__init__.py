@@ -62,12 +62,12 @@ def repl(arguments: argparse.Namespace) -> int:
 
 
 async def _run(session: Session, plain: bool, progress: ProgressView) -> int:
-    from tokencollab.cli.repl.prompt import converse, make_desk  # noqa: PLC0415 - prompt_toolkit
+    from tokencollab.cli.repl.prompt import converse, make_shell  # noqa: PLC0415 - prompt_toolkit
 
     async with session.team as team:
         progress.close()
         session.check(session.method, session.settings)
-        return await converse(team, make_desk(session, plain), [row.name for row in list_models()])
+        return await converse(team, make_shell(session, plain), [row.name for row in list_models()])
 
 
 def installed_models(progress: ProgressView) -> tuple[tuple[str, str], str]:

@@ -18,7 +18,7 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from tokencollab.cli.repl.completion import completions
+from tokencollab.cli.repl.commands import completions
 from tokencollab.cli.repl.session import Session
 
 

@@ -1,4 +1,4 @@
-"""What the prompt and its commands share: the session, where to write, and what Ctrl-C stops."""
+"""The shell: what the prompt and its commands share."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,26 +13,19 @@ from tokencollab.actors.answer import Token
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.ask import Heard
 from tokencollab.cli.repl.colours import Palette, happenings
-from tokencollab.cli.repl.display import Screen, speaks_unicode
-from tokencollab.cli.repl.export import caption
+from tokencollab.cli.repl.display import Screen, caption, figures_of, speaks_unicode, status_line
 from tokencollab.cli.repl.session import Session
-from tokencollab.cli.repl.status import figures_of, status_line
 from tokencollab.cli.repl.turns import Turn
 from tokencollab.cli.terminal import harmless, response_table
-from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.presets import uses
 
 _REDRAW: Final = 0.05  # seconds between two drawings of the moving line
 
 
-class BadUse(UsageError):
-    """What follows a command is not what may follow it."""
-
-
 @dataclass
-class Desk:
-    """The session and where it is shown.
+class Shell:
+    """The session, where it is shown, and what Ctrl-C stops.
 
     Attributes:
         session: the conversation.
