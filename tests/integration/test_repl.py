@@ -328,7 +328,7 @@ def test_a_pipe_gives_answers_on_stdout_and_everything_else_on_stderr() -> None:
         ("Why?\n", ["--method", "duett"], 2, "tokencollab: unknown method", 0),
         ("Why?\n", ["--method", "unite", "--omega", "5"], 2, "tokencollab: omega", 0),
         ("Why?\n", ["--method", "modelswitch", "--omega", "5"], 2, "tokencollab: modelswitch does not take", 0),
-        ("Why?\n", ["--stop", ""], 2, "tokencollab: --stop", 0),
+        ("Why?\n", ["--stop", ""], 2, "tokencollab repl: argument --stop: empty stop string", 0),
         ("", [], 0, "", 0),
     ],
 )

@@ -21,7 +21,6 @@ from tokencollab.cli.responses import (
     with_names,
 )
 from tokencollab.cli.runs import (
-    check_stops,
     engine_options,
     fetch_models,
     make_team,
@@ -73,7 +72,6 @@ def ask(arguments: argparse.Namespace) -> int:
     check_kind(arguments.extract)
     method = chosen_response_method(arguments.method, arguments.between, len(respondents))
     messages = read_question(arguments)
-    check_stops(arguments)
     options = engine_options(arguments)
     arguments.base, *arguments.collaborators = wanted = members_of(respondents)
     with ExitStack() as stack:

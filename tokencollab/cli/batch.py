@@ -24,7 +24,6 @@ from tokencollab.cli.responses import (
 )
 from tokencollab.cli.runs import (
     check_stays,
-    check_stops,
     engine_options,
     fetch_models,
     make_team,
@@ -44,8 +43,8 @@ def add_parser(commands: Any) -> None:
     """Adds the command."""
     parser = commands.add_parser(
         "batch",
-        help="answer the prompts of a file, many at once",
-        description='Answer the prompts of a file, many at once. A prompt line is {"prompt": TEXT} or {"messages": '
+        help="answer the prompts of a file concurrently",
+        description='Answer the prompts of a file concurrently. A prompt line is {"prompt": TEXT} or {"messages": '
         '[...]}, with "id", "system", "max_tokens", "stop" and "seed" of its own if need be; whatever else it has is '
         "carried through to its answer.",
     )
@@ -60,7 +59,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--resume", action="store_true", help="go on with an --out that is there: nothing is lost, nothing is repeated")
     add("--retry-failed", action="store_true", help="as --resume, and ask those again that have an error")
-    add("--sessions", type=positive, default=16, metavar="N", help="answers written at once (default 16)")
+    add("--concurrency", type=positive, default=16, metavar="N", help="answers under way together (default 16)")
     add_models(parser)
     add_answer(parser)
     add_metrics(parser)
@@ -74,7 +73,6 @@ def batch(arguments: argparse.Namespace) -> int:
     """`tokencollab batch`. Exit code 1: some lines have no answer."""
     quiet_logs()
     method = either_method(arguments, 1 + len(arguments.collaborators))
-    check_stops(arguments)
     options = engine_options(arguments)
     data = _read(Path(arguments.prompts))
     out = _place(arguments.out, arguments.prompts)
@@ -158,7 +156,7 @@ async def _run(
                 if isinstance(method, ResponseMethod):
                     write = write_between(team, method, arguments.extract or "text")
                 await answer_all(
-                    team, todo, file, concurrency=arguments.sessions, progress=progress, write=write, report=report
+                    team, todo, file, concurrency=arguments.concurrency, progress=progress, write=write, report=report
                 )
             finally:
                 showing.cancel()

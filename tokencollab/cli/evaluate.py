@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, file_name, natural, positive, utf8
+from tokencollab.cli.arguments import add_models, file_name, natural, positive, stop
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
 from tokencollab.cli.terminal import ProgressView, RunView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.collaboration import Collaboration
@@ -67,8 +67,13 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="how the question is put (simplemath: bare; else restate)",
     )
     add("--max-tokens", type=positive, metavar="N", help="pieces at most (bare 96, brief 24, restate 256)")
-    add("--stop", type=utf8, action="append", metavar="TEXT", help="end answers before this text (repeatable)")
-    add("--concurrency", type=positive, metavar="N", help="answers at once (default: what KV memory allows, up to 64)")
+    add("--stop", type=stop, action="append", metavar="TEXT", help="end answers before this text (repeatable)")
+    add(
+        "--concurrency",
+        type=positive,
+        metavar="N",
+        help="answers under way (default: what KV memory allows, up to 64)",
+    )
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
 
@@ -130,7 +135,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             concurrency=concurrency,
             notices={model.name: model.notice for model in found if model.notice},
         )
-        # A method between models has many answers under way at once.
+        # A response-level method has many answers under way at once.
         options = replace(options, max_sessions=max(options.max_sessions, 64 * concurrency))
         notices: dict[str, None] = {}
         team = make_team(arguments, options, parse_method("base"), progress, lambda text: notices.update({text: None}))
@@ -149,16 +154,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def _set_up(arguments: argparse.Namespace) -> _Setup:
     prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
-    if arguments.stop is not None and not all(arguments.stop):
-        raise UsageError("--stop needs a text that is not empty")
     grid: dict[str, list[Any]] = {}
     for setting, values in arguments.grid:
         if setting in grid:
             raise UsageError(f"--over {setting} is given twice")
         grid[setting] = [read_value(value) for value in values]
     items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
-    stop = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
-    return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stop, grid)
+    stops = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
+    return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stops, grid)
 
 
 def _concurrency(setup: _Setup, folders: list[Path], options: EngineOptions) -> int:

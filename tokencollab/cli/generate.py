@@ -12,7 +12,6 @@ from tokencollab.actors.answer import Answer
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, utf8
 from tokencollab.cli.runs import (
-    check_stops,
     chosen_method,
     engine_options,
     fetch_models,
@@ -56,7 +55,6 @@ def generate(arguments: argparse.Namespace) -> int:
         raise UsageError("--keep-journal needs --journal: name the folder of the journal")
     method = chosen_method(arguments)
     messages = read_question(arguments)
-    check_stops(arguments)
     options = engine_options(arguments)
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(arguments.trace))

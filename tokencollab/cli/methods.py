@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
 
 
 def methods(arguments: argparse.Namespace) -> int:
-    """`tokencollab methods`: token by token (`generate`), and between models (`ask`)."""
+    """`tokencollab methods`: token by token (`generate`), and response-level (`ask`)."""
     together, between = list_methods(), list_response_methods()
     if arguments.json:
         rows = [(*row, "generate") for row in together] + [(*row, "ask") for row in between]

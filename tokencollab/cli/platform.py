@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         description="Share models between programs, in a running Ray cluster: they stay until they are taken down.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
-    up = actions.add_parser("up", help="start models, beside those that are there")
+    up = actions.add_parser("up", help="start models, beside those that run already")
     up.add_argument(
         "--model",
         dest="models",
@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
     up.add_argument("--cpus-per-model", type=cpus, default=1.0, metavar="N", help="reserved in the cluster (default 1)")
     add_engine(up)
     up.add_argument("--max-sessions", type=positive, default=256, metavar="N", help="answers at a time (default 256)")
-    status = actions.add_parser("status", help="which models are there, and how they are")
+    status = actions.add_parser("status", help="the models of the platform and their health")
     status.add_argument("--json", action="store_true", help="one JSON object per model, one a line")
     down = actions.add_parser("down", help="end models, or the whole platform")
     down.add_argument("--model", dest="models", action="append", metavar="NAME", help="only this one (repeatable)")
@@ -74,7 +74,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         missing = [spec for spec in specs if spec.name not in there]
         for spec in specs:
             if spec.name in there:
-                progress.say(f"{spec.name} is there already; it stays as it is")
+                progress.say(f"{spec.name} runs already and stays as it is")
         check_room(missing)
         if missing:
             progress.update("loading " + ", ".join(spec.name for spec in missing), 0, 0)
@@ -114,7 +114,7 @@ async def _down(arguments: argparse.Namespace) -> int:
     there = [entry.name for entry in await client.entries()]
     names: Sequence[str] = arguments.models or there
     if unknown := [name for name in names if name not in there]:
-        raise UsageError(f"the platform has no {', '.join(unknown)}; there: {', '.join(there) or 'nothing'}")
+        raise UsageError(f"unknown model {', '.join(unknown)}; the platform has: {', '.join(there) or 'nothing'}")
     gone = await client.down(names)
     if not arguments.models:
         client.end()

@@ -13,6 +13,7 @@ from tokencollab.cli.arguments import add_method
 from tokencollab.cli.responses import REPLAYED, add_extract, add_response_method, chosen_response_method
 from tokencollab.cli.terminal import add_row, headed_table, print_table
 from tokencollab.errors import UsageError
+from tokencollab.files import read_text
 from tokencollab.policies.methods import parse_method
 from tokencollab.policies.replay import replay as replay_trace
 from tokencollab.policies.responses.events import Decision
@@ -47,12 +48,7 @@ def add_parser(commands: Any) -> None:
 
 def replay(arguments: argparse.Namespace) -> int:
     """`tokencollab replay TRACE`: of tokens, or of recorded samples."""
-    try:
-        text = Path(arguments.trace).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the trace {arguments.trace} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{arguments.trace} is no trace: it is not UTF-8 text") from None
+    text = read_text(Path(arguments.trace), f"the trace {arguments.trace}")
     between = is_response_method(arguments.method) if arguments.method else are_samples(text)
     settings = arguments.between if between else arguments.settings
     if settings and not arguments.method:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tokencollab.cli.arguments import add_answer, add_method, add_models
 from tokencollab.cli.repl.session import Limits, Session
-from tokencollab.cli.runs import check_stops, engine_options, fetch_models, make_team
+from tokencollab.cli.runs import engine_options, fetch_models, make_team
 from tokencollab.cli.terminal import ProgressView, quiet_logs
 from tokencollab.errors import UsageError
 from tokencollab.models.resolve import list_models
@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
     )
     add_models(parser, base=False)
     add_answer(parser)
-    parser.add_argument("--plain", action="store_true", help="words instead of tints (for a screen reader)")
+    parser.add_argument("--plain", action="store_true", help="words instead of colours (for a screen reader)")
     add_method(parser)
     parser.set_defaults(run=repl)
 
@@ -35,7 +35,6 @@ def add_parser(commands: Any) -> None:
 def repl(arguments: argparse.Namespace) -> int:
     """`tokencollab repl`."""
     quiet_logs(only_errors=sys.stdin.isatty())  # what happens to models is shown in the answer
-    check_stops(arguments)
     if arguments.base is None and arguments.collaborators:
         raise UsageError("--with needs --base")
     with ProgressView() as progress:

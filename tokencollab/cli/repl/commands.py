@@ -19,7 +19,7 @@ from tokencollab.cli.repl.shell import Shell
 from tokencollab.cli.repl.why import headline, reason_of, sentences_of, state_of, table_of
 from tokencollab.cli.terminal import add_row, harmless, headed_table, response_table, summary_table
 from tokencollab.errors import UsageError
-from tokencollab.files import typed_path, write_whole
+from tokencollab.files import read_text, typed_path, write_whole
 
 
 class BadUse(UsageError):
@@ -277,13 +277,7 @@ async def _save(shell: Shell, name: str) -> None:
 
 
 async def _load(shell: Shell, name: str) -> None:
-    try:
-        text = typed_path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{name} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{name} cannot be read: it is not UTF-8 text") from None
-    what = shell.session.load(text)
+    what = shell.session.load(read_text(typed_path(name), name))
     for turn in [shell.session.shown] if shell.session.shown else shell.session.turns:
         if turn.question:
             shell.tell(f"> {turn.question}")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tokencollab.answers import check_kind
 from tokencollab.cli.repl.session import ANSWER_SETTINGS, Session
+from tokencollab.cli.responses import read_panel
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
 from tokencollab.policies.methods import parse_method, uses
@@ -99,7 +100,7 @@ def _value(name: str, words: list[str]) -> Any:
             raise UsageError(f"{name} are given as MODEL=NUMBER")
         return {model: _number(name, value) for model, _, value in pairs}
     if name == "panel":
-        return _panel(" ".join(words))
+        return read_panel(typed_path(" ".join(words)))
     if len(words) > 1:
         raise UsageError(f"{name} takes one value")
     word = words[0]
@@ -116,15 +117,6 @@ def _number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise UsageError(f"{name} are given as MODEL=NUMBER") from None
-
-
-def _panel(path: str) -> Any:
-    try:
-        return json.loads(typed_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the panel {path} cannot be read: {error}") from None
-    except RecursionError:
-        raise UsageError(f"the panel {path} cannot be read: it is nested too deeply") from None
 
 
 def described(session: Session) -> list[str]:
