@@ -37,7 +37,6 @@ from tokencollab.response import Response
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "ask",
         help="let models answer one by one, and decide between their answers",

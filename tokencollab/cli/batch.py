@@ -40,7 +40,6 @@ from tokencollab.protocol.seeds import SEED_DERIVATION
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "batch",
         help="answer the prompts of a file concurrently",

@@ -31,7 +31,6 @@ from tokencollab.pool import Progress
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "eval",
         help="put the same items to many methods, with statistics",

@@ -26,7 +26,6 @@ from tokencollab.errors import UsageError
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "generate",
         help="let models write one answer together",
@@ -49,7 +48,6 @@ def add_parser(commands: Any) -> None:
 
 
 def generate(arguments: argparse.Namespace) -> int:
-    """`tokencollab generate`."""
     quiet_logs()
     if arguments.keep_journal and arguments.journal is None:
         raise UsageError("--keep-journal needs --journal: name the folder of the journal")

@@ -9,7 +9,6 @@ from tokencollab.policies.responses.response_methods import list_response_method
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser("methods", help="list the methods", description="The methods, with their papers.")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=methods)

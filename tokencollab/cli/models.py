@@ -10,7 +10,6 @@ from tokencollab.models.resolve import list_models, remove, resolve
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser("models", help="list, pull or remove models", description="The models known by name.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
     actions.add_parser("list", help="known models and which are installed").add_argument("--json", action="store_true")

@@ -15,7 +15,6 @@ from tokencollab.errors import UsageError
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "platform",
         help="share models between programs, in a running Ray cluster",
@@ -51,7 +50,6 @@ def _add_namespace(parser: argparse.ArgumentParser) -> None:
 
 
 def platform(arguments: argparse.Namespace) -> int:
-    """`tokencollab platform`."""
     quiet_logs()
     action = {"up": _up, "status": _status, "down": _down}[arguments.action]
     return asyncio.run(action(arguments))

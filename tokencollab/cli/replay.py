@@ -29,7 +29,6 @@ from tokencollab.protocol.trace import parse_trace
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "replay",
         help="recompute every decision of a trace, without models",

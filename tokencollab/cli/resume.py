@@ -15,7 +15,6 @@ from tokencollab.errors import UsageError
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "resume",
         help="go on with an interrupted answer",

@@ -19,7 +19,6 @@ _ALWAYS_HERE = ("arith-bytes", "arith-pairs")
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "repl",
         help="ask at a prompt, and see who backs every piece",
@@ -33,7 +32,6 @@ def add_parser(commands: Any) -> None:
 
 
 def repl(arguments: argparse.Namespace) -> int:
-    """`tokencollab repl`."""
     quiet_logs(only_errors=sys.stdin.isatty())  # what happens to models is shown in the answer
     if arguments.base is None and arguments.collaborators:
         raise UsageError("--with needs --base")

@@ -16,7 +16,7 @@ from tokencollab.cli.repl.display import picture
 from tokencollab.cli.repl.session import Session
 from tokencollab.cli.repl.settings import LARGEST, change, described, whole_number
 from tokencollab.cli.repl.shell import Shell
-from tokencollab.cli.repl.why import headline, reason_of, sentences_of, state_of, table_of
+from tokencollab.cli.repl.why import explore, headline, reason_of, sentences_of, state_of, table_of
 from tokencollab.cli.terminal import add_row, harmless, headed_table, response_table, summary_table
 from tokencollab.errors import UsageError
 from tokencollab.files import read_text, typed_path, write_whole
@@ -97,8 +97,8 @@ async def _why(shell: Shell, step: str | None = None) -> None:
     if turn.response is not None:
         shell.tell(response_table(turn.response))
         return
-    if step is None and shell.explore is not None and not shell.words:
-        await shell.explore(turn)
+    if step is None and shell.interactive and not shell.words:
+        await explore(turn, shell.palette)
         return
     number = None if step is None else whole_number(step)
     if number is None:

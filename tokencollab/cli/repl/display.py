@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Final, Protocol, TextIO
+from typing import Final, TextIO
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
@@ -14,10 +14,10 @@ from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from tokencollab.actors.answer import Answer, Token
+from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import ASCII_MARKS, Marks, Palette, in_words
 from tokencollab.cli.repl.turns import Turn
-from tokencollab.cli.terminal import harmless
+from tokencollab.cli.terminal import UNBROKEN, harmless
 from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
 
@@ -43,33 +43,37 @@ _THEME: Final = TerminalTheme(
 """Dark tints on a light ground, each with a contrast of at least 4.5 to it."""
 
 
-class Screen(Protocol):
-    """What an answer is written on."""
+class PipedScreen:
+    """A file or a pipe: the text as it is, each answer with a line end behind it."""
 
-    def write(self, token: Token, base: str) -> None:
-        """The next token."""
-        ...
-
-    def status(self, line: str) -> None:
-        """The moving line."""
-        ...
-
-    def end(self) -> None:
-        """The answer is over."""
-        ...
+    def __init__(self, file: TextIO) -> None:
+        """``file`` is where to."""
+        self._file = file
 
     @property
     def width(self) -> int:
         """Cells per line."""
-        ...
+        return UNBROKEN
+
+    def write(self, token: Token, base: str) -> None:
+        """The next token."""
+        print(token.text, end="", file=self._file, flush=True)
+
+    def status(self, line: str) -> None:
+        """The moving line, on a screen that has one."""
+
+    def end(self) -> None:
+        """The answer is over."""
+        print(file=self._file, flush=True)
 
 
-class TintedScreen:
+class TintedScreen(PipedScreen):
     """A terminal: tints, words wrapped at its width, a line below that moves along."""
 
     def __init__(self, file: TextIO, palette: Palette) -> None:
         """``file`` is the terminal."""
-        self._file, self._palette = file, palette
+        super().__init__(file)
+        self._palette = palette
         self._column = 0
         self._word: list[tuple[str, str]] = []  # of the last line, as it was written
         self._before: Token | None = None
@@ -137,15 +141,10 @@ class TintedScreen:
         self._column, self._word, self._before, self._shown = 0, [], None, False
 
 
-class SpokenScreen:
+class SpokenScreen(PipedScreen):
     """For a screen reader: words where the backing changes, nothing that moves."""
 
-    def __init__(self, file: TextIO) -> None:
-        """``file`` is where to."""
-        self._file = file
-        self._before: Token | None = None
-
-    width = 10_000
+    _before: Token | None = None
 
     def write(self, token: Token, base: str) -> None:
         """The token, with words in front of it where something is different from before."""
@@ -153,37 +152,13 @@ class SpokenScreen:
             print(in_words(token, base, self._before) + harmless(token.text), end="", file=self._file, flush=True)
             self._before = token
 
-    def status(self, line: str) -> None:
-        """Nothing moves."""
-
     def end(self) -> None:
         """Ends the line."""
-        print(file=self._file, flush=True)
+        super().end()
         self._before = None
 
 
-class PipedScreen:
-    """A file or a pipe: the text as it is, each answer with a line end behind it."""
-
-    def __init__(self, file: TextIO) -> None:
-        """``file`` is where to."""
-        self._file = file
-
-    width = 10_000
-
-    def write(self, token: Token, base: str) -> None:
-        """The text."""
-        print(token.text, end="", file=self._file, flush=True)
-
-    def status(self, line: str) -> None:
-        """Nothing moves."""
-
-    def end(self) -> None:
-        """Ends the line."""
-        print(file=self._file, flush=True)
-
-
-def screen_for(file: TextIO, plain: bool) -> Screen:
+def screen_for(file: TextIO, plain: bool) -> PipedScreen:
     """The screen that suits ``file``: NO_COLOR and TERM=dumb are heard."""
     if not file.isatty():
         return SpokenScreen(file) if plain else PipedScreen(file)
@@ -248,14 +223,6 @@ class Figures:
     full: int
     alone: bool
     away: tuple[str, ...] = ()
-
-
-def figures_of(answer: Answer, token: Token, efficacy: Efficacy | None, theta: float | None, away: Set[str]) -> Figures:
-    """The figures at ``token``; ``efficacy`` is the last one there was, which stands still while the base is alone."""
-    full = answer.tokens * len(answer.models)
-    return Figures(
-        token.step, answer.ms_per_token, efficacy, theta, answer.cost, full, token.alone, tuple(sorted(away))
-    )
 
 
 def status_line(figures: Figures, width: int, unicode: bool = True) -> str:

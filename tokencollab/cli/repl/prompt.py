@@ -13,8 +13,6 @@ from tokencollab.cli.repl.display import palette_for, screen_for
 from tokencollab.cli.repl.input import PipedLines, TypedLines, unheard
 from tokencollab.cli.repl.session import Session
 from tokencollab.cli.repl.shell import Shell
-from tokencollab.cli.repl.turns import Turn
-from tokencollab.cli.repl.why import explore
 from tokencollab.cli.terminal import UNBROKEN
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import CannotWrite, TokencollabError, UsageError
@@ -28,14 +26,7 @@ def make_shell(session: Session, plain: bool) -> Shell:
     talk = Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)
     errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else UNBROKEN)
     notes = talk if interactive else errors
-    shell = Shell(session, screen_for(sys.stdout, plain), palette, words, interactive, talk, notes)
-    if interactive and not words:
-
-        async def walk(turn: Turn) -> None:
-            await explore(turn, palette)
-
-        shell.explore = walk
-    return shell
+    return Shell(session, screen_for(sys.stdout, plain), palette, words, interactive, talk, notes)
 
 
 async def converse(team: Collaboration, shell: Shell, known_models: Sequence[str] = ()) -> int:
