@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, file_name, natural, positive, stop
+from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural, positive, stop
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
 from tokencollab.cli.terminal import ProgressView, RunView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.collaboration import Collaboration
@@ -22,7 +22,7 @@ from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder
 from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.machine import hash_model, start_of_run
-from tokencollab.evaluation.naming import make_askers, read_value
+from tokencollab.evaluation.naming import make_askers, read_grid
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Runner
@@ -75,6 +75,7 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
+    add_plugin(parser)
 
 
 HOURS = 3600.0
@@ -153,11 +154,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def _set_up(arguments: argparse.Namespace) -> _Setup:
     prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
-    grid: dict[str, list[Any]] = {}
-    for setting, values in arguments.grid:
-        if setting in grid:
-            raise UsageError(f"--over {setting} is given twice")
-        grid[setting] = [read_value(value) for value in values]
+    grid = read_grid(arguments.grid)
     items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
     stops = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
     return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stops, grid)

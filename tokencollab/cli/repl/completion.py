@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tokencollab.cli.repl.session import Session
-from tokencollab.cli.repl.settings import VALUES, setting_names
+from tokencollab.cli.repl.settings import setting_names, values_of
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
 from tokencollab.policies.methods import list_methods
@@ -48,7 +48,7 @@ def settings(typed: Typed) -> Iterable[str]:
         case ["members", *_]:
             return typed.session.team.members
         case [name]:
-            return VALUES.get(name, ())
+            return values_of(name, typed.session.method)
         case _:
             return ()
 
