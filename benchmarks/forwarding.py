@@ -44,9 +44,9 @@ QUESTIONS = {
 class Endless(TransformersEngine):
     """An engine that never lists EOS."""
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         """As the engine itself, without EOS."""
-        return [self._going_on(answered) for answered in super().answer(requests)]
+        return [self._going_on(answered) for answered in super().next_candidates(requests)]
 
     def _going_on(self, answered: EngineReply | None) -> EngineReply | None:
         if answered is None or not isinstance(reply := answered.reply, CandidatesReply):

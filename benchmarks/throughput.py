@@ -188,7 +188,7 @@ def memory(model: str, options: EngineOptions) -> list[Figure]:
     files = resolve(model)
     engine = TransformersEngine.from_folder(files.name, Path(files.folder), options)
     engine.open(Open("s", (ChatMessage("user", question(1)),)))
-    while engine.answer([NextCandidates("s", 0, b"", 10)])[0] is None:
+    while engine.next_candidates([NextCandidates("s", 0, b"", 10)])[0] is None:
         pass
     config = engine._model.config.get_text_config()
     width = 2 if engine.info.dtype in {"bfloat16", "float16"} else 4

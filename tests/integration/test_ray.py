@@ -9,9 +9,10 @@ import pytest
 
 from tokencollab import EOS, Answer, Collaboration, ModelUnavailable, Piece
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.actors.runtimes.ray_actors import RayRuntime
+from tokencollab.actors.runtimes.ray_actors import RayModel, RayRuntime
 from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import Engine
+from tokencollab.engines.options import EngineOptions
 from tokencollab.testing import ScriptedEngine
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -138,3 +139,13 @@ async def test_the_socket_lies_where_only_its_owner_can_enter_and_is_gone_afterw
         folder = os.path.dirname(path)
         assert os.stat(folder).st_mode & 0o077 == 0
     assert os.path.basename(folder) not in os.listdir(os.path.dirname(folder))
+
+
+def test_a_notebook_asks_an_actor_for_its_candidates() -> None:
+    import ray
+
+    actor = ray.remote(RayModel).remote(ModelSpec("one", "one", EngineOptions()), load)
+    found = ray.get(actor.next_candidates.remote("Zoë says", k=2))
+    assert repr(found).startswith("<' ' 97.5%, ")
+    assert [one.best.piece for one in ray.get(actor.next_candidates.remote("Zoë", 1, [0, 1]))] == [b"Z", b"o"]
+    ray.kill(actor)

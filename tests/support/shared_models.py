@@ -47,10 +47,10 @@ class SlowEngine(ScriptedEngine):
         super().__init__(name, script)
         self._seconds = seconds
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         self.calls.clear()
         time.sleep(self._seconds)
-        return super().answer(requests)
+        return super().next_candidates(requests)
 
 
 def load(spec: ModelSpec) -> SlowEngine:

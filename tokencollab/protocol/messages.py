@@ -61,12 +61,28 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class NextCandidates:
-    """Bring the text in line, then answer with the best ``k`` pieces after it."""
+    """Bring the text in line, then answer with the best ``k`` pieces after it.
+
+    With ``offsets``, which ascend from ``start`` to the end of the text at most, candidates are wanted at each of them.
+    A reply may cover a beginning of them; the rest is asked again from there.
+    """
 
     session: str
     start: int
     data: bytes
     k: int
+    offsets: tuple[int, ...] = ()
+
+    def at_first_offset(self) -> "NextCandidates":
+        """The same with one offset, the first: the text ends there."""
+        if not self.offsets:
+            return self
+        return NextCandidates(self.session, self.start, self.data[: self.offsets[0] - self.start], self.k)
+
+    def after(self, answered: int) -> "NextCandidates":
+        """What is left of several offsets when so many of them are answered: the model holds the text up to there."""
+        start = self.offsets[answered - 1]
+        return NextCandidates(self.session, start, self.data[start - self.start :], self.k, self.offsets[answered:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +157,8 @@ class Opened:
 class CandidatesReply:
     """The answer to `NextCandidates` at ``offset``; ``forwarded`` tokens went through the model for it.
 
+    Where several offsets were asked, ``earlier`` has the candidates at those before ``offset``, in order.
+
     ``spelling``, here and in the other answers: how the model holds the text up to ``offset``; None from a model whose
     answers depend on the text alone.
     """
@@ -150,6 +168,7 @@ class CandidatesReply:
     candidates: CandidateSet
     forwarded: int
     spelling: Spelling | None = None
+    earlier: tuple[CandidateSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,24 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import ray
 from ray.exceptions import RayActorError
 
 from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
-from tokencollab.actors.model import ModelActor
+from tokencollab.actors.model import ModelActor, Prefix
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
 from tokencollab.actors.runtimes.sockets import Channel, serve
 from tokencollab.actors.runtimes.threads import load_engine, make_actor
 from tokencollab.engines.base import Engine
 from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
 from tokencollab.protocol import codec
+from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.codec import Message
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request
 
+_Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
 _REPLIES = tuple(Reply.__args__)
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
@@ -32,9 +34,27 @@ class RayModel:
         self._spec = spec
         self._load = load
         self._actor: ModelActor | None = None
+        self._loading: asyncio.Future[_Ready] | None = None
 
-    async def ready(self) -> tuple[ModelInfo | None, str, str, str]:
-        """What the model is, or why it cannot take part; and the node and the path of its socket."""
+    async def ready(self) -> _Ready:
+        """What the model is, or why it cannot take part; and the node and the path of its socket.
+
+        The first call loads the model; all wait for that.
+        """
+        if self._loading is None:
+            self._loading = asyncio.ensure_future(self._load_model())
+        return await asyncio.shield(self._loading)
+
+    async def next_candidates(
+        self, prefix: Prefix, k: int = 5, offsets: Sequence[int] | None = None
+    ) -> CandidateSet | list[CandidateSet]:
+        """See `ModelActor.next_candidates`."""
+        info, reason, _, _ = await self.ready()
+        if info is None or self._actor is None:
+            raise ModelRefused(reason)
+        return await self._actor.next_candidates(prefix, k, offsets)
+
+    async def _load_model(self) -> _Ready:
         install_ray_metrics()
         self._actor = make_actor(self._spec, self._load)
         try:

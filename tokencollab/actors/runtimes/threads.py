@@ -66,6 +66,9 @@ def checked(reply: Reply) -> Reply:
         case CandidatesReply() | SoloPiece() | Unsure():
             if reply.candidates is not None:
                 reply.candidates.checked()
+            if isinstance(reply, CandidatesReply):
+                for earlier in reply.earlier:
+                    earlier.checked()
         case ScoresReply(_, _, numbers) | MarginalsReply(_, _, _, _, numbers):
             if not all(map(isfinite, numbers)):
                 raise MalformedAnswer("a figure is not finite")
