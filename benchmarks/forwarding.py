@@ -21,8 +21,9 @@ from benchmarks.measure import Figure, figure, report
 from benchmarks.retokenisation import TEXTS
 from tokencollab import Collaboration, EngineOptions
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import Engine, EngineReply, EngineRequest
+from tokencollab.engines.built_in import import_engines
 from tokencollab.models.resolve import resolve
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import CandidatesReply

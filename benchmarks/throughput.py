@@ -20,8 +20,9 @@ from benchmarks.latency import generate_step
 from benchmarks.measure import Figure, figure, report
 from tokencollab import Collaboration, EngineOptions
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import Engine
+from tokencollab.engines.built_in import import_engines
 from tokencollab.engines.kv_cache import capacity_for
 from tokencollab.models.resolve import resolve
 from tokencollab.protocol.messages import ChatMessage, NextCandidates, Open

@@ -21,6 +21,7 @@ from tokencollab.errors import (
     UnknownModel,
     UsageError,
 )
+from tokencollab.member import Member
 from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
 from tokencollab.policies.methods import Method, list_methods, parse_method
 from tokencollab.policies.responses.panels import Panel, Role, Stage
@@ -49,6 +50,7 @@ __all__ = [
     "FinishReason",
     "Heard",
     "MalformedAnswer",
+    "Member",
     "Method",
     "ModelFailed",
     "ModelInfo",

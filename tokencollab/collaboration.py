@@ -24,10 +24,11 @@ from tokencollab.actors.supervisor import FaultPolicy, Supervisor
 from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UsageError
+from tokencollab.member import FoundModel, Member, MemberLike, weights_of
 from tokencollab.models.catalogue import ReportProgress
-from tokencollab.models.resolve import lasting_source, resolve, unique_names
+from tokencollab.models.resolve import unique_names
 from tokencollab.policies.evidence import ExitPolicy
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of, uses
 from tokencollab.protocol.messages import ModelInfo
 
 RuntimeName: TypeAlias = Literal["local", "ray"]
@@ -43,8 +44,8 @@ class Collaboration:
 
     def __init__(
         self,
-        base: str | os.PathLike[str],
-        collaborators: Sequence[str | os.PathLike[str]] | None = (),
+        base: MemberLike,
+        collaborators: Sequence[MemberLike] | None = (),
         method: str | Method = "duetnet",
         *,
         runtime: RuntimeName | Runtime = "local",
@@ -60,12 +61,13 @@ class Collaboration:
         """Nothing is loaded before ``async with``.
 
         Args:
-            base: the base model: a known name, a hub id, a folder of safetensors, or a ``.gguf`` file.
+            base: the base model: a known name, a hub id, a folder of safetensors, a ``.gguf`` file, or a `Member` with
+                options of its own, also as text (`Member.parse`).
             collaborators: further models, in the same forms; None, with a platform, for all that it has at any time.
             method: a preset (`list_methods`) or a `Method`.
             runtime: ``local`` (threads of this process), ``ray`` (actors of a cluster), a platform (`PlatformRuntime`),
                 or one of your own; these two get the models' names as they are written here.
-            options: how the models compute; threads are shared out evenly by default.
+            options: how the models compute that do not say otherwise; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
             notify: hears notices of the method, each once per answer.
             fault_policy: deadlines and restarts of models that fail.
@@ -84,7 +86,7 @@ class Collaboration:
             raise UsageError(f"unknown runtime {runtime!r}: there are local and ray")
         if collaborators is None and not isinstance(runtime, DynamicRuntime):
             raise UsageError("collaborators=None means all models of a platform: give runtime=PlatformRuntime(...)")
-        self._specs = [os.fspath(spec) for spec in (base, *(collaborators or ()))]
+        self._wanted = [Member.of(member) for member in (base, *(collaborators or ()))]
         self._everybody = collaborators is None
         self._runtime_choice = runtime
         self._options = options or EngineOptions()
@@ -97,7 +99,7 @@ class Collaboration:
         self._keep_journal = keep_journal
         self._exit_policy = exit_policy
         self._members: dict[str, Supervisor] = {}
-        self._sources: dict[str, str] = {}  # what each was asked for as
+        self._specs: dict[str, Member] = {}  # what each was asked for as
         self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], bool]] = {}  # whether new models join it
         self._watching: asyncio.Task[None] | None = None
 
@@ -112,10 +114,11 @@ class Collaboration:
             raise UsageError("this Collaboration is in use already: share it, or make another one")
         self._runtime = runtime = self._make_runtime()
         self._loop = asyncio.get_running_loop()
-        wanted = self._specs
+        wanted = self._wanted
         try:
             if self._everybody and isinstance(runtime, DynamicRuntime):
-                wanted = [*wanted, *(name for name in await runtime.names() if name not in wanted)]
+                named = [member.model for member in wanted]
+                wanted = [*wanted, *(Member(name) for name in await runtime.names() if name not in named)]
             specs = await self._specifications(wanted)
             self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
             links = await runtime.start(specs)
@@ -127,26 +130,31 @@ class Collaboration:
         for spec, link in zip(specs, links, strict=True):
             self._members[spec.name] = self._member(spec, link)
         if isinstance(runtime, DynamicRuntime):
-            later = None if self._everybody else wanted
+            later = None if self._everybody else [member.model for member in wanted]
             self._watching = asyncio.create_task(follow(runtime, self._members, later, self._take_in, self.remove))
         return self
 
-    async def _specifications(self, wanted: Sequence[str]) -> list[ModelSpec]:
+    async def _specifications(self, wanted: Sequence[Member]) -> list[ModelSpec]:
         """What is to be started, with names that nobody here has yet."""
         if isinstance(self._runtime_choice, str):
-            find = partial(resolve, progress=self._progress, keep_gguf=self._options.reads_gguf)
-            found = [await asyncio.to_thread(find, spec) for spec in wanted]
-            files = [(model.name, str(model.folder)) for model in found]
+            found = [await asyncio.to_thread(member.find, self._options, self._progress) for member in wanted]
         else:  # a runtime of the caller's own gets what the caller wrote
-            files = [(spec, spec) for spec in wanted]
-        names = unique_names([name for name, _ in files], taken=self._members)
-        options = self._options
-        if options.threads is None:
-            # One model per core: two models with all threads each are ten times slower (facts.md).
-            models = len(names) + len(self._members)
-            options = replace(options, threads=max(1, (os.cpu_count() or 1) // models))
-        self._sources |= {name: lasting_source(source) for name, source in zip(names, wanted, strict=True)}
-        return [ModelSpec(name, folder, options) for name, (_, folder) in zip(names, files, strict=True)]
+            if isinstance(self._runtime_choice, DynamicRuntime):
+                for member in wanted:
+                    if set(member.given) - {"weight"}:
+                        raise UsageError(f"{member}: the models of a platform have their names and options already")
+            found = [
+                FoundModel(member.name or member.model, member.model, member.options(self._options))
+                for member in wanted
+            ]
+        names = unique_names([model.name for model in found], taken=self._members)
+        # One model per core: two models with all threads each are ten times slower (facts.md).
+        share = max(1, (os.cpu_count() or 1) // (len(names) + len(self._members)))
+        self._specs |= {name: member.lasting() for name, member in zip(names, wanted, strict=True)}
+        return [
+            ModelSpec(name, model.source, replace(model.options, threads=model.options.threads or share))
+            for name, model in zip(names, found, strict=True)
+        ]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -167,7 +175,7 @@ class Collaboration:
         if runtime is not None:
             await runtime.close()
 
-    async def add(self, model: str | os.PathLike[str]) -> str:
+    async def add(self, model: MemberLike) -> str:
         """Starts one more collaborator, which joins the answers that are being written; its name.
 
         Raises:
@@ -175,7 +183,7 @@ class Collaboration:
             UsageError: outside ``async with``.
         """
         runtime = self._entered()
-        (spec,) = await self._specifications([os.fspath(model)])
+        (spec,) = await self._specifications([Member.of(model)])
         await self._begin(runtime, spec)
         return spec.name
 
@@ -278,6 +286,8 @@ class Collaboration:
                 the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
+        if uses(chosen, "weights") and (own := weights_of(self._specs)):
+            chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
         request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
         return self._stream(request, trace, members=members, keep=keep)
 
@@ -332,7 +342,8 @@ class Collaboration:
         journal: Journal | None = None
         folder = self._journal if past is None else past.path.parent
         if folder is not None:
-            settings |= {"sources": self._sources, "options": self._options.to_json()}
+            sources = {name: str(member) for name, member in self._specs.items()}
+            settings |= {"sources": sources, "options": self._options.to_json()}
             journal = Journal(folder, session, names, settings, request.messages, keep=self._keep_journal, past=past)
             recorders.append(journal)
         coordinator = Coordinator(

@@ -55,7 +55,7 @@ class SlowEngine(ScriptedEngine):
 
 def load(spec: ModelSpec) -> SlowEngine:
     """The engine of a shared model; its folder is the seconds of a step."""
-    return SlowEngine(spec.name, float(spec.folder))
+    return SlowEngine(spec.name, float(spec.source))
 
 
 async def bring_up(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokencollab.cli.arguments import add_answer, add_engines, file_name, model, utf8
+from tokencollab.cli.arguments import add_answer, add_engines, file_name, model_text, utf8
 from tokencollab.cli.responses import add_extract, add_response_method
 
 
@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--model",
         dest="models",
-        type=model,
+        type=model_text,
         action="append",
         required=True,
         metavar="MODEL",

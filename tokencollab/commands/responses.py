@@ -10,7 +10,7 @@ from typing import Any
 from tokencollab.answers import check_kind
 from tokencollab.commands.shared import chosen_method
 from tokencollab.errors import UsageError
-from tokencollab.models.resolve import ModelFiles
+from tokencollab.member import FoundModel
 from tokencollab.policies.methods import Method
 from tokencollab.policies.responses.response_methods import ResponseMethod, is_response_method, parse_response_method
 from tokencollab.respondents import Respondent
@@ -62,7 +62,7 @@ def members_of(respondents: Sequence[Respondent]) -> list[str]:
     return list(dict.fromkeys(member for one in respondents for member in one.members))
 
 
-def names_of(wanted: Sequence[str], found: Sequence[ModelFiles]) -> dict[str, str]:
+def names_of(wanted: Sequence[str], found: Sequence[FoundModel]) -> dict[str, str]:
     """What the wanted models are called: as they were found; on a platform, where nothing is fetched, as written."""
     return dict(zip(wanted, [model.name for model in found] or wanted, strict=True))
 

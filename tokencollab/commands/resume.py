@@ -32,6 +32,6 @@ def resume(arguments: argparse.Namespace) -> int:
             options=EngineOptions.from_json(options),
             progress=progress.update,
             notify=notices.append,
-            patience=fault_policy_of(arguments),
+            fault_policy=fault_policy_of(arguments),
         )
         return write(arguments, team, lambda: team.resume(past.path, trace=trace), progress, notices)

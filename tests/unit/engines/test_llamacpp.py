@@ -193,8 +193,3 @@ def test_logits_are_whole_rows_of_finite_numbers(load: Any) -> None:
     rows = engine._llama.decode([(0, 0, [5, 6, 7]), (1, 0, [9])])
     assert rows.shape == (2, engine._llama.vocabulary)
     assert torch.isfinite(rows).all()
-
-
-def test_llamacpp_reads_gguf_files_as_they_are() -> None:
-    assert EngineOptions(engine="llamacpp").reads_gguf
-    assert not EngineOptions().reads_gguf

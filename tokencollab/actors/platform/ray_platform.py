@@ -43,6 +43,7 @@ class SharedSpec(ModelSpec):
     """A model of a platform. ``load``: where its actor finds the function that makes its engine, MODULE:NAME."""
 
     cpus: float = 1.0
+    gpus: float = 0.0
     load: str = LOAD
 
 
@@ -177,6 +178,7 @@ class DetachedModels:
             namespace=self._namespace,
             lifetime="detached",
             num_cpus=spec.cpus,
+            num_gpus=spec.gpus,
             max_restarts=0,
             max_task_retries=0,
             enable_task_events=False,
