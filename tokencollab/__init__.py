@@ -27,7 +27,7 @@ from tokencollab.policies.methods import Method, list_methods, parse_method
 from tokencollab.policies.responses.panels import Panel, Role, Stage
 from tokencollab.policies.responses.response_methods import ResponseMethod, list_response_methods, parse_response_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.messages import ChatMessage, ModelInfo
+from tokencollab.protocol.messages import Capabilities, ChatMessage, ModelInfo
 from tokencollab.protocol.pieces import EOS, Piece
 from tokencollab.respondents import Respondent
 from tokencollab.response import Response, Usage
@@ -41,6 +41,7 @@ __all__ = [
     "Asking",
     "Candidate",
     "CandidateSet",
+    "Capabilities",
     "ChatMessage",
     "Collaboration",
     "EngineOptions",

@@ -22,11 +22,13 @@ from tokencollab.actors.request import AnswerRequest
 from tokencollab.actors.runtimes.base import DynamicRuntime, ModelLink, ModelSpec, Runtime
 from tokencollab.actors.supervisor import FaultPolicy, Supervisor
 from tokencollab.answer_stream import AnswerStream, finished_answer
+from tokencollab.engines.entry_points import engine_type
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UsageError
 from tokencollab.member import FoundModel, Member, MemberLike, weights_of
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
+from tokencollab.policies.capabilities import check_capabilities, lacking
 from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of, uses
 from tokencollab.protocol.messages import ModelInfo
@@ -100,7 +102,8 @@ class Collaboration:
         self._exit_policy = exit_policy
         self._members: dict[str, Supervisor] = {}
         self._specs: dict[str, Member] = {}  # what each was asked for as
-        self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], bool]] = {}  # whether new models join it
+        # With the method, which new models that can do it join; None where its members were named.
+        self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], Method | None]] = {}
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -120,8 +123,15 @@ class Collaboration:
                 named = [member.model for member in wanted]
                 wanted = [*wanted, *(Member(name) for name in await runtime.names() if name not in named)]
             specs = await self._specifications(wanted)
+            if isinstance(self._runtime_choice, str):  # the engines are known
+                check_capabilities(
+                    self.method, {spec.name: engine_type(spec.options.engine).capabilities for spec in specs}
+                )
             self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
             links = await runtime.start(specs)
+            check_capabilities(
+                self.method, {spec.name: link.info.capabilities for spec, link in zip(specs, links, strict=True)}
+            )
             self._progress("ready", 1, 1)
         except BaseException:
             self._runtime = None
@@ -215,8 +225,8 @@ class Collaboration:
     async def _begin(self, runtime: Runtime, spec: ModelSpec) -> None:
         (link,) = await runtime.start([spec])
         self._members[spec.name] = member = self._member(spec, link)
-        for coordinator, (_, open_to_all) in self._streams.items():
-            if open_to_all:
+        for coordinator, (_, joining) in self._streams.items():
+            if joining is not None and not lacking(joining, member.info.capabilities):
                 coordinator.join(member)
 
     def _entered(self) -> Runtime:
@@ -254,6 +264,15 @@ class Collaboration:
     def members(self) -> Mapping[str, Supervisor]:
         """The models by name with their health, the base first."""
         return dict(self._members)
+
+    def check_method(self, method: Method, members: Sequence[str] | None = None) -> None:
+        """Whether the models that are here, or those of them that are named, can do what ``method`` requires.
+
+        Raises:
+            UsageError: one cannot; the line names the nearest method that fits.
+        """
+        names = self._members if members is None else members
+        check_capabilities(method, {name: self._members[name].info.capabilities for name in names})
 
     def stream(
         self,
@@ -328,6 +347,7 @@ class Collaboration:
             raise UsageError(
                 f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
             )
+        self.check_method(request.method, wanted)
         names = wanted
         if past is not None:  # its base and its order
             names = past.trace.models
@@ -373,7 +393,8 @@ class Collaboration:
             everybody = tuple(dict.fromkeys((*names, *coordinator.tally.took_part)))  # those that came later as well
             return finished_answer(text, coordinator, everybody, request.method.name, request.seed, started, ended)
 
-        tokens = measured(self._track(coordinator, members is None), coordinator, request.method.name)
+        joining = request.method if members is None else None
+        tokens = measured(self._track(coordinator, joining), coordinator, request.method.name)
         return AnswerStream(coordinator, tokens, finish, None if journal is None else journal.path)
 
     async def generate(
@@ -395,9 +416,9 @@ class Collaboration:
             pass
         return stream.answer
 
-    async def _track(self, coordinator: Coordinator, open_to_all: bool) -> AsyncGenerator[Token, None]:
+    async def _track(self, coordinator: Coordinator, joining: Method | None) -> AsyncGenerator[Token, None]:
         tokens = coordinator.tokens()
-        self._streams[coordinator] = tokens, open_to_all
+        self._streams[coordinator] = tokens, joining
         try:
             async for token in tokens:
                 yield token

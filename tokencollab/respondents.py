@@ -76,6 +76,8 @@ def resolve_respondents(team: Collaboration, wanted: Sequence[str | Respondent] 
         for member in respondent.members:
             if member not in here:
                 raise UsageError(f"no model {member!r} is here; there are {', '.join(here) or 'none'}")
+        if respondent.method is not None:
+            team.check_method(respondent.method, respondent.members)
     names = unique_names([respondent.name for respondent in found])
     if not names:
         raise UsageError("nobody is asked: name at least one model")

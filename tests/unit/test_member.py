@@ -10,6 +10,7 @@ import pytest
 
 from tokencollab import (
     AnswerStream,
+    Capabilities,
     Collaboration,
     EngineOptions,
     Member,
@@ -18,12 +19,14 @@ from tokencollab import (
     Respondent,
     UnknownModel,
     UsageError,
+    ask,
 )
 from tokencollab.actors.journal import read_journal
 from tokencollab.actors.runtimes.base import ModelSpec, gpu_shares, on_gpus
 from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.cli import main
 from tokencollab.member import split_members
+from tokencollab.repl.session import Session
 from tokencollab.testing import ScriptedEngine
 
 
@@ -218,3 +221,39 @@ def test_batch_keeps_the_options_of_its_members(
     assert exit_code(*command, "--base", str(folder), "--resume") == 2
     assert f"{folder}@dtype=bfloat16" in capsys.readouterr().err
     assert exit_code(*command, "--base", f"{folder}@dtype=bfloat16", "--resume") == 0
+
+
+async def test_what_members_lack_is_told_before_anything_is_asked() -> None:
+    little = Capabilities(raw_logits=False, marginals=False, text_logprobs=False)
+    engines = {name: ScriptedEngine(name, logits(b"a"), capabilities=little) for name in "ab"}
+    runtime = LocalRuntime(lambda spec: engines[spec.name])
+    with pytest.raises(UsageError, match=r"^a does not give raw logits, which duetnet needs: use .*, e.g. dp$"):
+        await Collaboration("a", ["b"], runtime=runtime).__aenter__()
+    async with Collaboration("a", ["b"], "gac", runtime=runtime) as team:
+        with pytest.raises(UsageError, match="a does not give byte marginals"):
+            team.stream("?", method="bytewise")
+        assert (await team.generate("?", method="bytewise", members=["a"], max_tokens=1)).text == "a"
+        with pytest.raises(UsageError, match="a does not give raw logits, which unite needs"):
+            await ask(team, "?", "modelswitch", ["unite(a,b)", "b"])
+        with pytest.raises(UsageError, match="a does not give log-probabilities of a text, which best-of-n needs"):
+            await ask(team, "?", "best-of-n")
+        with pytest.raises(UsageError, match="a does not give log-probabilities of a text, which transfer needs"):
+            await ask(team, "?", "transfer", selector="surprise-2")
+        session = Session(team, "gac")
+        with pytest.raises(UsageError, match="a does not give byte marginals"):
+            session.use_method("bytewise")
+        assert session.method == "gac"
+        assert not engines["b"].calls
+
+
+async def test_a_new_model_joins_the_answers_whose_method_it_can_do() -> None:
+    little = Capabilities(raw_logits=False)
+    engines = {name: ScriptedEngine(name, logits(b"a"), capabilities=little if name == "b" else None) for name in "abc"}
+    for method, joins in (("dp", True), ("duetnet", False)):
+        async with Collaboration("a", ["c"], method, runtime=LocalRuntime(lambda spec: engines[spec.name])) as team:
+            stream = team.stream("?", max_tokens=20)
+            await anext(aiter(stream))
+            await team.add("b")
+            async for _ in stream:
+                pass
+            assert ("b" in stream.answer.models) is joins

@@ -25,6 +25,7 @@ from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.summary import summarise
+from tokencollab.evaluation.token_level import TokenLevel
 from tokencollab.member import Member
 from tokencollab.policies.methods import parse_method
 from tokencollab.pool import Progress
@@ -148,6 +149,9 @@ async def _run(
             return None
         try:
             async with team:
+                for asker in askers:
+                    if isinstance(asker, TokenLevel):
+                        team.check_method(asker.method, asker.members)
                 progress.close()
                 await runner.run(concurrency)
         except TokencollabError as error:

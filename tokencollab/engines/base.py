@@ -40,7 +40,7 @@ class Engine(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """What the model is, and what the engine can answer. It is asked nothing else."""
         ...
 
     @property

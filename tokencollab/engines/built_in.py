@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 from tokencollab.engines.base import Engine
 from tokencollab.engines.entry_points import EngineType
 from tokencollab.engines.options import EngineOptions
+from tokencollab.protocol.messages import Capabilities
 
 
 def import_engines() -> None:
@@ -47,11 +49,17 @@ def _is_name_or_folder(model: str) -> bool:
     return path.is_dir() or not (":" in model or path.is_file())
 
 
+WHOLE_ROWS: Final = Capabilities()
+"""Of every `LogitsEngine`."""
+
 TRANSFORMERS = EngineType(
     _load_transformers,
     lambda model: _is_gguf(model) or _is_name_or_folder(model),
     "known names, hub ids, folders of safetensors, and .gguf files, which are converted",
+    WHOLE_ROWS,
     fetched=True,
     prepare=import_engines,
 )
-LLAMACPP = EngineType(_load_llamacpp, _is_gguf, ".gguf files, quantised as they are", prepare=import_engines)
+LLAMACPP = EngineType(
+    _load_llamacpp, _is_gguf, ".gguf files, quantised as they are", WHOLE_ROWS, prepare=import_engines
+)

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
 from tokencollab.errors import UsageError
+from tokencollab.protocol.messages import Capabilities
 
 if TYPE_CHECKING:
     from tokencollab.engines.base import Engine
@@ -33,6 +34,7 @@ class EngineType:
             raises `ModelRefused` or `ModelUnavailable` where that cannot be.
         accepts: whether the engine computes what a user calls a model: a known name, a hub id, a folder, a file, a URL.
         takes: the same in words, for messages.
+        capabilities: what the engine can answer, whatever the model.
         fetched: the source is a folder of safetensors: what the user named is fetched and converted. Otherwise the
             source is what the user wrote, a path made absolute.
         prepare: imports what ``load`` needs. Called once for all models before they load side by side.
@@ -41,6 +43,7 @@ class EngineType:
     load: "Callable[[str, str, EngineOptions], Engine]"
     accepts: Callable[[str], bool]
     takes: str
+    capabilities: Capabilities
     fetched: bool = False
     prepare: Callable[[], None] = _nothing
 

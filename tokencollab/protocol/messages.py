@@ -8,7 +8,7 @@ restarted, or dropped the session) answers `SessionLost`, and is sent `Open` wit
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.candidates import MAX_CANDIDATES, CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
 
@@ -282,6 +282,33 @@ Reply: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can answer, beside candidates with log-probabilities. By default, what whole rows of logits give.
+
+    Attributes:
+        raw_logits: the logits of candidates and scores are the model's own, not log-probabilities in their place.
+        max_candidates: how many candidates can be asked for at one offset.
+        piece_scores: it answers `ScorePieces`.
+        marginals: it answers `ByteMarginals`.
+        several_offsets: candidates at several offsets cost one forward pass; otherwise they are answered one by one.
+        text_logprobs: it answers `ScoreText`.
+        images: conversations may have images.
+    """
+
+    raw_logits: bool = True
+    max_candidates: int = MAX_CANDIDATES
+    piece_scores: bool = True
+    marginals: bool = True
+    several_offsets: bool = False
+    text_logprobs: bool = True
+    images: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_candidates <= MAX_CANDIDATES:
+            raise ValueError(f"max_candidates must be from 1 to {MAX_CANDIDATES}, not {self.max_candidates}")
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a model is: shown to users and recorded with every result."""
 
@@ -293,3 +320,4 @@ class ModelInfo:
     dtype: str
     engine: str
     chat_template: bool
+    capabilities: Capabilities = Capabilities()

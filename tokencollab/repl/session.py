@@ -88,7 +88,7 @@ class Session:
             if is_response_method(method):
                 parse_response_method(method, models=len(self.members), **settings)
             else:
-                parse_method(method, **settings)
+                self.team.check_method(parse_method(method, **settings), self.members)
         except TypeError:  # a setting of the other kind of method, or a value of another type
             given = ", ".join(f"{name} {value}" for name, value in settings.items())
             raise UnknownMethod(f"{method} does not take these settings: {given}") from None

@@ -9,6 +9,7 @@ from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import (
     ByteMarginals,
     CandidatesReply,
+    Capabilities,
     ContextExhausted,
     LogprobsReply,
     MarginalsReply,
@@ -35,13 +36,16 @@ _IMPROBABLE = -30.0
 class ScriptedEngine:
     """An engine whose answers are a function of the text: deterministic, instant, no weights."""
 
-    def __init__(self, name: str, script: Script, context_length: int = 1 << 20) -> None:
-        """``context_length`` counts bytes of the answer."""
+    def __init__(
+        self, name: str, script: Script, context_length: int = 1 << 20, capabilities: Capabilities | None = None
+    ) -> None:
+        """``context_length`` counts bytes of the answer; ``capabilities`` are what it says of itself."""
         self._script = script
         self._context = context_length
         self.texts: dict[str, bytes] = {}
         self.calls: list[list[EngineRequest]] = []
-        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False)
+        can = capabilities or Capabilities(several_offsets=True)
+        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False, can)
 
     @property
     def kv_bytes(self) -> int:

@@ -12,13 +12,20 @@ from tokencollab.engines.entry_points import engine_for, engine_names, engine_ty
 ENGINE = """
 from pathlib import Path
 from tokencollab.engines.entry_points import EngineType
+from tokencollab import Capabilities
 from tokencollab.testing import ScriptedEngine
 
-def load(name, source, options):
-    text = Path(source).read_bytes()
-    return ScriptedEngine(name, lambda done: {text[len(done) : len(done) + options.threads] or None: 9.0, b"~": 1.0})
+LITTLE = Capabilities(raw_logits=False, max_candidates=60, marginals=False, piece_scores=False)
+loaded = []
 
-ENGINE = EngineType(load, lambda model: model.endswith(".toy"), ".toy files")
+def load(name, source, options):
+    loaded.append(name)
+    text = Path(source).read_bytes()
+    def script(done):
+        return {text[len(done) : len(done) + options.threads] or None: 9.0, b"~": 1.0}
+    return ScriptedEngine(name, script, capabilities=LITTLE)
+
+ENGINE = EngineType(load, lambda model: model.endswith(".toy"), ".toy files", LITTLE)
 WRONG = load
 """
 POINTS = """[tokencollab.engines]
@@ -73,11 +80,23 @@ def test_what_the_model_is_says_which_engine(tmp_path: Path) -> None:
 async def test_its_models_write_with_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "one.toy").write_text("abcdef")
     monkeypatch.chdir(tmp_path)
-    async with Collaboration("one.toy@threads=1", [Member("one.toy", threads=2, name="two")], "bytewise") as team:
+    async with Collaboration("one.toy@threads=1", [Member("one.toy", threads=2, name="two")], "dp") as team:
         assert [info.name for info in team.models] == ["one", "two"]
-        answer = await team.generate("?")
+        answer = await team.generate("?", max_tokens=6)
     assert answer.text == "abcdef"
     assert answer.models == ("one", "two")
+
+
+async def test_what_a_method_requires_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "one.toy").write_text("abcdef")
+    model = f"{tmp_path}/one.toy"
+    with pytest.raises(UsageError, match=r"^one does not give raw logits, which duetnet needs: use .*, e.g. dp$"):
+        async with Collaboration(model, [model]):
+            pass
+    with pytest.raises(UsageError, match=r"^one does not give byte marginals, which bytewise needs: use .*, e.g. gac$"):
+        async with Collaboration(model, [model], "bytewise"):
+            pass
+    assert not __import__("toy_engine").loaded
 
 
 def test_an_engine_that_does_not_take_the_model_says_what_it_takes() -> None:
