@@ -25,8 +25,8 @@ from tokencollab.actors.journal import read_journal
 from tokencollab.actors.runtimes.base import ModelSpec, gpu_shares, on_gpus
 from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.cli import main
+from tokencollab.cli.repl.session import Session
 from tokencollab.member import split_members
-from tokencollab.repl.session import Session
 from tokencollab.testing import ScriptedEngine
 
 

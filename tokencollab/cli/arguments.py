@@ -81,7 +81,7 @@ def _weight(text: str) -> tuple[str, float]:
 
 
 def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool = True) -> None:
-    """Which models, by which ``method``, and how they compute; read by `commands.shared`.
+    """Which models, by which ``method``, and how they compute; read by `cli.runs`.
 
     ``base``: whether one must be named.
     """

@@ -1,10 +1,20 @@
-"""The settings of methods between models, for every command that takes such a method."""
+"""Response-level methods on the command line: their options, the method chosen by them, and who answers."""
 
 import argparse
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
+from tokencollab.answers import check_kind
 from tokencollab.cli.arguments import positive, real
+from tokencollab.cli.runs import chosen_method
+from tokencollab.errors import UsageError
+from tokencollab.member import FoundModel
+from tokencollab.policies.methods import Method
+from tokencollab.policies.responses.response_methods import ResponseMethod, is_response_method, parse_response_method
+from tokencollab.respondents import Respondent
 
 
 def _pair(what: str) -> Callable[[str], tuple[str, float]]:
@@ -68,3 +78,80 @@ def response_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         pairs = found.pop(key)
         found[name] = dict(pairs) if pairs else None
     return {name: value for name, value in found.items() if value is not None}
+
+
+def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) -> ResponseMethod:
+    """The method with its ``settings`` (a panel by its file's name) for so many models.
+
+    Raises:
+        UsageError: no such method, settings that do not go with it, or a panel that cannot be read.
+    """
+    if "panel" in settings:
+        settings = {**settings, "panel": _panel(settings["panel"])}
+    return parse_response_method(name, models=models, **settings)
+
+
+def _panel(path: str) -> Mapping[str, Any]:
+    try:
+        panel = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"the panel {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"the panel {path} is not JSON: {error}") from None
+    if not isinstance(panel, Mapping):
+        raise UsageError(f"the panel {path} is not an object with roles and stages")
+    return panel
+
+
+def either_method(arguments: argparse.Namespace, models: int) -> Method | ResponseMethod:
+    """The method of a command that takes both kinds, for so many models.
+
+    Raises:
+        UsageError: no such method, or settings that do not go with it.
+    """
+    if not is_response_method(arguments.method or ""):
+        for name in ["extract"] * (arguments.extract is not None) + list(arguments.between):
+            if name not in arguments.settings:
+                raise UsageError(f"--{name.replace('_', '-')} belongs to methods between models, such as modelswitch")
+        return chosen_method(arguments)
+    for name in arguments.settings:
+        if name not in arguments.between:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect with the method {arguments.method}")
+    check_kind(arguments.extract or "text")
+    return chosen_response_method(arguments.method, arguments.between, models)
+
+
+def members_of(respondents: Sequence[Respondent]) -> list[str]:
+    """Every model once, in the order in which they are named."""
+    return list(dict.fromkeys(member for one in respondents for member in one.members))
+
+
+def names_of(wanted: Sequence[str], found: Sequence[FoundModel]) -> dict[str, str]:
+    """What the wanted models are called: as they were found; on a platform, where nothing is fetched, as written."""
+    return dict(zip(wanted, [model.name for model in found] or wanted, strict=True))
+
+
+def renamed(respondents: Sequence[Respondent], names: Mapping[str, str]) -> list[Respondent]:
+    """The respondents with the names that their models have once they are found (a folder's last part, say)."""
+    found = []
+    for one in respondents:
+        members = tuple(names[member] for member in one.members)
+        name = members[0] if one.method is None else f"{one.method.name}({','.join(members)})"
+        found.append(replace(one, name=name, members=members))
+    return found
+
+
+def with_names(method: ResponseMethod, names: Mapping[str, str], known: Sequence[str]) -> ResponseMethod:
+    """The method with priors and prices by those names.
+
+    Raises:
+        UsageError: one is for a model that does not take part.
+    """
+    for model, _ in (*method.priors, *method.prices):
+        if names.get(model, model) not in known:
+            raise UsageError(f"a prior or a price is for {model!r}; the models are {', '.join(dict.fromkeys(known))}")
+    priors, prices = (
+        tuple(sorted((names.get(model, model), value) for model, value in pairs))
+        for pairs in (method.priors, method.prices)
+    )
+    return replace(method, priors=priors, prices=prices)
