@@ -30,7 +30,7 @@ from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.capabilities import check_capabilities, lacking
 from tokencollab.policies.evidence import ExitPolicy
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of, uses
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
 
 RuntimeName: TypeAlias = Literal["local", "ray"]
@@ -305,7 +305,7 @@ class Collaboration:
                 the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
-        if uses(chosen, "weights") and (own := weights_of(self._specs)):
+        if chosen.uses("weights") and (own := weights_of(self._specs)):
             chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
         request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
         return self._stream(request, trace, members=members, keep=keep)

@@ -9,7 +9,7 @@ from tokencollab.errors import UsageError
 from tokencollab.member import split_members
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.methods import Method, parse_method
-from tokencollab.policies.responses.settings import ResponseMethod
+from tokencollab.policies.responses.response_methods import ResponseMethod
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,30 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tokencollab.errors import UsageError
-from tokencollab.policies.presets import parse_method
-from tokencollab.policies.settings import Aggregation, Method
+from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.messages import Capabilities
 
-_REQUIRES: Final[Mapping[Aggregation, tuple[str, ...]]] = {
-    "duetnet": ("raw_logits",),
-    "dk": ("raw_logits",),
-    "unite": ("raw_logits", "piece_scores"),
-    "bytewise": ("marginals",),
+_NAMED: Final = {
+    "logits": ("raw_logits", "raw logits"),
+    "scores": ("piece_scores", "the scores of given pieces"),
+    "marginals": ("marginals", "byte marginals"),
 }
-"""Names of `Capabilities`. Log-probabilities of candidates, which every engine has, are enough for the others."""
+"""What `Aggregation.requires` names, in `Capabilities` and in words. Probabilities are there always."""
 
-_NEAREST: Final[Mapping[Aggregation, tuple[Aggregation, ...]]] = {"duetnet": ("dp", "gac"), "dk": ("dp", "gac")}
-_WORDS: Final[Mapping[str, str]] = {
-    "raw_logits": "raw logits",
-    "piece_scores": "the scores of given pieces",
-    "marginals": "byte marginals",
-}
+_NEAREST: Final[Mapping[str, tuple[str, ...]]] = {"duetnet": ("dp", "gac"), "dk": ("dp", "gac")}
 
 
 def lacking(method: Method, has: Capabilities, *, alone: bool = False) -> list[str]:
     """What ``method`` requires of a member and it does not have, in words; ``alone``: of its only member."""
-    required = () if alone else _REQUIRES.get(method.aggregation, ())
-    found = [_WORDS[name] for name in required if not getattr(has, name)]
+    alone = alone or method.aggregation == "base"
+    required = () if alone else method.scoring.requires
+    found = [words for name, (capability, words) in _NAMED.items() if name in required and not getattr(has, capability)]
     if method.top_k > has.max_candidates:
         found.append(f"more than {has.max_candidates} candidates (top_k is {method.top_k})")
     return found
