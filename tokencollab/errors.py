@@ -111,3 +111,11 @@ class ProtocolError(TokencollabError):
 
 class MalformedAnswer(ProtocolError):
     """A model's answer fails the checks on arrival and must not be used."""
+
+
+_REFUSALS = {kind.__name__: kind for kind in (PromptTooLong, ModelRefused, PlatformFull)}
+
+
+def refusal(kind: str, reason: str) -> TokencollabError:
+    """The error of a model that refuses a request, by the name that its reply brings."""
+    return _REFUSALS.get(kind, ModelFailed)(reason)

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from tokencollab.actors.recorder import written
 from tokencollab.answers import check_kind
 from tokencollab.ask import Asking, Heard
-from tokencollab.cli.arguments import add_answer, add_engines, add_plugin, file_name, model, utf8
+from tokencollab.cli.arguments import add_answer, add_engines, add_plugin, file_name, model_text, utf8
 from tokencollab.cli.responses import (
     add_extract,
     add_response_method,
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--model",
         dest="models",
-        type=model,
+        type=model_text,
         action="append",
         required=True,
         metavar="MODEL",

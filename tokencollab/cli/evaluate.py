@@ -26,6 +26,8 @@ from tokencollab.evaluation.naming import make_askers, read_grid
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Runner
+from tokencollab.evaluation.token_level import TokenLevel
+from tokencollab.member import Member
 from tokencollab.policies.methods import parse_method
 from tokencollab.pool import Progress
 
@@ -104,15 +106,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressView())
         found = fetch_models(arguments, options, progress)
-        names, folders = [model.name for model in found], [model.folder for model in found]
+        names, folders = [model.name for model in found], [Path(model.source) for model in found]
         methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
         askers = make_askers(methods, names, setup.grid)
         models = [
             {
                 "name": name,
                 "sha256": hash_model(folder, lambda done, total: progress.update("reading models", done, total)),
+                **({"options": own} if (own := Member.parse(spec).given) else {}),
             }
-            for name, folder in zip(names, folders, strict=True)
+            for name, folder, spec in zip(names, folders, (arguments.base, *arguments.collaborators), strict=True)
         ]
         plan = make_plan(
             arguments.dataset,
@@ -191,6 +194,9 @@ async def _run(
             return None
         try:
             async with team:
+                for asker in askers:
+                    if isinstance(asker, TokenLevel):
+                        team.check_method(asker.method, asker.members)
                 progress.close()
                 await runner.run(concurrency)
         except TokencollabError as error:

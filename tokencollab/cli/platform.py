@@ -12,6 +12,7 @@ from tokencollab.cli.arguments import Parser, add_engine, cpus, model, positive
 from tokencollab.cli.runs import engine_options, fetch
 from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.errors import UsageError
+from tokencollab.member import Member
 
 
 def add_parser(commands: Any) -> None:
@@ -56,7 +57,7 @@ def platform(arguments: argparse.Namespace) -> int:
 
 
 async def _up(arguments: argparse.Namespace) -> int:
-    from tokencollab.actors.platform.client import PlatformClient, check_room, connect  # noqa: PLC0415
+    from tokencollab.actors.platform.client import PlatformClient, check_room, connect, with_gpus  # noqa: PLC0415
     from tokencollab.actors.platform.ray_platform import SharedSpec  # noqa: PLC0415
 
     connect()
@@ -68,8 +69,11 @@ async def _up(arguments: argparse.Namespace) -> int:
         client = PlatformClient(arguments.namespace)
         entries = await client.entries() if client.is_there() else ()
         there = {entry.name for entry in entries if entry.health != "out"}
-        specs = [SharedSpec(model.name, str(model.folder), options, arguments.cpus_per_model) for model in found]
-        missing = [spec for spec in specs if spec.name not in there]
+        specs = [
+            SharedSpec(model.name, model.source, model.options, Member.parse(text).threads or arguments.cpus_per_model)
+            for model, text in zip(found, arguments.models, strict=True)
+        ]
+        missing = with_gpus([spec for spec in specs if spec.name not in there])
         for spec in specs:
             if spec.name in there:
                 progress.say(f"{spec.name} runs already and stays as it is")

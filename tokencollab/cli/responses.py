@@ -12,7 +12,7 @@ from tokencollab.cli.arguments import add_parameter
 from tokencollab.cli.runs import chosen_method
 from tokencollab.errors import UsageError
 from tokencollab.files import read_text
-from tokencollab.models.resolve import ModelFiles
+from tokencollab.member import FoundModel
 from tokencollab.policies.methods import Method
 from tokencollab.policies.parameters import Numbers
 from tokencollab.policies.responses.response_methods import (
@@ -97,7 +97,7 @@ def members_of(respondents: Sequence[Respondent]) -> list[str]:
     return list(dict.fromkeys(member for one in respondents for member in one.members))
 
 
-def names_of(wanted: Sequence[str], found: Sequence[ModelFiles]) -> dict[str, str]:
+def names_of(wanted: Sequence[str], found: Sequence[FoundModel]) -> dict[str, str]:
     """What the wanted models are called: as they were found; on a platform, where nothing is fetched, as written."""
     return dict(zip(wanted, [model.name for model in found] or wanted, strict=True))
 

@@ -9,6 +9,7 @@ from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import (
     ByteMarginals,
     CandidatesReply,
+    Capabilities,
     ContextExhausted,
     LogprobsReply,
     MarginalsReply,
@@ -35,13 +36,16 @@ _IMPROBABLE = -30.0
 class ScriptedEngine:
     """An engine whose answers are a function of the text: deterministic, instant, no weights."""
 
-    def __init__(self, name: str, script: Script, context_length: int = 1 << 20) -> None:
-        """``context_length`` counts bytes of the answer."""
+    def __init__(
+        self, name: str, script: Script, context_length: int = 1 << 20, capabilities: Capabilities | None = None
+    ) -> None:
+        """``context_length`` counts bytes of the answer; ``capabilities`` are what it says of itself."""
         self._script = script
         self._context = context_length
         self.texts: dict[str, bytes] = {}
         self.calls: list[list[EngineRequest]] = []
-        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False)
+        can = capabilities or Capabilities(several_offsets=True)
+        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False, can)
 
     @property
     def kv_bytes(self) -> int:
@@ -60,8 +64,8 @@ class ScriptedEngine:
         """See `Engine.close`."""
         self.texts.pop(session, None)
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
-        """See `Engine.answer`."""
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        """See `Engine.next_candidates`."""
         self.calls.append(list(requests))
         return [self._answer(request) for request in requests]
 
@@ -69,18 +73,18 @@ class ScriptedEngine:
         text = self.texts.get(request.session)
         if text is None or len(text) < request.start:
             return EngineReply(SessionLost(request.session))
-        text = self.texts[request.session] = text[: request.start] + request.data
+        text = text[: request.start] + request.data
+        ends = (request.offsets if isinstance(request, NextCandidates) else ()) or (len(text),)
+        text = self.texts[request.session] = text[: ends[-1]]
         if len(text) >= self._context:
             return EngineReply(ContextExhausted(request.session, len(text)))
+        if isinstance(request, NextCandidates):
+            *earlier, last = (self._candidates(text[:end], request.k) for end in ends)
+            reply: Reply = CandidatesReply(request.session, len(text), last, len(ends), None, tuple(earlier))
+            return EngineReply(reply, last.best.piece)
         logits = self._script(text)
         normaliser = log(sum(exp(logit) for logit in logits.values()))
-        reply: Reply
         match request:
-            case NextCandidates(k=k):
-                ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))
-                listed = tuple(Candidate(piece, x, x - normaliser) for piece, x in ranked[: k + EXTRA_CANDIDATES])
-                reply = CandidatesReply(request.session, len(text), CandidateSet(listed, normaliser), 1)
-                return EngineReply(reply, ranked[0][0])
             case ScorePieces(pieces=pieces):
                 lowest = min(logits.values())
                 reply = ScoresReply(request.session, len(text), tuple(logits.get(p, lowest) for p in pieces), 0)
@@ -96,6 +100,13 @@ class ScriptedEngine:
                 end = 0.0 if pending else mass.get(None, 0.0)
                 reply = MarginalsReply(request.session, len(text), exact, end, tuple(longer), 0)
         return EngineReply(reply)
+
+    def _candidates(self, text: bytes, k: int) -> CandidateSet:
+        logits = self._script(text)
+        normaliser = log(sum(exp(logit) for logit in logits.values()))
+        ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))
+        listed = (Candidate(piece, x, x - normaliser) for piece, x in ranked[: k + EXTRA_CANDIDATES])
+        return CandidateSet(tuple(listed), normaliser)
 
     def _logprobs(self, session: str, text: bytes) -> LogprobsReply:
         """The text in the longest pieces of the vocabulary; a byte that none begins with is improbable."""

@@ -87,7 +87,7 @@ class Session:
         if is_response_method(method):
             parse_response_method(method, models=len(self.members), **settings)
         else:
-            parse_method(method, **settings)
+            self.team.check_method(parse_method(method, **settings), self.members)
 
     def use_method(self, name: str) -> list[str]:
         """Changes the method; the settings that were dropped because they do not go with it.
