@@ -23,7 +23,7 @@ from tokencollab.cli import (
 )
 from tokencollab.cli.arguments import Parser, method_settings
 from tokencollab.cli.responses import response_settings
-from tokencollab.errors import TokencollabError
+from tokencollab.errors import TokencollabError, extra
 from tokencollab.streams import prepare_streams
 
 
@@ -64,8 +64,9 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     arguments.settings, arguments.between = method_settings(arguments), response_settings(arguments)
     # Imported after the arguments are known to be good, and only what this command needs.
-    command = getattr(import_module(f"tokencollab.commands.{arguments.run}"), arguments.run)
-    code: int = command(arguments)
+    with extra("this command"):
+        command = getattr(import_module(f"tokencollab.commands.{arguments.run}"), arguments.run)
+        code: int = command(arguments)
     return code
 
 
