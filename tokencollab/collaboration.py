@@ -142,7 +142,7 @@ class Collaboration:
         names = unique_names([name for name, _ in files], taken=self._members)
         options = self._options
         if options.threads is None:
-            # One model per core: two models with all threads each are ten times slower (facts.md).
+            # One model per core: two models with all threads each are ten times slower.
             models = len(names) + len(self._members)
             options = replace(options, threads=max(1, (os.cpu_count() or 1) // models))
         self._sources |= {name: lasting_source(source) for name, source in zip(names, wanted, strict=True)}

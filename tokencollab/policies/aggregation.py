@@ -1,4 +1,4 @@
-"""Aggregation of candidate sets into scores (methods.md section 3). Arithmetic only.
+"""Aggregation of candidate sets into scores (docs/specification.md section 3). Arithmetic only.
 
 Every sum over models runs in the order of the ballots, which callers sort by model name: float addition is
 not associative, and order of arrival would decide exact ties.

@@ -1,4 +1,4 @@
-"""The other exit policies, and what builds any exit from a method (methods.md section 5)."""
+"""The other exit policies, and what builds any exit from a method (docs/specification.md section 5)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, assert_never

@@ -27,7 +27,7 @@ _MOST: Final = 1 << 52
 class Method:
     """How several models write one answer. Each field is used only where ``aggregation`` or ``exit`` says so.
 
-    Defaults are those of methods.md. ``weights`` are pairs (model, weight), sorted; a model without one has
+    Defaults are those of docs/specification.md. ``weights`` are pairs (model, weight), sorted; a model without one has
     weight 1; in bytewise voting they are the priors. ``top_t`` is (T, T), or (low, high) where T is drawn per
     step. ``exit_after`` is n of the exit ``fixed``, ``patience`` the steps of ``per-collaborator``;
     ``consult_below`` is the base's probability of its best piece below which ``consult`` asks the others.
