@@ -24,8 +24,9 @@ import pandas as pd
 
 from tokencollab.actors.runtimes.base import ModelSpec
 from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.cli.runs import fetch
+from tokencollab.cli.terminal import ProgressView, RunView, quiet_logs
 from tokencollab.collaboration import Collaboration
-from tokencollab.commands.shared import fetch
 from tokencollab.engines.base import Engine
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import TokencollabError
@@ -42,7 +43,6 @@ from tokencollab.evaluation.report.tables import NONE, Table, number, percent, p
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.statistics import bootstrap
 from tokencollab.models.resolve import ModelFiles
-from tokencollab.terminal import ProgressView, RunView, quiet_logs
 
 import_engines()
 

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from tokencollab.actors.likelihood import text_logprobs
+from tokencollab.cli.terminal import ProgressView, RunView, quiet_logs
 from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import ModelFailed, TokencollabError, UsageError
@@ -40,7 +41,6 @@ from tokencollab.evaluation.statistics import Array, bootstrap
 from tokencollab.pool import Progress
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.records import RecordFile
-from tokencollab.terminal import ProgressView, RunView, quiet_logs
 
 
 class Scores:
