@@ -158,7 +158,7 @@ class Collaboration:
                 for member in wanted
             ]
         names = unique_names([model.name for model in found], taken=self._members)
-        # One model per core: two models with all threads each are ten times slower (facts.md).
+        # One model per core: two models with all threads each are ten times slower.
         share = max(1, (os.cpu_count() or 1) // (len(names) + len(self._members)))
         self._specs |= {name: member.lasting() for name, member in zip(names, wanted, strict=True)}
         return [

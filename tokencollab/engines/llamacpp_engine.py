@@ -84,7 +84,7 @@ class LlamaCppEngine(LogitsEngine):
         """Loads a GGUF file.
 
         Raises:
-            ModelUnavailable: the package xllamacpp is missing or of another version.
+            MissingExtra, ModelUnavailable: the package xllamacpp is missing or of another version.
             ModelRefused: the model cannot take part; the message says why.
         """
         options = options or EngineOptions()

@@ -1,4 +1,4 @@
-"""Aggregations: candidate sets into scores (docs/methods.md), one class each. Arithmetic only.
+"""Aggregations: candidate sets into scores (docs/specification.md section 3), one class each. Arithmetic only.
 
 Every sum over models runs in the order of the ballots, which callers sort by model name: float addition is not
 associative, and order of arrival would decide exact ties.

@@ -1,4 +1,4 @@
-"""Bytewise voting as a state machine (methods.md section 9): models with different tokenizers vote byte by
+"""Bytewise voting as a state machine (docs/specification.md section 9): models with different tokenizers vote byte by
 byte.
 
 `bytewise_branch` has the masses behind a model's next byte, `bytewise_voter` its weight and its boundaries,

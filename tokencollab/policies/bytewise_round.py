@@ -1,4 +1,4 @@
-"""One round of bytewise voting: what follows from an event until the next answer is needed (methods.md
+"""One round of bytewise voting: what follows from an event until the next answer is needed (docs/specification.md
 section 9).
 
 Bytes are decided and held without any message until a model's boundary moves; then they are committed,

@@ -1,5 +1,6 @@
-"""Toy models with different cuts, a loop that serves a policy from them, and the rule of methods.md section 9 written
-down a second time, plainly: full vocabularies, normalised weights, no bounds. The other bytewise tests use these."""
+"""Toy models with different cuts, a loop that serves a policy from them, and the rule of docs/specification.md
+section 9 written down a second time, plainly: full vocabularies, normalised weights, no bounds. The other bytewise
+tests use these."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace

@@ -13,7 +13,7 @@ from tests.support.gguf_files import write_gguf
 from tokencollab.actors.runtimes.base import ModelSpec
 from tokencollab.actors.runtimes.threads import load_engine
 from tokencollab.engines.options import EngineOptions
-from tokencollab.errors import ModelRefused, ModelUnavailable
+from tokencollab.errors import MissingExtra, ModelRefused, ModelUnavailable
 from tokencollab.protocol import messages as m
 
 xllamacpp = pytest.importorskip("xllamacpp", reason="needs the extra tokencollab[gguf]")
@@ -184,7 +184,7 @@ def test_another_version_of_the_library_is_not_used(monkeypatch: pytest.MonkeyPa
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(ModelUnavailable, match=r"pip install 'tokencollab\[gguf\]'"):
+    with pytest.raises(MissingExtra, match=r"llamacpp needs xllamacpp: pip install 'tokencollab\[gguf\]'"):
         llamacpp_binding.library.__wrapped__()
 
 

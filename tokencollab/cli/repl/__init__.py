@@ -32,6 +32,10 @@ def add_parser(commands: Any) -> None:
 
 
 def repl(arguments: argparse.Namespace) -> int:
+    """`tokencollab repl`."""
+    # Before models are fetched: it needs the extra `repl`.
+    from tokencollab.cli.repl import prompt  # noqa: PLC0415
+
     quiet_logs(only_errors=sys.stdin.isatty())  # what happens to models is shown in the answer
     if arguments.base is None and arguments.collaborators:
         raise UsageError("--with needs --base")
@@ -55,16 +59,15 @@ def repl(arguments: argparse.Namespace) -> int:
             Limits(arguments.max_tokens, tuple(arguments.stop) or None),
             notices=notices,
         )
-        return asyncio.run(_run(session, arguments.plain, progress))
 
+        async def converse() -> int:
+            async with team:
+                progress.close()
+                session.check(session.method, session.settings)
+                shell = prompt.make_shell(session, arguments.plain)
+                return await prompt.converse(team, shell, [row.name for row in list_models()])
 
-async def _run(session: Session, plain: bool, progress: ProgressView) -> int:
-    from tokencollab.cli.repl.prompt import converse, make_shell  # noqa: PLC0415 - prompt_toolkit
-
-    async with session.team as team:
-        progress.close()
-        session.check(session.method, session.settings)
-        return await converse(team, make_shell(session, plain), [row.name for row in list_models()])
+        return asyncio.run(converse())
 
 
 def installed_models(progress: ProgressView) -> tuple[tuple[str, str], str]:
