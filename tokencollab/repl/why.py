@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tokencollab.actors.answer import Token
 from tokencollab.policies.aggregation import Ballot, aggregate
-from tokencollab.policies.decision import Decider, sampling_of
+from tokencollab.policies.pieces import Decider, sampling_of
 from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import Candidate
 from tokencollab.protocol.pieces import Piece
