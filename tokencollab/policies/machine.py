@@ -212,6 +212,11 @@ class Machine:
         self._report = report
         self._decider = Decider(method, sampling_of(method, seed))
 
+    @property
+    def top_k(self) -> int:
+        """How many candidates of a model take part."""
+        return self._method.top_k
+
     def start(self, members: tuple[str, ...]) -> Result:
         """The state and the first questions for ``members``, the base first.
 
