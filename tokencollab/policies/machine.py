@@ -60,25 +60,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias, assert_never
 
 from tokencollab.errors import UnknownMethod
-from tokencollab.policies.events import (
-    Cancelled,
-    CandidatesArrived,
-    Command,
-    Commit,
-    Event,
-    Exited,
-    MarginalsArrived,
-    ModelExhausted,
-    ModelJoined,
-    ModelLost,
-    Notice,
-    RequestCandidates,
-    RunSolo,
-    ScoresArrived,
-    SoloStep,
-    StepRecord,
-    Stop,
-)
+from tokencollab.policies import events as e
 from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict
 from tokencollab.policies.pieces import Decider, sampling_of
 from tokencollab.policies.settings import Method
@@ -116,11 +98,11 @@ class State(NamedTuple):
     offset: int = 0
     questions: int = 0
     noticed: bool = False
-    solo: RunSolo | None = None
+    solo: e.RunSolo | None = None
     vote: Any = None
 
 
-Result: TypeAlias = tuple[State, tuple[Command, ...]]
+Result: TypeAlias = tuple[State, tuple[e.Command, ...]]
 
 
 class Turn:
@@ -132,44 +114,17 @@ class Turn:
     __slots__ = (*State._fields, "commands")
 
     def __init__(self, state: State) -> None:
-        (
-            self.base,
-            self.phase,
-            self.exit,
-            self.live,
-            self.joining,
-            self.left,
-            self.lost,
-            self.until,
-            self.committed,
-            self.advances,
-            self.offset,
-            self.questions,
-            self.noticed,
-            self.solo,
-            self.vote,
-        ) = state
-        self.commands: list[Command] = []
+        (self.base, self.phase, self.exit, self.live, self.joining, self.left, self.lost, self.until,
+         self.committed, self.advances, self.offset, self.questions, self.noticed, self.solo, self.vote,
+        ) = state  # fmt: skip
+        self.commands: list[e.Command] = []
 
     def done(self) -> Result:
         """The new state and what is to be done."""
         state = State(
-            self.base,
-            self.phase,
-            self.exit,
-            self.live,
-            self.joining,
-            self.left,
-            self.lost,
-            self.until,
-            self.committed,
-            self.advances,
-            self.offset,
-            self.questions,
-            self.noticed,
-            self.solo,
-            self.vote,
-        )
+            self.base, self.phase, self.exit, self.live, self.joining, self.left, self.lost, self.until,
+            self.committed, self.advances, self.offset, self.questions, self.noticed, self.solo, self.vote,
+        )  # fmt: skip
         return state, tuple(self.commands)
 
     def number(self) -> int:
@@ -178,17 +133,17 @@ class Turn:
         self.questions = number + 1
         return number
 
-    def commit(self, piece: Piece, record: StepRecord) -> None:
+    def commit(self, piece: Piece, record: e.StepRecord) -> None:
         """Append ``piece``, the one after ``committed``."""
         self.committed = record.step
         self.offset += len(piece or b"")
         self.lost = ()
-        self.commands.append(Commit(piece, record))
+        self.commands.append(e.Commit(piece, record))
 
     def stop(self, reason: Literal["end", "length", "cancelled", "failed"]) -> None:
         """End the answer."""
         self.phase, self.live, self.joining, self.solo, self.vote = "stopped", (), (), None, None
-        self.commands.append(Stop(reason))
+        self.commands.append(e.Stop(reason))
 
 
 class Machine:
@@ -233,7 +188,7 @@ class Machine:
             self._ask_all(turn)
         return turn.done()
 
-    def step(self, state: State, event: Event) -> Result:
+    def step(self, state: State, event: e.Event) -> Result:
         """The state and the commands after ``event``. What is late, repeated or not asked for changes nothing.
 
         Raises:
@@ -242,17 +197,17 @@ class Machine:
         if state.phase == "stopped":
             return state, ()
         match event:
-            case CandidatesArrived() | ScoresArrived() | MarginalsArrived():
+            case e.CandidatesArrived() | e.ScoresArrived() | e.MarginalsArrived():
                 result = self._answered(state, event)
-            case SoloStep():
+            case e.SoloStep():
                 result = self._solo_step(state, event)
-            case ModelLost(model):
+            case e.ModelLost(model):
                 result = self._lost(state, model)
-            case ModelJoined(model):
+            case e.ModelJoined(model):
                 result = self._joined(state, model)
-            case ModelExhausted(model):
+            case e.ModelExhausted(model):
                 result = self._exhausted(state, model)
-            case Cancelled():
+            case e.Cancelled():
                 turn = Turn(state)
                 turn.stop("cancelled")
                 result = turn.done()
@@ -275,10 +230,15 @@ class Machine:
             turn.lost = tuple([model for model in turn.lost if model not in turn.live])
         self._voting.begin(turn)
 
-    def _answered(self, state: State, event: CandidatesArrived | ScoresArrived | MarginalsArrived) -> Result:
+    def _answered(self, state: State, event: e.CandidatesArrived | e.ScoresArrived | e.MarginalsArrived) -> Result:
         if state.phase != "together":
             run = state.solo
-            if run and run.unsure and isinstance(event, CandidatesArrived) and (event.model, event.question) == run[:2]:
+            if (
+                run
+                and run.unsure
+                and isinstance(event, e.CandidatesArrived)
+                and (event.model, event.question) == run[:2]
+            ):
                 return self._consult(state, event)
             return state, ()
         vote = self._voting.answered(state.vote, event)
@@ -291,14 +251,14 @@ class Machine:
         self._advance(turn)
         return turn.done()
 
-    def _consult(self, state: State, event: CandidatesArrived) -> Result:
+    def _consult(self, state: State, event: e.CandidatesArrived) -> Result:
         """The base is unsure of its next piece: all vote on it, with the answer that the base has given."""
         turn = Turn(state)
         self._ask_all(turn)
-        asked = [command for command in turn.commands if isinstance(command, RequestCandidates)]
+        asked = [command for command in turn.commands if isinstance(command, e.RequestCandidates)]
         own = next(command for command in asked if command.model == turn.base)
         turn.commands.remove(own)
-        turn.vote = self._voting.answered(turn.vote, CandidatesArrived(own.model, own.question, event.candidates))
+        turn.vote = self._voting.answered(turn.vote, e.CandidatesArrived(own.model, own.question, event.candidates))
         self._advance(turn)
         return turn.done()
 
@@ -330,8 +290,8 @@ class Machine:
     def _release(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:
         if decision.notice and not turn.noticed:
             turn.noticed = True
-            turn.commands.append(Notice(decision.notice))
-        record = StepRecord(
+            turn.commands.append(e.Notice(decision.notice))
+        record = e.StepRecord(
             turn.committed + 1, decision.ranks, verdict.efficacy, lost=turn.lost, offsets=decision.offsets
         )
         turn.commit(decision.piece, record)
@@ -343,7 +303,7 @@ class Machine:
         out = verdict.out - {turn.base}
         if verdict.alone and (decision.common or not verdict.until):  # to return, nobody may be within a piece
             everyone = including(turn.live, *turn.joining)
-            turn.commands.append(Exited(turn.committed, without(everyone, turn.base)))
+            turn.commands.append(e.Exited(turn.committed, without(everyone, turn.base)))
             if verdict.until:
                 turn.live = tuple([model for model in everyone if model not in out])
                 turn.left = including(turn.left, *out)
@@ -376,10 +336,12 @@ class Machine:
         """Let the base write the rest by itself."""
         steps = self._max_tokens - turn.committed
         turn.phase, turn.vote = "solo", None
-        turn.solo = RunSolo(turn.base, turn.number(), turn.offset, turn.committed + 1, steps, self._report, turn.until)
+        turn.solo = e.RunSolo(
+            turn.base, turn.number(), turn.offset, turn.committed + 1, steps, self._report, turn.until
+        )
         turn.commands.append(turn.solo)
 
-    def _solo_step(self, state: State, event: SoloStep) -> Result:
+    def _solo_step(self, state: State, event: e.SoloStep) -> Result:
         run = state.solo
         if run is None or event.question != run.question or event.model != run.model:
             return state, ()
@@ -389,7 +351,7 @@ class Machine:
             ranks = ((event.model, self._decider.ballot(event.model, event.candidates).rank(event.piece)),)
         turn.advances += 1
         turn.solo = run.after(event.piece)
-        turn.commit(event.piece, StepRecord(run.first_step, ranks, alone=True, lost=turn.lost))
+        turn.commit(event.piece, e.StepRecord(run.first_step, ranks, alone=True, lost=turn.lost))
         self._proceed_solo(turn, event.piece)
         return turn.done()
 

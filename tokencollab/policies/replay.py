@@ -8,37 +8,17 @@ A trace of votes on pieces has all candidates at the end of the recorded text. S
 after which the recorded piece is committed whatever was chosen (`_Stepwise`), and any method can be replayed over it.
 
 In a trace of bytewise voting the models stand where they stood. It is heard in order, and goes on from its own bytes
-(`_InOrder`). Between two commits no model is asked for candidates twice, and always at the end of the text as it was
+(`InOrder`). Between two commits no model is asked for candidates twice, and always at the end of the text as it was
 then, so the candidates by model, and the marginals by model, offset and pending bytes, are all that there is to know
 of a step.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from tokencollab.errors import TraceError, UsageError
+from tokencollab.policies import events as e
 from tokencollab.policies.aggregation import Ballot
-from tokencollab.policies.bytewise.branch import EOS_SYMBOL, Branch, branch_from, follow, votes_of
-from tokencollab.policies.bytewise.decision import best_of
-from tokencollab.policies.bytewise.voter import fresh, moves
-from tokencollab.policies.bytewise.voting import ByteVote, ByteVoting
-from tokencollab.policies.events import (
-    CandidatesArrived,
-    Command,
-    Commit,
-    Efficacy,
-    Event,
-    MarginalsArrived,
-    ModelJoined,
-    ModelLost,
-    RequestCandidates,
-    RequestMarginals,
-    RequestScores,
-    RunSolo,
-    ScoresArrived,
-    SoloStep,
-)
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.exits import build_exit
 from tokencollab.policies.machine import Machine, Result, State, Turn
@@ -47,14 +27,13 @@ from tokencollab.policies.presets import parse_method
 from tokencollab.policies.selection import choose_solo
 from tokencollab.policies.settings import REMOVED_SETTINGS, Method, setting_names
 from tokencollab.policies.voting import Decision, Ranks, Voting
-from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece, piece_to_json
 from tokencollab.protocol.trace import Trace, TraceStep
 
 _NO_FIGURES: Mapping[str, None] = dict.fromkeys(("s", "f", "st", "s_w", "f_w", "rt", "t0"))
 
 
-def recorded_events(step: TraceStep) -> Iterator[Event]:
+def recorded_events(step: TraceStep) -> Iterator[e.Event]:
     """What the policy heard in ``step``, in order; nothing where the trace does not say.
 
     Raises:
@@ -65,18 +44,18 @@ def recorded_events(step: TraceStep) -> Iterator[Event]:
     for what, model, question in step.heard:
         match what:
             case "lost":
-                yield ModelLost(model)
+                yield e.ModelLost(model)
             case "joined":
-                yield ModelJoined(model)
+                yield e.ModelJoined(model)
             case "alone":
-                yield SoloStep(model, question, step.chosen, candidates.get(model))
+                yield e.SoloStep(model, question, step.chosen, candidates.get(model))
             case "candidates" if model in candidates:
-                yield CandidatesArrived(model, question, candidates[model])
+                yield e.CandidatesArrived(model, question, candidates[model])
             case "scores" if model in scores:
-                yield ScoresArrived(model, question, tuple([logit for _, logit in scores[model]]))
+                yield e.ScoresArrived(model, question, tuple([logit for _, logit in scores[model]]))
             case "marginals" if known := next((one for one in marginals if one.model == model), None):
                 marginals.remove(known)
-                yield MarginalsArrived(model, question, known.exact, known.end, known.following)
+                yield e.MarginalsArrived(model, question, known.exact, known.end, known.following)
             case "candidates" | "scores" | "marginals":
                 raise TraceError(f"step {step.step}: the trace has no {what} of {model}, which were heard")
             case _:
@@ -96,7 +75,7 @@ class ReplayStep:
     recorded: Piece
     decided: bool
     ranks: tuple[tuple[str, int | None], ...]
-    efficacy: Efficacy | None
+    efficacy: e.Efficacy | None
     exited: bool
 
     def to_json(self) -> dict[str, object]:
@@ -149,9 +128,14 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     strangers = [model for model, _ in chosen.weights if model not in trace.models]
     if strangers:
         raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
-    if chosen.aggregation == "bytewise" and _is_bytewise(trace):
-        return _InOrder(trace, chosen, seed).steps(past_exit)
-    return _Stepwise(trace, chosen, seed).steps(past_exit)
+    voting = Recorded
+    if chosen.aggregation == "bytewise":
+        from tokencollab.policies.bytewise.replay import BytesOverPieces, InOrder  # noqa: PLC0415 - it builds on this
+
+        if _is_bytewise(trace):
+            return InOrder(trace, chosen, seed).steps(past_exit)
+        voting = BytesOverPieces
+    return _Stepwise(trace, chosen, seed, voting).steps(past_exit)
 
 
 def _recorded_method(trace: Trace) -> Method | None:
@@ -171,13 +155,13 @@ def _is_bytewise(trace: Trace) -> bool:
     return own is not None and own.aggregation == "bytewise"
 
 
-def _consulted_below(trace: Trace) -> float:
+def consulted_below(trace: Trace) -> float:
     """How sure the base had to be where ``trace`` was recorded with the exit consult; else 0."""
     own = _recorded_method(trace)
     return own.consult_below if own is not None and own.exit == "consult" else 0.0
 
 
-class _Follower(Machine):
+class Follower(Machine):
     """Notes what the exit policy says; a subclass says what is obeyed. Lives for one replay."""
 
     def __init__(self, trace: Trace, method: Method, seed: int, voting: Voting) -> None:
@@ -187,7 +171,7 @@ class _Follower(Machine):
         self._base = trace.models[0]
         self._sampling = sampling_of(method, seed)
         self._exited = False
-        self._efficacy: Efficacy | None = None
+        self._efficacy: e.Efficacy | None = None
 
     def _observe(self, turn: Turn, evidence: Evidence) -> Verdict:
         verdict = super()._observe(turn, evidence)
@@ -202,30 +186,29 @@ class _Follower(Machine):
 # ------------------------------------------------------------ every step a vote of its own
 
 
-class _Stepwise(_Follower):
+class _Stepwise(Follower):
     """Any method over the candidates at the end of the recorded text.
 
     The members of a step are those that the trace has candidates of, without those that the exit policy sent away.
     """
 
-    def __init__(self, trace: Trace, method: Method, seed: int) -> None:
-        kind = _BytesOverPieces if method.aggregation == "bytewise" else _Recorded
-        self._votes = kind(trace, method, seed, build_exit(method).needs_decisive)
+    def __init__(self, trace: Trace, method: Method, seed: int, voting: "type[Recorded]") -> None:
+        self._votes = voting(trace, method, seed, build_exit(method).needs_decisive)
         super().__init__(trace, method, seed, self._votes)
         self._always_solo = method.aggregation == "base" or len(trace.models) == 1
         self._left = frozenset[str]()
         self._until = 0.0
-        self._consulted = _consulted_below(trace) > 0.0
+        self._consulted = consulted_below(trace) > 0.0
 
     def steps(self, past_exit: bool) -> Iterator[ReplayStep]:
         """One after the other."""
         state = State(self._base, "waiting", self._exit.start(self._base), ())
         for step in self._trace.steps:
             state, commands = self._begin(state, step)
-            requests, commits = list(commands), list[Commit]()
+            requests, commits = list(commands), list[e.Commit]()
             while not commits:
                 state, commands = self.step(state, self._answer(requests.pop(0), step))
-                commits = [command for command in commands if isinstance(command, Commit)]
+                commits = [command for command in commands if isinstance(command, e.Commit)]
                 requests += commands
             yield self._replayed(step, self._votes.chosen, commits[0].record.ranks)
             if self._exited and not past_exit and not self._until:
@@ -255,17 +238,17 @@ class _Stepwise(_Follower):
         own = dict(step.candidates).get(self._base)
         return own is None or own.confidence < self._until
 
-    def _answer(self, request: Command, step: TraceStep) -> Event:
+    def _answer(self, request: e.Command, step: TraceStep) -> e.Event:
         sets = dict(step.candidates)
         match request:
-            case RequestCandidates(model, question):
-                return CandidatesArrived(model, question, sets[model])
-            case RequestScores(model, question, _, pieces):
+            case e.RequestCandidates(model, question):
+                return e.CandidatesArrived(model, question, sets[model])
+            case e.RequestScores(model, question, _, pieces):
                 known, lowest = dict(dict(step.scores).get(model, ())), sets[model].candidates[-1].logit
-                return ScoresArrived(model, question, tuple([known.get(piece, lowest) for piece in pieces]))
-            case RunSolo(model, question):
+                return e.ScoresArrived(model, question, tuple([known.get(piece, lowest) for piece in pieces]))
+            case e.RunSolo(model, question):
                 chosen = self._votes.chosen = choose_solo(sets[model], self._sampling, step.step)
-                return SoloStep(model, question, step.chosen if step.decided else chosen, sets[model])
+                return e.SoloStep(model, question, step.chosen if step.decided else chosen, sets[model])
             case _:
                 raise AssertionError(f"{request} is no question of a vote on pieces")
 
@@ -282,7 +265,7 @@ class _Stepwise(_Follower):
         turn.phase, turn.vote, turn.solo = "waiting", None, None
 
 
-class _Recorded(PieceVoting):
+class Recorded(PieceVoting):
     """Notes what would be chosen, and decides what was recorded."""
 
     def __init__(self, trace: Trace, method: Method, seed: int, needs_decisive: bool) -> None:
@@ -291,207 +274,9 @@ class _Recorded(PieceVoting):
         self.chosen: Piece = None
 
     def choose(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
-        self.chosen = self._choice(turn, ballots)
+        self.chosen = self.choice(turn, ballots)
         step = self._steps[turn.committed]
         return step.chosen if step.decided else self.chosen
 
-    def _choice(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
+    def choice(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
         return super().choose(turn, ballots)
-
-
-class _BytesOverPieces(_Recorded):
-    """Bytewise voting over the candidates of another method: all begin at a common boundary, with their priors.
-
-    The pieces that they sent count as all there are, since nobody can be asked for more.
-    """
-
-    def _choice(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
-        """The bytes up to the next boundary of one of the models, or EOS."""
-        method, voters = self._decider.method, []
-        for ballot in ballots:
-            branch = _branch(ballot, turn.offset)
-            if branch.listed > 0.0:
-                voter = fresh(ballot.model, ballot.weight, ballot.weight / branch.listed, turn.offset)
-                voters.append(voter._replace(branch=branch))
-        if not voters:
-            raise TraceError(f"line {turn.committed + 2}: no candidate has a probability above zero")
-        live = tuple([voter.name for voter in voters])
-        vote = ByteVote(tuple(voters), b"", turn.offset)
-        own = Turn(State(live[0], "together", None, live, offset=turn.offset, vote=vote))
-        decision = ByteVoting(method, self._decider.sampling.seed, needs_decisive=False).advance(own)
-        assert isinstance(decision, Decision)  # every mass is known
-        return decision.piece
-
-    def decisive(self, turn: Turn, piece: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
-        """Those without which one of the bytes would have been another: a shorter or longer piece is none."""
-        found = set()
-        for ballot in ballots:
-            others = [other for other in ballots if other is not ballot]
-            if others and ballot.model != turn.base and not _agree(self._choice(turn, others), piece):
-                found.add(ballot.model)
-        return frozenset(found)
-
-    def ranks(self, piece: Piece, ballots: Sequence[Ballot]) -> Ranks:
-        """The bytes of ``piece`` at which each model's own first choice was another."""
-        commit = self._decider.method.commit
-        return tuple([(ballot.model, _misses(piece, ballot, commit)) for ballot in ballots])
-
-
-def _agree(one: Piece, other: Piece) -> bool:
-    """Whether one of two pieces begins with the other; EOS is like EOS alone."""
-    if one is None or other is None:
-        return one is other
-    return one.startswith(other) or other.startswith(one)
-
-
-def _misses(piece: Piece, ballot: Ballot, commit: float) -> int:
-    """The bytes of ``piece`` at which the model's own first choice was another, as far as its list says something.
-
-    It does up to the boundary that ends the model's own piece (see `moves`). For EOS: whether it was another.
-    """
-    branch = _branch(ballot, 0)
-    if piece is None:
-        return int(best_of(votes_of(branch, 0)) != EOS_SYMBOL)
-    missed = 0
-    for depth, byte in enumerate(piece):
-        missed += best_of(votes_of(branch, depth)) != byte
-        branch = follow(branch, depth, byte)
-        if moves(branch.exact, branch.exact, branch.listed, branch.listed, commit):
-            break
-    return missed
-
-
-def _branch(ballot: Ballot, offset: int) -> Branch:
-    """A model at ``offset`` that has no pieces but those it sent."""
-    return branch_from(offset, CandidateSet(ballot.received, 0.0))._replace(unlisted=0.0)
-
-
-# ------------------------------------------------------------ a trace of bytewise voting, in order
-
-
-class _InOrder(_Follower):
-    """A trace of bytewise voting. With other settings other questions are open: a recorded answer to none of them is
-    left out, and what else is asked is looked up in the step.
-
-    The base is alone where it was when recorded. Where the recomputed bytes part from the recorded ones there are no
-    candidates for what would follow, and the replay ends.
-    """
-
-    def __init__(self, trace: Trace, method: Method, seed: int) -> None:
-        super().__init__(trace, method, seed, ByteVoting(method, seed, build_exit(method).needs_decisive))
-        self._until = _consulted_below(trace)
-        self._consults = method.exit == "consult"
-        self._state: State
-        self._todo: list[Command]
-
-    def _observe(self, turn: Turn, evidence: Evidence) -> Verdict:
-        verdict = super()._observe(turn, evidence)
-        after = self._trace.steps[turn.committed + 1 : turn.committed + 2]
-        alone = self._until > 0.0 or (verdict.alone and bool(after) and after[0].alone)
-        return verdict._replace(alone=alone, until=self._until)
-
-    def steps(self, past_exit: bool) -> Iterator[ReplayStep]:
-        """One after the other."""
-        state, commands = self.start(self._trace.models)
-        self._state, self._todo = state, list(commands)
-        steps = self._trace.steps
-        for step, after in zip_longest(steps, steps[1:]):
-            for event in recorded_events(step) if step.heard else self._comings_and_goings(step, after):
-                self._hear_again(event, step)
-            commit = self._next_commit(step)
-            chosen = commit.piece
-            if step.alone and step.candidates:
-                chosen = choose_solo(step.candidates[0][1], self._sampling, step.step)
-            yield self._replayed(step, chosen, commit.record.ranks)
-            if step.decided and not step.alone and chosen != step.chosen:
-                raise TraceError(
-                    f"line {step.step + 1}: with these settings bytewise voting writes {chosen!r} where the trace "
-                    f"has {step.chosen!r}; the trace has no candidates for what would follow"
-                )
-            if self._state.phase == "stopped" or (self._exited and not past_exit and not self._consults):
-                return
-
-    def _hear(self, event: Event) -> None:
-        self._state, commands = self.step(self._state, event)
-        self._todo += commands
-
-    def _hear_again(self, event: Event, step: TraceStep) -> None:
-        match event:
-            case ModelLost() | ModelJoined():
-                self._hear(event)
-            case CandidatesArrived(model) if self._state.solo and model == self._base:
-                self._hear_unsure(step)
-            case CandidatesArrived(model) | MarginalsArrived(model):
-                kind = RequestCandidates if isinstance(event, CandidatesArrived) else RequestMarginals
-                asked = [command for command in self._todo if isinstance(command, kind) and command.model == model]
-                if asked:
-                    self._todo.remove(asked[0])
-                    self._hear_answer(asked[0], step)
-            case _:
-                pass  # the base alone: that comes last
-
-    def _comings_and_goings(self, step: TraceStep, after: TraceStep | None) -> Iterator[Event]:
-        """In a trace that does not say in which order it was heard: models lost before this commit, and those that must
-        have joined, since they answer in the next step.
-
-        Others join first: where the last model is lost they go on.
-        """
-        joined: list[str] = []
-        if after is not None and not after.alone:
-            here = set(self._state.live).difference(step.lost).union(self._state.joining)
-            joined = [model for model, _ in after.candidates if model not in here]
-        yield from [ModelJoined(model) for model in joined if model not in step.lost]
-        yield from [ModelLost(model) for model in step.lost]
-        if step.alone and self._base in step.lost:  # it came back and wrote this piece
-            yield ModelJoined(self._base)
-        yield from [ModelJoined(model) for model in joined if model in step.lost]
-
-    def _next_commit(self, step: TraceStep) -> Commit:
-        """Answers what is asked until a piece is committed."""
-        if step.alone:
-            run = self._state.solo
-            if run is None:
-                raise TraceError(f"step {step.step} was written by the base alone, but here it takes part in the vote")
-            self._todo = []
-            self._hear(SoloStep(self._base, run.question, step.chosen, dict(step.candidates).get(self._base)))
-        elif not any(isinstance(command, Commit) for command in self._todo):
-            self._hear_unsure(step)
-        while True:
-            for index, command in enumerate(self._todo):
-                if isinstance(command, Commit):  # also where a loss left nobody to wait for
-                    del self._todo[: index + 1]
-                    return command
-            if not self._todo:
-                raise TraceError(f"step {step.step}: the recorded answers do not lead to a piece")
-            self._hear_answer(self._todo.pop(0), step)
-
-    def _hear_unsure(self, step: TraceStep) -> None:
-        """What a base that wrote alone, and did not write this step, has answered."""
-        run, candidates = self._state.solo, dict(step.candidates).get(self._base)
-        if run is not None and candidates is not None:
-            self._hear(CandidatesArrived(self._base, run.question, candidates))
-
-    def _hear_answer(self, command: Command, step: TraceStep) -> None:
-        """The answer of the trace to a question.
-
-        Raises:
-            TraceError: it has none. With the settings of the trace that means damage; other weights, ``carry`` or
-                ``commit`` move boundaries elsewhere, and other exits do not.
-        """
-        match command:
-            case RequestCandidates(model, question):
-                candidates = dict(step.candidates).get(model)
-                if candidates is not None:
-                    self._hear(CandidatesArrived(model, question, candidates))
-                    return
-                what = "candidates"
-            case RequestMarginals(model, question, offset, pending):
-                for known in step.marginals:
-                    if (known.model, known.offset, known.pending) == (model, offset, pending):
-                        self._hear(MarginalsArrived(model, question, known.exact, known.end, known.following))
-                        return
-                what = f"marginals at byte {offset}"
-            case _:
-                return
-        if model in self._state.live:
-            raise TraceError(f"step {step.step}: the trace has no {what} of {model}, which this method asks for")
