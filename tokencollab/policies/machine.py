@@ -291,9 +291,8 @@ class Machine:
         if decision.notice and not turn.noticed:
             turn.noticed = True
             turn.commands.append(e.Notice(decision.notice))
-        record = e.StepRecord(
-            turn.committed + 1, decision.ranks, verdict.efficacy, lost=turn.lost, offsets=decision.offsets
-        )
+        step, ranks, offsets = turn.committed + 1, decision.ranks, decision.offsets
+        record = e.StepRecord(step, ranks, verdict.efficacy, False, turn.lost, offsets)
         turn.commit(decision.piece, record)
 
     def _proceed(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:

@@ -88,17 +88,17 @@ class ByteVoting:
 
     def answered(self, vote: ByteVote, event: Answer) -> ByteVote | None:
         """Note candidates, or marginals."""
+        model, number = event.model, event.question
         for index, voter in enumerate(vote.voters):
-            if voter.name != event.model:
-                continue
-            told: Voter | None = None
-            if isinstance(event, CandidatesArrived):
-                if voter.question == event.question:
-                    told = answered(voter, event.candidates)
-            elif isinstance(event, MarginalsArrived):
-                told = with_marginals(voter, event.question, vote.length, event.exact, event.end, event.following)
-            if told is not None:
-                return ByteVote((*vote.voters[:index], told, *vote.voters[index + 1 :]), *vote[1:])
+            if voter.name == model:
+                told: Voter | None = None
+                if isinstance(event, CandidatesArrived):
+                    if voter.question == number:
+                        told = answered(voter, event.candidates)
+                elif isinstance(event, MarginalsArrived):
+                    told = with_marginals(voter, number, vote.length, event.exact, event.end, event.following)
+                if told is not None:
+                    return ByteVote((*vote.voters[:index], told, *vote.voters[index + 1 :]), *vote[1:])
         return None
 
     def waits(self, vote: ByteVote) -> bool:
@@ -153,13 +153,15 @@ class ByteVoting:
     def _asked(self, turn: "Turn", voters: Sequence[Voter], names: Sequence[str], length: int) -> tuple[Voter, ...]:
         """``voters``, those called ``names`` asked for candidates at the end of the text."""
         asked = []
+        number, k = turn.questions, self.method.top_k
         for voter in voters:
             if voter.name in names:
-                number = turn.number()
-                turn.commands.append(RequestCandidates(voter.name, number, length, self.method.top_k))
+                turn.commands.append(RequestCandidates(voter.name, number, length, k))
                 asked.append(questioned(voter, number))
+                number += 1
             else:
                 asked.append(voter)
+        turn.questions = number
         return tuple(asked)
 
     def _joined(self, voters: list[Voter], names: Sequence[str], length: int, rank: int | None) -> list[Voter]:
@@ -194,15 +196,16 @@ class Count:
 
     def run(self) -> Decision | Literal["nobody"] | None:
         """Decide bytes until there is a decision, or a model has to be asked (None)."""
-        made: Decision | Literal["nobody"] | None = None
-        while made is None and not waiting(self.voters):
+        made: Decision | Literal["nobody"] | None
+        while True:
             if self.unsettled:
                 made = self._settle()
             else:
                 made = self._take_agreed()
                 if made is None and not self._take_undisputed():
                     made = self._decide()
-        return made
+            if made is not None or waiting(self.voters):
+                return made
 
     def _take_agreed(self) -> Decision | None:
         """Take all that is left of a piece at once where every model gives most of its mass to the same rest.
