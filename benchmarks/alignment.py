@@ -24,14 +24,16 @@ import pandas as pd
 
 from tokencollab.actors.runtimes.base import ModelSpec
 from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.cli.runs import fetch
+from tokencollab.cli.terminal import ProgressView, RunView, quiet_logs
 from tokencollab.collaboration import Collaboration
-from tokencollab.commands.shared import fetch
 from tokencollab.engines.base import Engine
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import TokencollabError
 from tokencollab.evaluation.askers import Asker, GivenAnswer, Question
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder
-from tokencollab.evaluation.items import SIMPLEMATH, load_items
+from tokencollab.evaluation.items import SIMPLEMATH
 from tokencollab.evaluation.machine import hash_model, start_of_run
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
@@ -41,7 +43,6 @@ from tokencollab.evaluation.report.tables import NONE, Table, number, percent, p
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.statistics import bootstrap
 from tokencollab.models.resolve import ModelFiles
-from tokencollab.terminal import ProgressView, RunView, quiet_logs
 
 import_engines()
 

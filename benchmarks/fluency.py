@@ -28,10 +28,11 @@ import numpy as np
 import pandas as pd
 
 from tokencollab.actors.likelihood import text_logprobs
+from tokencollab.cli.terminal import ProgressView, RunView, quiet_logs
 from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import ModelFailed, TokencollabError, UsageError
-from tokencollab.evaluation.items import load_items
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.plan import hash_items
 from tokencollab.evaluation.prompts import prompt_of
 from tokencollab.evaluation.report.evaluations import Evaluation
@@ -40,7 +41,6 @@ from tokencollab.evaluation.statistics import Array, bootstrap
 from tokencollab.pool import Progress
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.records import RecordFile
-from tokencollab.terminal import ProgressView, RunView, quiet_logs
 
 
 class Scores:

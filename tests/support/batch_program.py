@@ -10,9 +10,8 @@ from typing import Any
 
 from tokencollab import EOS, Collaboration, Piece
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.cli import main
-from tokencollab.commands import batch
-from tokencollab.commands.shared import in_ray_job
+from tokencollab.cli import batch, main
+from tokencollab.cli.runs import in_ray_job
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
 
@@ -24,7 +23,7 @@ def script(text: bytes) -> Mapping[Piece, float]:
 def make_team(
     arguments: argparse.Namespace, options: Any, method: Any, progress: Any, notify: Callable[[str], None]
 ) -> Collaboration:
-    """In place of `commands.shared.make_team`."""
+    """In place of `cli.runs.make_team`."""
     names = [arguments.base, *arguments.collaborators]
     if in_ray_job():
         from tokencollab.actors.runtimes.ray_actors import RayRuntime

@@ -7,11 +7,10 @@ from tokencollab.policies import events as e
 from tokencollab.policies.bytewise.voter import Voter
 from tokencollab.policies.bytewise.voting import ByteVote
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.methods import make_policy
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method, make_policy, parse_method
 from tokencollab.protocol.candidates import CandidateSet
 
-BYTEWISE = Method("bytewise", "bytewise", 10, None)
+BYTEWISE = parse_method("bytewise")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokencollab import EOS, Collaboration, Piece
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.commands import repl
+from tokencollab.cli import repl
 from tokencollab.engines.base import EngineReply, EngineRequest
 from tokencollab.protocol.messages import Open, Opened, Refused
 from tokencollab.testing import ScriptedEngine, scripted_runtime
@@ -69,7 +69,7 @@ class Teller(ScriptedEngine):
 def make_team(
     arguments: argparse.Namespace, options: Any, method: Any, progress: Any, notify: Callable[[str], None]
 ) -> Collaboration:
-    """In place of `commands.shared.make_team`; ``three`` can be added, unless the models are actors of Ray."""
+    """In place of `cli.runs.make_team`; ``three`` can be added, unless the models are actors of Ray."""
     names = [arguments.base, *arguments.collaborators]
     if arguments.runtime == "ray":
         from tokencollab.actors.runtimes.ray_actors import RayRuntime

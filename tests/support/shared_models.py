@@ -17,8 +17,8 @@ from typing import Any
 
 from tokencollab import EOS, Collaboration, EngineOptions, FaultPolicy, Piece
 from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.cli.terminal import quiet_logs
 from tokencollab.engines.base import EngineReply, EngineRequest
-from tokencollab.terminal import quiet_logs
 from tokencollab.testing import ScriptedEngine
 
 LETTERS = [bytes([letter]) for letter in b"abcdefghijklmnopqrstuvwxyz "]

@@ -3,7 +3,7 @@ plainly: full vocabularies, normalised weights, no bounds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import log
 from operator import itemgetter
@@ -11,8 +11,7 @@ from random import Random
 from typing import Any
 
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import make_policy, sampling_of
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.pieces import Piece, piece_order
 from tokencollab.testing import Driver
@@ -90,7 +89,7 @@ def toys(seed: int, cuts: Sequence[tuple[Piece, ...]] = CUTS, **settings: Any) -
 
 def bytewise(**settings: Any) -> Method:
     """A bytewise method."""
-    return Method(**{"name": "bytewise", "aggregation": "bytewise", "top_k": 10, "top_p": None, **settings})
+    return replace(parse_method("bytewise"), **settings)
 
 
 def play(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Final
 
-from tokencollab.answers.dress import undress
+from tokencollab.answers.markup import strip_markup
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH: Final = (
@@ -27,7 +27,7 @@ _CJK: Final = re.compile(r"(?P<year>\d{4})\s*年\s*(?P<m>\d{1,2})\s*月\s*(?P<da
 
 def read_date(content: str, first: bool, day_first: bool) -> str | None:
     """The first date of a statement."""
-    text = undress(content)
+    text = strip_markup(content)
     for start, found in _find(text, day_first):
         return None if first and re.search(r"\w\W*\w", text[:start]) else found
     return None
@@ -35,7 +35,7 @@ def read_date(content: str, first: bool, day_first: bool) -> str | None:
 
 def last_date(text: str, day_first: bool) -> str | None:
     """The last date of a text that states none."""
-    dates = [found for _, found in _find(undress(text), day_first)]
+    dates = [found for _, found in _find(strip_markup(text), day_first)]
     return dates[-1] if dates else None
 
 

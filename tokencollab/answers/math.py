@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from tokencollab.answers.dress import undress
+from tokencollab.answers.markup import strip_markup
 from tokencollab.answers.numbers import find_numbers, write_number
 
 _CLOSING: Final = {"(": ")", "[": "]"}
@@ -14,7 +14,7 @@ def read_math(content: str) -> str | None:
     text = content.strip()
     if found := re.findall(r"(?<!\\)\$([^$]+)(?<!\\)\$", text):
         text = found[-1]
-    text = undress(text).strip().strip("$").rstrip(".").strip()
+    text = strip_markup(text).strip().strip("$").rstrip(".").strip()
     if not text:
         return None
     number = _number(text)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from tokencollab.answers.dress import undress
+from tokencollab.answers.markup import strip_markup
 
 _MAX_DIGITS: Final = 400  # of one number; longer ones are no answer to anything
 
@@ -44,7 +44,7 @@ def find_numbers(text: str) -> Iterator[tuple[int, int, Fraction]]:
 
 def read_number(content: str, first: bool = False) -> str | None:
     """The number that a statement gives: of a chain of equations its last side; of several the first."""
-    text = _BRACKETED.sub(lambda found: found[1] or found[2], undress(content))
+    text = _BRACKETED.sub(lambda found: found[1] or found[2], strip_markup(content))
     numbers = list(find_numbers(text))
     if not numbers:
         return None
@@ -63,7 +63,7 @@ def read_number(content: str, first: bool = False) -> str | None:
 def last_number(text: str) -> str | None:
     """The last number of a text that states no answer."""
     found = None
-    for _, _, value in find_numbers(_BRACKETED.sub(lambda hit: hit[1] or hit[2], undress(text))):
+    for _, _, value in find_numbers(_BRACKETED.sub(lambda hit: hit[1] or hit[2], strip_markup(text))):
         found = value
     return None if found is None else write_number(found)
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Final
 
 from tokencollab.answers.dates import last_date, read_date
-from tokencollab.answers.dress import undress
 from tokencollab.answers.final import sentences, statements
+from tokencollab.answers.markup import strip_markup
 from tokencollab.answers.math import last_math, read_math
 from tokencollab.answers.numbers import last_number, read_number
 from tokencollab.answers.words import last_boolean, last_choice, normal_text, read_boolean, read_choice
@@ -60,7 +60,7 @@ def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
 def canonical(answer: str, kind: str, options: Sequence[str] = ()) -> str | None:
     """The one form in which equal answers are equal texts; None: not an answer of this kind.
 
-    ``answer`` is an answer without a text around it, such as a data set's key. Percents and units are dress: 50%
+    ``answer`` is an answer without a text around it, such as a data set's key. Percents and units count as markup: 50%
     is 50. Numbers are exact: 0.33 is not 1/3.
 
     Raises:
@@ -108,7 +108,7 @@ def _read_unstated(name: str, parameter: str, text: str, options: Sequence[str])
         case "math":
             return last_math(text)
         case _:
-            lines = sentences(undress(text))
+            lines = sentences(strip_markup(text))
             return normal_text(lines[-1]) or None if lines else None
 
 

@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from tokencollab.answers.dress import undress
 from tokencollab.answers.final import sentences
+from tokencollab.answers.markup import strip_markup
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ENCLOSED: Final = re.compile(r"[(\[{]\s*([A-Za-z])\s*[)\]}]")
@@ -38,7 +38,7 @@ _OPENING: Final = re.compile(
 
 def read_choice(content: str, first: bool, count: int, options: Sequence[str] = ()) -> str | None:
     """The letter that a statement gives, of the first ``count``; else the letter of the option that it spells."""
-    text = undress(content)
+    text = strip_markup(content)
     preface = _PREFACE.match(text)
     begin = preface.end() if preface else 0
     enclosed, standing = _ENCLOSED.search(text), _standing(text)
@@ -54,7 +54,7 @@ def last_choice(text: str, count: int, options: Sequence[str] = ()) -> str | Non
     """The choice of a text that states none: a letter alone or at a line's head, or the last one in brackets."""
     lines = [line for line in text.splitlines() if line.strip()]
     for line in reversed(lines):
-        bare = undress(line).strip()
+        bare = strip_markup(line).strip()
         found = re.fullmatch(r"\W*([A-Za-z])\W*", bare) if len(lines) == 1 else None
         found = found or _LINE.match(bare)
         letters = [found] if found else [*_ENCLOSED.finditer(bare)] or [*_PICKED.finditer(bare)]
@@ -84,7 +84,7 @@ def _spelled(text: str, options: Sequence[str]) -> str | None:
 
 def read_boolean(content: str, first: bool) -> str | None:
     """``yes`` or ``no``, from a statement's first such word."""
-    text = undress(content)
+    text = strip_markup(content)
     found = _WORD.search(text)
     if found is None or (first and re.search(r"\w", text[: found.start()])):
         return None
@@ -93,7 +93,7 @@ def read_boolean(content: str, first: bool) -> str | None:
 
 def last_boolean(text: str) -> str | None:
     """Yes or no of a text that states none: its last sentence that begins with one, or says that a claim is true."""
-    for sentence in reversed(sentences(undress(text))):
+    for sentence in reversed(sentences(strip_markup(text))):
         found = _OPENING.search(sentence) or _CLAIM.search(sentence)
         if found:
             return _yes_or_no(found)
@@ -106,6 +106,6 @@ def _yes_or_no(found: re.Match[str]) -> str:
 
 
 def normal_text(text: str) -> str:
-    """Free text in one form: NFKC, case folded, one space, no dress and no punctuation around it."""
-    text = unicodedata.normalize("NFKC", undress(text)).casefold()
+    """Free text in one form: NFKC, case folded, one space, no markup and no punctuation around it."""
+    text = unicodedata.normalize("NFKC", strip_markup(text)).casefold()
     return re.sub(r"^[\W_]+|[\W_]+$", "", " ".join(text.split()))

@@ -1,30 +1,34 @@
-"""The command line: argument parsing only. What a command does is in the module of its name in `commands`."""
+"""The command line. Each command is the module of its name: its options, its run and its output."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from tokencollab import __version__
-from tokencollab.cli import (
-    ask,
-    batch,
-    evaluate,
-    generate,
-    methods,
-    models,
-    platform,
-    repl,
-    replay,
-    report,
-    resume,
-    sweep,
-)
-from tokencollab.cli.arguments import Parser, method_settings
-from tokencollab.cli.responses import response_settings
+from tokencollab.cli.arguments import Parser, collect_settings
+from tokencollab.cli.plugins import load_plugins
+from tokencollab.cli.streams import prepare_streams
 from tokencollab.errors import TokencollabError
-from tokencollab.streams import prepare_streams
+from tokencollab.policies.methods import method_settings
+from tokencollab.policies.responses.response_methods import response_settings
+
+_COMMANDS: Final = (
+    "repl",
+    "generate",
+    "ask",
+    "resume",
+    "batch",
+    "platform",
+    "models",
+    "methods",
+    "replay",
+    "evaluate",
+    "sweep",
+    "report",
+)
+"""Modules of this package, in the order of `--help`; each has an `add_parser`."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,8 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tokencollab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (repl, generate, ask, resume, batch, platform, models, methods, replay, evaluate, sweep, report):
-        command.add_parser(commands)
+    for command in _COMMANDS:
+        import_module(f"tokencollab.cli.{command}").add_parser(commands)
     return parser
 
 
@@ -61,11 +65,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    load_plugins(argv)  # before the parser: they bring options of their own
     arguments = build_parser().parse_args(argv)
-    arguments.settings, arguments.between = method_settings(arguments), response_settings(arguments)
-    # Imported after the arguments are known to be good, and only what this command needs.
-    command = getattr(import_module(f"tokencollab.commands.{arguments.run}"), arguments.run)
-    code: int = command(arguments)
+    arguments.settings = collect_settings(arguments, ("aggregation", "exit", *method_settings()))
+    arguments.between = collect_settings(arguments, response_settings())
+    code: int = arguments.run(arguments)
     return code
 
 

@@ -1,9 +1,40 @@
-"""The arguments of `tokencollab ask`."""
+"""`tokencollab ask`."""
 
-from typing import Any
+import argparse
+import asyncio
+import json
+import signal
+from contextlib import ExitStack
+from typing import Any, TextIO
 
-from tokencollab.cli.arguments import add_answer, add_engines, file_name, model, utf8
-from tokencollab.cli.responses import add_extract, add_response_method
+from tokencollab.actors.recorder import written
+from tokencollab.answers import check_kind
+from tokencollab.ask import Asking, Heard
+from tokencollab.cli.arguments import add_answer, add_engines, add_plugin, file_name, model, utf8
+from tokencollab.cli.responses import (
+    add_extract,
+    add_response_method,
+    chosen_response_method,
+    members_of,
+    names_of,
+    renamed,
+    with_names,
+)
+from tokencollab.cli.runs import (
+    check_stops,
+    engine_options,
+    fetch_models,
+    make_team,
+    open_trace,
+    read_question,
+)
+from tokencollab.cli.terminal import ProgressView, print_response, quiet_logs
+from tokencollab.engines.options import EngineOptions
+from tokencollab.policies.methods import parse_method
+from tokencollab.policies.responses.response_methods import ResponseMethod
+from tokencollab.protocol.messages import ChatMessage
+from tokencollab.respondents import Respondent
+from tokencollab.response import Response
 
 
 def add_parser(commands: Any) -> None:
@@ -31,5 +62,79 @@ def add_parser(commands: Any) -> None:
     add_answer(parser)
     add("--json", action="store_true", help="one JSON object on standard output")
     add("--trace", type=file_name, metavar="FILE", help="write the samples, for `tokencollab replay`")
+    add_plugin(parser)
     add_response_method(parser)
-    parser.set_defaults(run="ask")
+    parser.set_defaults(run=ask)
+
+
+def ask(arguments: argparse.Namespace) -> int:
+    """`tokencollab ask`. Standard output has the answer alone; it is empty where none can be read."""
+    quiet_logs()
+    respondents = [Respondent.parse(model) for model in arguments.models]
+    check_kind(arguments.extract)
+    method = chosen_response_method(arguments.method, arguments.between, len(respondents))
+    messages = read_question(arguments)
+    check_stops(arguments)
+    options = engine_options(arguments)
+    arguments.base, *arguments.collaborators = wanted = members_of(respondents)
+    with ExitStack() as stack:
+        trace = stack.enter_context(open_trace(arguments.trace))
+        progress = stack.enter_context(ProgressView())
+        names = names_of(wanted, fetch_models(arguments, options, progress))
+        respondents = renamed(respondents, names)
+        method = with_names(method, names, [*names.values(), *(one.name for one in respondents)])
+        response = asyncio.run(_ask(arguments, options, method, respondents, messages, progress, trace))
+    if response is None:
+        return 130
+    if arguments.json:
+        print(json.dumps(response.to_json(), ensure_ascii=False))
+    else:
+        if response.answer is not None:
+            print(response.text if arguments.extract == "text" else response.answer)
+        print_response(response)
+    return 130 if response.reason == "cancelled" else 0
+
+
+async def _ask(
+    arguments: argparse.Namespace,
+    options: EngineOptions,
+    method: ResponseMethod,
+    respondents: list[Respondent],
+    messages: tuple[ChatMessage, ...],
+    progress: ProgressView,
+    trace: TextIO | None,
+) -> Response | None:
+    """The response, telling of each answer as it comes in. None: interrupted before it began."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def tell(heard: Heard) -> None:
+        if not arguments.json:
+            answer = "unreadable" if heard.answer is None else " ".join(heard.answer.split())
+            said = answer if len(answer) < 60 else "..."
+            progress.say(f"{heard.model} {heard.sample + 1}: {said}")
+
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    try:
+        async with make_team(arguments, options, parse_method("base"), progress, progress.say) as team:
+            asking = Asking(
+                team,
+                messages,
+                method,
+                respondents,
+                extract=arguments.extract,
+                max_tokens=arguments.max_tokens,
+                stop=arguments.stop,
+                seed=arguments.seed,
+                heard=tell,
+            )
+            progress.close()
+            loop.add_signal_handler(signal.SIGINT, asking.cancel)
+            response = await asking.run()
+            if trace is not None:
+                written(asking.trace_line(), trace)
+            return response
+    except asyncio.CancelledError:
+        progress.say("interrupted before anything was asked")
+        return None

@@ -1,9 +1,42 @@
-"""The arguments of `tokencollab batch`."""
+"""`tokencollab batch`."""
 
+import argparse
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
+from tokencollab import __version__
+from tokencollab.batch.prompts import BadLine, PromptDefaults, PromptLine, read_prompts
+from tokencollab.batch.record import AnswerFile
+from tokencollab.batch.run import answer_all, write_between, write_together
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive
-from tokencollab.cli.responses import BESIDE_METHOD, add_extract, add_response_method
+from tokencollab.cli.responses import (
+    add_extract,
+    add_response_method,
+    either_method,
+    names_of,
+    with_names,
+)
+from tokencollab.cli.runs import (
+    check_stays,
+    check_stops,
+    engine_options,
+    fetch_models,
+    make_team,
+    served_metrics,
+    stopped_by_signal,
+)
+from tokencollab.cli.terminal import ProgressView, RunView, print_batch_summary, quiet_logs
+from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import CannotWrite, RunStopped, UsageError
+from tokencollab.policies.methods import Method, method_settings, parse_method
+from tokencollab.policies.responses.response_methods import ResponseMethod
+from tokencollab.pool import Progress
+from tokencollab.protocol.seeds import SEED_DERIVATION
 
 
 def add_parser(commands: Any) -> None:
@@ -32,5 +65,148 @@ def add_parser(commands: Any) -> None:
     add_metrics(parser)
     add_method(parser)
     add_extract(parser, None)
-    add_response_method(parser, BESIDE_METHOD)
-    parser.set_defaults(run="batch")
+    add_response_method(parser, method_settings())
+    parser.set_defaults(run=batch)
+
+
+def batch(arguments: argparse.Namespace) -> int:
+    """`tokencollab batch`. Exit code 1: some lines have no answer."""
+    quiet_logs()
+    method = either_method(arguments, 1 + len(arguments.collaborators))
+    check_stops(arguments)
+    options = engine_options(arguments)
+    data = _read(Path(arguments.prompts))
+    out = _place(arguments.out, arguments.prompts)
+    settings = PromptDefaults(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
+    lines, bad = read_prompts(data, settings)
+    if not lines:
+        reason = f"; line {bad[0].number}: {bad[0].reason}" if bad else ""
+        raise UsageError(f"{arguments.prompts} has no prompt to answer{reason}")
+    run = _settings(arguments, method, data)
+    with AnswerFile(
+        out, run, lines, resume=arguments.resume or arguments.retry_failed, retry_failed=arguments.retry_failed
+    ) as file:
+        return _answer(arguments, options, method, file, lines, bad)
+
+
+def _answer(
+    arguments: argparse.Namespace,
+    options: EngineOptions,
+    method: Method | ResponseMethod,
+    file: AnswerFile,
+    lines: Sequence[PromptLine],
+    bad: Sequence[BadLine],
+) -> int:
+    before = len(file.answered)
+    todo = [line for line in lines if line.number not in file.answered | file.failed]
+    view = RunView("answers", every_seconds=10)
+    for line in bad:
+        view.say(f"{arguments.prompts}, line {line.number}: {line.reason}; skipped")
+    progress, stopped = Progress(len(todo)), None
+
+    def summary() -> None:
+        print_batch_summary(
+            progress, method=method.name, out=arguments.out, before=before, failed=len(file.failed), bad=len(bad)
+        )
+
+    if todo:
+        with ProgressView() as loading, served_metrics(arguments, view.say):
+            found = fetch_models(arguments, options, loading)
+            if isinstance(method, ResponseMethod):
+                names = names_of((arguments.base, *arguments.collaborators), found)
+                method = with_names(method, names, tuple(names.values()))
+            try:
+                stopped = asyncio.run(_run(arguments, options, method, file, todo, progress, loading, view))
+            except (CannotWrite, RunStopped):
+                view.close()
+                summary()
+                raise
+            finally:
+                view.close()
+    summary()
+    if stopped is not None:
+        view.say(f"interrupted with {progress.total - progress.finished} to go; --resume goes on")
+        return 128 + stopped
+    return 1 if bad or file.failed else 0
+
+
+async def _run(
+    arguments: argparse.Namespace,
+    options: EngineOptions,
+    method: Method | ResponseMethod,
+    file: AnswerFile,
+    todo: Sequence[PromptLine],
+    progress: Progress,
+    loading: ProgressView,
+    view: RunView,
+) -> signal.Signals | None:
+    """Answers the lines. The signal that ended it early, if one did."""
+    notices: list[str] = []
+
+    def report(line: PromptLine, reason: str) -> None:
+        view.say(f"{arguments.prompts}, line {line.number}: {reason}; failed")
+
+    with stopped_by_signal() as stop:
+        together = parse_method("base") if isinstance(method, ResponseMethod) else method
+        async with make_team(arguments, options, together, loading, notices.append) as team:
+            loading.close()
+            progress.restart()
+            showing = asyncio.create_task(_keep_showing(view, progress))
+            try:
+                write = write_together(team)
+                if isinstance(method, ResponseMethod):
+                    write = write_between(team, method, arguments.extract or "text")
+                await answer_all(
+                    team, todo, file, concurrency=arguments.sessions, progress=progress, write=write, report=report
+                )
+            finally:
+                showing.cancel()
+    for notice in dict.fromkeys(notices):
+        view.say(notice)
+    return stop.by
+
+
+async def _keep_showing(view: RunView, progress: Progress) -> None:
+    with suppress(asyncio.CancelledError):
+        while True:
+            view.show(progress)
+            await asyncio.sleep(0.5)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the prompts {path} cannot be read: {error.strerror}") from None
+
+
+def _place(out: str, prompts: str) -> Path:
+    """Where the answers go.
+
+    Raises:
+        UsageError: onto the prompts, or into a folder that will not stay.
+    """
+    path = Path(out)
+    check_stays(out)
+    if path.exists() and path.samefile(prompts):
+        raise UsageError(f"--out {out} would be written over the prompts")
+    return path.absolute()
+
+
+def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, data: bytes) -> dict[str, Any]:
+    """What the answers follow from. The version is among it: another one may answer otherwise."""
+    return {
+        "prompts_sha256": sha256(data).hexdigest(),
+        "base": arguments.base,
+        "with": arguments.collaborators,
+        "method": method.to_json(),
+        **({"extract": arguments.extract or "text"} if isinstance(method, ResponseMethod) else {}),
+        "system": arguments.system,
+        "max_tokens": arguments.max_tokens,
+        "stop": arguments.stop,
+        "seed": arguments.seed,
+        "seed_derivation": SEED_DERIVATION,
+        "engine": arguments.engine,
+        "dtype": arguments.dtype,
+        "version": __version__,
+    }

@@ -1,9 +1,32 @@
-"""The arguments of `tokencollab eval`."""
+"""`tokencollab eval` and `tokencollab sweep`."""
 
 import argparse
+import asyncio
+import json
+import signal
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, file_name, natural, positive, utf8
+from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural, positive, utf8
+from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
+from tokencollab.cli.terminal import ProgressView, RunView, print_evaluation, quiet_logs
+from tokencollab.collaboration import Collaboration
+from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import TokencollabError, UsageError
+from tokencollab.evaluation.askers import Asker
+from tokencollab.evaluation.capacity import default_concurrency
+from tokencollab.evaluation.data_sets import load_items
+from tokencollab.evaluation.folder import RunFolder
+from tokencollab.evaluation.items import Item
+from tokencollab.evaluation.machine import hash_model, start_of_run
+from tokencollab.evaluation.naming import make_askers, read_grid
+from tokencollab.evaluation.plan import make_plan
+from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
+from tokencollab.evaluation.runner import Runner
+from tokencollab.policies.methods import parse_method
+from tokencollab.pool import Progress
 
 
 def add_parser(commands: Any) -> None:
@@ -14,7 +37,7 @@ def add_parser(commands: Any) -> None:
         description="Put the same items to many methods and compare them, with intervals.",
     )
     add_evaluation(parser)
-    parser.set_defaults(run="evaluate", grid=[])
+    parser.set_defaults(run=evaluate, grid=[])
 
 
 def add_evaluation(parser: argparse.ArgumentParser) -> None:
@@ -47,3 +70,149 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     add("--concurrency", type=positive, metavar="N", help="answers at once (default: what KV memory allows, up to 64)")
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
+    add_plugin(parser)
+
+
+HOURS = 3600.0
+"""A run of more than this many seconds is announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What is known before a model is loaded."""
+
+    items: list[Item]
+    prompt: PromptName
+    max_tokens: int
+    stop: tuple[str, ...]
+    grid: dict[str, list[Any]]
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """`tokencollab eval`, and `sweep`, which has a grid."""
+    from tokencollab.evaluation.summary import summarise  # noqa: PLC0415 - scipy takes a second
+
+    quiet_logs()
+    check_stays(arguments.out)
+    setup = _set_up(arguments)
+    options = engine_options(arguments)
+    with ExitStack() as stack:
+        progress = stack.enter_context(ProgressView())
+        found = fetch_models(arguments, options, progress)
+        names, folders = [model.name for model in found], [model.folder for model in found]
+        methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
+        askers = make_askers(methods, names, setup.grid)
+        models = [
+            {
+                "name": name,
+                "sha256": hash_model(folder, lambda done, total: progress.update("reading models", done, total)),
+            }
+            for name, folder in zip(names, folders, strict=True)
+        ]
+        plan = make_plan(
+            arguments.dataset,
+            setup.items,
+            askers,
+            models,
+            seed=arguments.seed,
+            prompt=setup.prompt,
+            max_tokens=setup.max_tokens,
+            stop=setup.stop,
+            dtype=arguments.dtype,
+            grid=setup.grid,
+        )
+        folder = stack.enter_context(RunFolder(Path(arguments.out), plan, arguments.resume))
+        concurrency = arguments.concurrency or _concurrency(setup, folders, options)
+        about = start_of_run(
+            runtime=runtime_name(arguments),
+            engine=arguments.engine,
+            threads=arguments.threads,
+            concurrency=concurrency,
+            notices={model.name: model.notice for model in found if model.notice},
+        )
+        # A method between models has many answers under way at once.
+        options = replace(options, max_sessions=max(options.max_sessions, 64 * concurrency))
+        notices: dict[str, None] = {}
+        team = make_team(arguments, options, parse_method("base"), progress, lambda text: notices.update({text: None}))
+        folder.begin(about)
+        stopped = asyncio.run(_run(team, setup, askers, folder, arguments, concurrency, progress))
+        for notice in notices:
+            progress.say(notice)
+        summary = summarise(folder.path)
+    if arguments.json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        print_evaluation(summary)
+    progress.say(f"results are in {arguments.out}" + ("" if stopped is None else "; go on with --resume"))
+    return 0 if stopped is None else 128 + stopped
+
+
+def _set_up(arguments: argparse.Namespace) -> _Setup:
+    prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
+    if arguments.stop is not None and not all(arguments.stop):
+        raise UsageError("--stop needs a text that is not empty")
+    grid = read_grid(arguments.grid)
+    items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
+    stop = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
+    return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stop, grid)
+
+
+def _concurrency(setup: _Setup, folders: list[Path], options: EngineOptions) -> int:
+    longest = max(len(prompt_of(item, setup.prompt)) for item in setup.items)
+    return default_concurrency(folders, options, longest, setup.max_tokens)
+
+
+async def _run(
+    team: Collaboration,
+    setup: _Setup,
+    askers: list[Asker],
+    folder: RunFolder,
+    arguments: argparse.Namespace,
+    concurrency: int,
+    progress: ProgressView,
+) -> signal.Signals | None:
+    """Runs what is open. The signal that ended it early, if one did."""
+    with stopped_by_signal() as stop, RunView("answers", every_seconds=60) as view:
+        runner = Runner(
+            team,
+            setup.items,
+            askers,
+            folder,
+            prompt=setup.prompt,
+            max_tokens=setup.max_tokens,
+            stop=setup.stop,
+            seed=arguments.seed,
+            show=_Watch(view, concurrency),
+        )
+        if runner.progress.finished == runner.progress.total:
+            return None
+        try:
+            async with team:
+                progress.close()
+                await runner.run(concurrency)
+        except TokencollabError as error:
+            if not isinstance(error, UsageError):
+                raise type(error)(f"{error}; what is answered is kept, go on with --resume") from None
+            raise
+    return stop.by
+
+
+class _Watch:
+    """Shows how far a run is, and says once when it takes long."""
+
+    def __init__(self, view: RunView, concurrency: int) -> None:
+        self._view, self._enough = view, 2 * concurrency
+        self._said = False
+
+    def __call__(self, progress: Progress) -> None:
+        self._view.show(progress)
+        left, made = progress.seconds_left, progress.done
+        if self._said or left is None:
+            return
+        if made >= self._enough or (left > HOURS and progress.seconds > 120):
+            self._said = True
+            if left > HOURS:
+                self._view.say(
+                    f"about {left / HOURS:.1f} hours for {progress.total - progress.finished:,} answers, by the first "
+                    f"{made}; Ctrl-C ends it, --resume goes on"
+                )

@@ -1,8 +1,29 @@
-"""The arguments of `tokencollab generate`."""
+"""`tokencollab generate`."""
 
+import argparse
+import asyncio
+import json
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
+from tokencollab.actors.answer import Answer
+from tokencollab.answer_stream import AnswerStream
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, utf8
+from tokencollab.cli.runs import (
+    check_stops,
+    chosen_method,
+    engine_options,
+    fetch_models,
+    make_team,
+    open_trace,
+    read_question,
+    served_metrics,
+)
+from tokencollab.cli.terminal import ProgressView, print_summary, quiet_logs
+from tokencollab.collaboration import Collaboration
+from tokencollab.errors import UsageError
 
 
 def add_parser(commands: Any) -> None:
@@ -25,4 +46,75 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--keep-journal", action="store_true", help="leave it there when the answer has ended")
     add_method(parser)
-    parser.set_defaults(run="generate")
+    parser.set_defaults(run=generate)
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """`tokencollab generate`."""
+    quiet_logs()
+    if arguments.keep_journal and arguments.journal is None:
+        raise UsageError("--keep-journal needs --journal: name the folder of the journal")
+    method = chosen_method(arguments)
+    messages = read_question(arguments)
+    check_stops(arguments)
+    options = engine_options(arguments)
+    with ExitStack() as stack:
+        trace = stack.enter_context(open_trace(arguments.trace))
+        progress = stack.enter_context(ProgressView())
+        stack.enter_context(served_metrics(arguments, progress.say))
+        fetch_models(arguments, options, progress)
+        notices: list[str] = []
+        team = make_team(arguments, options, method, progress, notices.append)
+        limits = {"max_tokens": arguments.max_tokens, "stop": arguments.stop, "seed": arguments.seed}
+        return write(arguments, team, lambda: team.stream(messages, trace=trace, **limits), progress, notices)
+
+
+def write(
+    arguments: argparse.Namespace,
+    team: Collaboration,
+    begin: Callable[[], AnswerStream],
+    progress: ProgressView,
+    notices: Sequence[str],
+) -> int:
+    """Writes the answer that ``begin`` begins, streaming it unless JSON was asked for; the exit code.
+
+    ``notices`` grow meanwhile and are told after the answer: in its middle they would tear it apart.
+    """
+    answer = asyncio.run(_stream(arguments, team, begin, progress, notices))
+    if answer is None:
+        return 130
+    if arguments.json:
+        print(json.dumps(answer.to_json(), ensure_ascii=False))
+    else:
+        print_summary(answer)
+    return 130 if answer.finish_reason == "cancelled" else 0
+
+
+async def _stream(
+    arguments: argparse.Namespace,
+    team: Collaboration,
+    begin: Callable[[], AnswerStream],
+    progress: ProgressView,
+    notices: Sequence[str],
+) -> Answer | None:
+    """None: interrupted before it began."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    try:
+        async with team:
+            progress.close()
+            stream = begin()
+            loop.add_signal_handler(signal.SIGINT, stream.cancel)
+            async for token in stream:
+                if not arguments.json:
+                    print(token.text, end="", flush=True)
+            if not arguments.json:
+                print(flush=True)
+            for notice in notices:
+                progress.say(notice)
+            return stream.answer
+    except asyncio.CancelledError:
+        progress.say("interrupted before the answer began")
+        return None

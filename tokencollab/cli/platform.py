@@ -1,9 +1,17 @@
-"""The arguments of `tokencollab platform`."""
+"""`tokencollab platform up | status | down`."""
 
 import argparse
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+from tokencollab.actors.platform.registry import Entry
 from tokencollab.cli.arguments import Parser, add_engine, cpus, model, positive
+from tokencollab.cli.runs import engine_options, fetch
+from tokencollab.cli.terminal import ProgressView, print_platform, quiet_logs
+from tokencollab.errors import UsageError
 
 
 def add_parser(commands: Any) -> None:
@@ -33,10 +41,82 @@ def add_parser(commands: Any) -> None:
     down.add_argument("--model", dest="models", action="append", metavar="NAME", help="only this one (repeatable)")
     for action in (up, status, down):
         _add_namespace(action)
-    parser.set_defaults(run="platform")
+    parser.set_defaults(run=platform)
 
 
 def _add_namespace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace", default="tokencollab", metavar="NAME", help="which platform (default: tokencollab)"
     )
+
+
+def platform(arguments: argparse.Namespace) -> int:
+    """`tokencollab platform`."""
+    quiet_logs()
+    action = {"up": _up, "status": _status, "down": _down}[arguments.action]
+    return asyncio.run(action(arguments))
+
+
+async def _up(arguments: argparse.Namespace) -> int:
+    from tokencollab.actors.platform.client import PlatformClient, check_room, connect  # noqa: PLC0415
+    from tokencollab.actors.platform.ray_platform import SharedSpec  # noqa: PLC0415
+
+    connect()
+    options = replace(engine_options(arguments), max_sessions=arguments.max_sessions)
+    if options.threads is None:
+        options = replace(options, threads=max(1, int(arguments.cpus_per_model)))
+    with ProgressView() as progress:
+        found = fetch(arguments.models, options, progress)
+        client = PlatformClient(arguments.namespace)
+        entries = await client.entries() if client.is_there() else ()
+        there = {entry.name for entry in entries if entry.health != "out"}
+        specs = [SharedSpec(model.name, str(model.folder), options, arguments.cpus_per_model) for model in found]
+        missing = [spec for spec in specs if spec.name not in there]
+        for spec in specs:
+            if spec.name in there:
+                progress.say(f"{spec.name} is there already; it stays as it is")
+        check_room(missing)
+        if missing:
+            progress.update("loading " + ", ".join(spec.name for spec in missing), 0, 0)
+        client.create()
+        await client.up(missing)
+        waiting = (client.look_after(spec.name) for spec in specs)
+        failed = [
+            each for each in await asyncio.gather(*waiting, return_exceptions=True) if not isinstance(each, Entry)
+        ]
+    print_platform(await client.entries())
+    if failed:
+        raise failed[0]
+    return 0
+
+
+async def _status(arguments: argparse.Namespace) -> int:
+    from tokencollab.actors.platform.client import PlatformClient, connect  # noqa: PLC0415
+
+    connect()
+    client = PlatformClient(arguments.namespace)
+    client.find()
+    entries = await client.entries()
+    if arguments.json:
+        for entry in entries:
+            print(json.dumps(asdict(entry), ensure_ascii=False))
+    else:
+        print_platform(entries)
+    return 0
+
+
+async def _down(arguments: argparse.Namespace) -> int:
+    from tokencollab.actors.platform.client import PlatformClient, connect  # noqa: PLC0415
+
+    connect()
+    client = PlatformClient(arguments.namespace)
+    client.find()
+    there = [entry.name for entry in await client.entries()]
+    names: Sequence[str] = arguments.models or there
+    if unknown := [name for name in names if name not in there]:
+        raise UsageError(f"the platform has no {', '.join(unknown)}; there: {', '.join(there) or 'nothing'}")
+    gone = await client.down(names)
+    if not arguments.models:
+        client.end()
+    print(f"taken down: {', '.join(gone) or 'nothing'}")
+    return 0

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tokencollab.cli.evaluate import add_evaluation
+from tokencollab.cli.evaluate import add_evaluation, evaluate
 
 
 def _values(text: str) -> tuple[str, list[str]]:
@@ -32,4 +32,4 @@ def add_parser(commands: Any) -> None:
         metavar="SETTING=VALUES",
         help="e.g. omega=5,10,20 (repeatable)",
     )
-    parser.set_defaults(run="evaluate")
+    parser.set_defaults(run=evaluate)

@@ -1,7 +1,7 @@
 """Whether an answer is right: what the text answers, and whether that is what the set says.
 
-Reading is strict about the answer and tolerant about its dress (`tokencollab.answers`). A text from which no answer can
-be read is wrong, and is counted apart.
+Reading is strict about the answer and tolerant about its markup (`tokencollab.answers`). A text from which no answer
+can be read is wrong, and is counted apart.
 """
 
 from tokencollab.answers import extract, same

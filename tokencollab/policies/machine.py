@@ -62,8 +62,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, assert_never
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies import events as e
 from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict
-from tokencollab.policies.pieces import Decider, sampling_of
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method, sampling_of
+from tokencollab.policies.pieces import Decider
 from tokencollab.policies.voting import NOBODY, Decision, Voting
 from tokencollab.protocol.pieces import EOS, Piece
 
@@ -164,13 +164,14 @@ class Machine:
         self._voting = voting
         self._exit = exit_policy
         self._max_tokens = max_tokens
+        self._top_k: int = method.top_k
         self._report = report
         self._decider = Decider(method, sampling_of(method, seed))
 
     @property
     def top_k(self) -> int:
         """How many candidates of a model take part."""
-        return self._method.top_k
+        return self._top_k
 
     def start(self, members: tuple[str, ...]) -> Result:
         """The state and the first questions for ``members``, the base first.

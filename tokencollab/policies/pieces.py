@@ -1,5 +1,8 @@
-"""Votes on whole pieces: all members are asked at the end of the text, and an aggregation scores the union of their
-candidates. UniTE has pieces that a model did not list scored by it, one more question per model."""
+"""Votes on whole pieces.
+
+All members are asked at the end of the text, and an aggregation scores the union of their candidates. Where it requires
+scores (UniTE), each model is asked once more, for the pieces of the union that it did not list.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +10,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from tokencollab.errors import ProtocolError
-from tokencollab.policies.aggregation import Ballot, aggregate, foreign_pieces, negative_logit
+from tokencollab.policies.aggregations import Ballot, foreign_pieces, negative_logit
 from tokencollab.policies.events import CandidatesArrived, RequestCandidates, RequestScores, ScoresArrived
+from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.selection import select
-from tokencollab.policies.settings import Method
 from tokencollab.policies.truncation import truncate
 from tokencollab.policies.voting import Answer, Decision, Ranks
 from tokencollab.protocol.candidates import CandidateSet
@@ -28,19 +31,6 @@ NEGATIVE: Final = (
 _name = itemgetter(0)
 
 
-def sampling_of(method: Method, seed: int) -> Sampling:
-    """How the base picks its pieces when it runs alone, and how any score is selected, under ``method``."""
-    return Sampling(
-        top_k=method.top_k,
-        top_p=method.top_p,
-        top_t=method.top_t,
-        temperature=method.temperature,
-        seed=seed,
-        over=method.over,
-        by_probability=method.aggregation in ("gac", "unite", "dp", "bytewise"),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Decider:
     """A method and its selection, applied to one step at a time."""
@@ -49,18 +39,18 @@ class Decider:
     sampling: Sampling
 
     def ballot(self, model: str, candidates: CandidateSet, foreign: tuple[tuple[Piece, float], ...] = ()) -> Ballot:
-        """``model``'s vote from what it sent and, for UniTE, the logits it was asked for."""
+        """``model``'s vote from what it sent and, where scores are required, the logits it was asked for."""
         method, received = self.method, candidates.candidates
         kept = truncate(received, method.top_k, method.top_p, method.over)
         logits: dict[Piece, float] = {}
-        if method.aggregation == "unite":
+        if "scores" in method.scoring.requires:
             logits = {candidate.piece: candidate.logit for candidate in received}
             logits.update(foreign)
         return Ballot(model, method.weight_of(model), kept, received, logits)
 
     def decide(self, step: int, ballots: Sequence[Ballot]) -> Piece:
         """The piece that ``ballots`` (at least one, sorted by model) choose at ``step``."""
-        return select(aggregate(self.method.aggregation, ballots, self.method.reference), self.sampling, step)
+        return select(self.method.scoring.score(ballots), self.sampling, step)
 
     def decisive(self, step: int, piece: Piece, ballots: Sequence[Ballot], base: str | None = None) -> frozenset[str]:
         """The models other than ``base`` without which another piece would have been chosen than ``piece``."""
@@ -93,7 +83,7 @@ class PieceVoting:
     def __init__(self, method: Method, seed: int, needs_decisive: bool) -> None:
         """``needs_decisive``: the exit policy reads `Evidence.decisive`."""
         self._decider = Decider(method, sampling_of(method, seed))
-        self._scores = method.aggregation == "unite"
+        self._scores = "scores" in method.scoring.requires
         self._warns = method.aggregation in ("duetnet", "dk") and method.reference == "raw"
         self._needs_decisive = needs_decisive
 

@@ -18,14 +18,12 @@ from dataclasses import dataclass
 
 from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies import events as e
-from tokencollab.policies.aggregation import Ballot
+from tokencollab.policies.aggregations import Ballot
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.exits import build_exit
 from tokencollab.policies.machine import Machine, Result, State, Turn
-from tokencollab.policies.pieces import PieceVoting, sampling_of
-from tokencollab.policies.presets import parse_method
+from tokencollab.policies.methods import Method, parse_method, sampling_of
+from tokencollab.policies.pieces import PieceVoting
 from tokencollab.policies.selection import choose_solo
-from tokencollab.policies.settings import REMOVED_SETTINGS, Method, setting_names
 from tokencollab.policies.voting import Decision, Ranks, Voting
 from tokencollab.protocol.pieces import Piece, piece_to_json
 from tokencollab.protocol.trace import Trace, TraceStep
@@ -100,8 +98,7 @@ def method_of(trace: Trace) -> Method:
     settings = trace.settings.get("method")
     match settings:
         case Mapping():
-            known = (*setting_names(), *REMOVED_SETTINGS)  # a newer version's settings are none of ours
-            return Method.from_json({key: value for key, value in settings.items() if key in known})
+            return Method.from_json(settings, newer=True)
         case str():
             return parse_method(settings)
         case _:
@@ -166,7 +163,7 @@ class Follower(Machine):
 
     def __init__(self, trace: Trace, method: Method, seed: int, voting: Voting) -> None:
         enough = len(trace.steps) + 1
-        super().__init__(method, voting, build_exit(method), max_tokens=enough, seed=seed, report=True)
+        super().__init__(method, voting, method.exit_policy, max_tokens=enough, seed=seed, report=True)
         self._trace = trace
         self._base = trace.models[0]
         self._sampling = sampling_of(method, seed)
@@ -193,7 +190,7 @@ class _Stepwise(Follower):
     """
 
     def __init__(self, trace: Trace, method: Method, seed: int, voting: "type[Recorded]") -> None:
-        self._votes = voting(trace, method, seed, build_exit(method).needs_decisive)
+        self._votes = voting(trace, method, seed, method.exit_policy.needs_decisive)
         super().__init__(trace, method, seed, self._votes)
         self._always_solo = method.aggregation == "base" or len(trace.models) == 1
         self._left = frozenset[str]()

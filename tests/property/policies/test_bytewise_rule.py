@@ -25,8 +25,7 @@ from tokencollab.policies import events as e
 from tokencollab.policies.bytewise.decision import best_of, certain, choose, scores_of
 from tokencollab.policies.bytewise.voter import Row
 from tokencollab.policies.bytewise.voting import Count
-from tokencollab.policies.methods import make_policy
-from tokencollab.policies.pieces import sampling_of
+from tokencollab.policies.methods import make_policy, sampling_of
 from tokencollab.testing import Driver
 
 seeds = st.integers(0, 10**6)

@@ -15,8 +15,8 @@ from tests.property.policies.test_machine_pieces import candidate_sets
 from tests.support.candidates import by_logit, toy
 from tests.support.oracle import best, score
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import Method, make_policy, parse_method
-from tokencollab.policies.pieces import Decider, sampling_of
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.pieces import Decider
 from tokencollab.policies.selection import choose_solo, select
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import Sampling
@@ -67,7 +67,7 @@ def test_a_common_shift_of_a_models_logits_changes_nothing(
     name: str, sets: tuple[CandidateSet, ...], shift: int
 ) -> None:
     aggregation, *floor = name.split()
-    method = parse_method(aggregation, top_k=4, **({"reference": "floor"} if floor else {}))  # type: ignore[arg-type]
+    method = parse_method(aggregation, top_k=4, **({"reference": "floor"} if floor else {}))
     by_model = {m: dyadic(sent) for m, sent in zip("abc", sets, strict=True)}
     moved = {**by_model, "b": shifted(by_model["b"], shift)}
     assert choose(method, by_model) == choose(method, moved)

@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 
 from tests.support.toys import CUTS, Toy, bytewise
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import Machine, make_policy
+from tokencollab.policies.machine import Machine
+from tokencollab.policies.methods import make_policy
 from tokencollab.testing import Driver
 
 BASE, NAMES, STRANGER = "b", ("b", "a", "c"), "d"
@@ -49,7 +50,7 @@ class Course(RuleBasedStateMachine):
 
     @property
     def consults(self) -> bool:
-        return self.method.exit == "consult"
+        return bool(self.method.exit == "consult")
 
     # -------------------------------------------------------- what may follow
 

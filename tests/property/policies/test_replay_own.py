@@ -13,8 +13,8 @@ from tests.support.recorded import recording
 from tests.support.toys import CUTS, Toy, bytewise, toys
 from tokencollab.errors import TraceError
 from tokencollab.policies import events as e
+from tokencollab.policies.methods import Method
 from tokencollab.policies.replay import recorded_events, replay
-from tokencollab.policies.settings import Method
 from tokencollab.protocol.trace import parse_trace
 from tokencollab.testing import Driver
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from tokencollab import Collaboration
 from tokencollab.evaluation.askers import Asker
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder
-from tokencollab.evaluation.items import Item, load_items
+from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.runner import Runner

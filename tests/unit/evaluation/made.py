@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokencollab.evaluation.items import load_items
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tokencollab.errors import ModelUnavailable, UsageError
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.hub import HUB_SETS
-from tokencollab.evaluation.items import Item, load_items
+from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.prompts import kind_of, prompt_of
 
 OPEN = {"id": "own/1", "question": "What is 2+2?", "choices": None, "answer": "4", "context": None}

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.evaluation.evaluationkit import Calculator, evaluate, settings_of
 from tokencollab.errors import RunStopped, UsageError
+from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder, read_records
-from tokencollab.evaluation.items import load_items
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.statistics import mcnemar, wilson
 from tokencollab.evaluation.summary import summarise
@@ -274,7 +274,7 @@ def test_some_of_the_models_by_name() -> None:
         make_askers(["unite:on=one+four"], ["one", "two"], {})
     with pytest.raises(UsageError, match="unite:on=one needs collaborators"):
         make_askers(["unite:on=one"], ["one", "two"], {})
-    with pytest.raises(UsageError, match="has no such settings"):
+    with pytest.raises(UsageError, match="unknown setting 'colour' of modelswitch"):
         make_askers(["modelswitch:colour=1"], ["one", "two"], {})
 
 

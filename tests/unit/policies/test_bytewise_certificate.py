@@ -10,7 +10,7 @@ from tokencollab.policies import events as e
 from tokencollab.policies.bytewise.branch import EOS_SYMBOL
 from tokencollab.policies.bytewise.decision import certain, choose, misses, scores_of
 from tokencollab.policies.bytewise.voter import Row
-from tokencollab.policies.pieces import sampling_of
+from tokencollab.policies.methods import sampling_of
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.seeds import uniform
 

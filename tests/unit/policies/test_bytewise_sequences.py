@@ -18,7 +18,7 @@ from tests.support.toys import (
     play,
     toys,
 )
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method
 from tokencollab.protocol.seeds import uniform
 
 Votes = dict[int, float]

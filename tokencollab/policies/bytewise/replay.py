@@ -5,17 +5,16 @@ from itertools import zip_longest
 
 from tokencollab.errors import TraceError
 from tokencollab.policies import events as e
-from tokencollab.policies.aggregation import Ballot
+from tokencollab.policies.aggregations import Ballot
 from tokencollab.policies.bytewise.branch import EOS_SYMBOL, Branch, branch_from, follow, votes_of
 from tokencollab.policies.bytewise.decision import best_of
 from tokencollab.policies.bytewise.voter import fresh, moves
 from tokencollab.policies.bytewise.voting import ByteVote, ByteVoting
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.exits import build_exit
 from tokencollab.policies.machine import State, Turn
+from tokencollab.policies.methods import Method
 from tokencollab.policies.replay import Follower, Recorded, ReplayStep, consulted_below, recorded_events
 from tokencollab.policies.selection import choose_solo
-from tokencollab.policies.settings import Method
 from tokencollab.policies.voting import Decision, Ranks
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
@@ -98,7 +97,7 @@ class InOrder(Follower):
     """
 
     def __init__(self, trace: Trace, method: Method, seed: int) -> None:
-        super().__init__(trace, method, seed, ByteVoting(method, seed, build_exit(method).needs_decisive))
+        super().__init__(trace, method, seed, ByteVoting(method, seed, method.exit_policy.needs_decisive))
         self._until = consulted_below(trace)
         self._consults = method.exit == "consult"
         self._state: State

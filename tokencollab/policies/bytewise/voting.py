@@ -36,8 +36,7 @@ from tokencollab.policies.bytewise.voter import (
     with_marginals,
 )
 from tokencollab.policies.events import CandidatesArrived, MarginalsArrived, RequestCandidates, RequestMarginals
-from tokencollab.policies.pieces import sampling_of
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.voting import NOBODY, Answer, Decision, Ranks
 from tokencollab.protocol.pieces import EOS
 

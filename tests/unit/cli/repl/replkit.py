@@ -1,0 +1,58 @@
+"""A desk over scripted models, and what was written on it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from io import StringIO
+
+from rich.console import Console
+
+from tests.support.repl_program import Teller
+from tokencollab import Collaboration
+from tokencollab.cli.repl.colours import Palette
+from tokencollab.cli.repl.commands import run_command
+from tokencollab.cli.repl.desk import Desk
+from tokencollab.cli.repl.display import PipedScreen
+from tokencollab.cli.repl.session import Session
+from tokencollab.testing import scripted_runtime
+
+
+@dataclass
+class Laid:
+    """A desk, and files in place of the terminal."""
+
+    desk: Desk
+    answers: StringIO
+    told: StringIO
+    noted: StringIO
+
+    @property
+    def session(self) -> Session:
+        """Its session."""
+        return self.desk.session
+
+    async def do(self, *lines: str) -> str:
+        """Carries out questions and commands; what they wrote, notes aside."""
+        for file in (self.answers, self.told):
+            file.seek(0)
+            file.truncate()
+        for line in lines:
+            await (run_command(self.desk, line) if line.startswith("/") else self.desk.ask(line))
+        return self.answers.getvalue() + self.told.getvalue()
+
+
+@asynccontextmanager
+async def laid(method: str = "duetnet", words: bool = False, **settings: object) -> AsyncIterator[Laid]:
+    """``one`` is the base, ``two`` a collaborator, ``three`` can be added."""
+    engines = [Teller(name, contrary=name != "one") for name in ("one", "two", "three")]
+    notices: list[str] = []
+    async with Collaboration("one", ["two"], runtime=scripted_runtime(*engines), notify=notices.append) as team:
+        files = StringIO(), StringIO(), StringIO()
+        console = Console(file=files[1], width=110, highlight=False)
+        notes = Console(file=files[2], width=110, highlight=False)
+        session = Session(team, method, dict(settings), notices=notices)
+        desk = Desk(session, PipedScreen(files[0]), Palette(), words, interactive=False, talk=console, notes=notes)
+        yield Laid(desk, *files)
+        await session.free()
+        left = [engine.info.name for engine in engines if engine.texts and engine.info.name in team.members]
+        assert not left, "a session was left open"

@@ -1,0 +1,80 @@
+"""`tokencollab repl`: questions, answers that show who backed every piece, and commands to look into them."""
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from tokencollab.cli.arguments import add_answer, add_method, add_models
+from tokencollab.cli.repl.session import Limits, Session
+from tokencollab.cli.runs import check_stops, engine_options, fetch_models, make_team
+from tokencollab.cli.terminal import ProgressView, quiet_logs
+from tokencollab.errors import UsageError
+from tokencollab.models.resolve import list_models
+from tokencollab.policies.methods import parse_method
+from tokencollab.policies.responses.response_methods import is_response_method
+
+_PAIR = ("smollm2-135m-instruct", "gemma-3-270m")
+_ALWAYS_HERE = ("arith-bytes", "arith-pairs")
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "repl",
+        help="ask at a prompt, and see who backs every piece",
+        description="Ask at a prompt, and see who backs every piece. From a pipe: one question or command per line.",
+    )
+    add_models(parser, base=False)
+    add_answer(parser)
+    parser.add_argument("--plain", action="store_true", help="words instead of tints (for a screen reader)")
+    add_method(parser)
+    parser.set_defaults(run=repl)
+
+
+def repl(arguments: argparse.Namespace) -> int:
+    """`tokencollab repl`."""
+    quiet_logs(only_errors=sys.stdin.isatty())  # what happens to models is shown in the answer
+    check_stops(arguments)
+    if arguments.base is None and arguments.collaborators:
+        raise UsageError("--with needs --base")
+    with ProgressView() as progress:
+        default = "confipara-d" if arguments.collaborators else "base"
+        if arguments.base is None:
+            models, default = installed_models(progress)
+            arguments.base, *arguments.collaborators = models
+        name = arguments.method or default
+        method = parse_method("base") if is_response_method(name) else parse_method(name, **arguments.settings)
+        options = engine_options(arguments)
+        fetch_models(arguments, options, progress)
+        notices: list[str] = []
+        team = make_team(arguments, options, method, progress, notices.append)
+        session = Session(
+            team,
+            name,
+            arguments.settings,
+            arguments.seed,
+            arguments.system or "",
+            Limits(arguments.max_tokens, tuple(arguments.stop) or None),
+            notices=notices,
+        )
+        return asyncio.run(_run(session, arguments.plain, progress))
+
+
+async def _run(session: Session, plain: bool, progress: ProgressView) -> int:
+    from tokencollab.cli.repl.prompt import converse, make_desk  # noqa: PLC0415 - prompt_toolkit
+
+    async with session.team as team:
+        progress.close()
+        session.check(session.method, session.settings)
+        return await converse(team, make_desk(session, plain), [row.name for row in list_models()])
+
+
+def installed_models(progress: ProgressView) -> tuple[tuple[str, str], str]:
+    """The known pair if it is installed, else specialists that come with tokencollab; and a method that suits them."""
+    here = {row.name for row in list_models() if row.installed}
+    if here.issuperset(_PAIR):
+        return _PAIR, "confipara-d"
+    fetch = " and ".join(f"`tokencollab models pull {name}`" for name in _PAIR)
+    progress.say(f"{' and '.join(_ALWAYS_HERE)} know arithmetic only, e.g. 20+24*2+0-25*13; for talk: {fetch}")
+    return _ALWAYS_HERE, "confipara-b"

@@ -1,0 +1,324 @@
+"""The state of a prompt: models, method, settings and the conversation; questions asked, and answers remembered."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, Final
+
+from tokencollab.actors.answer import Answer, Token
+from tokencollab.answer_stream import AnswerStream
+from tokencollab.ask import Asking, Heard
+from tokencollab.cli.repl.turns import CONVERSATION, VERSION, Turn, turn_of_trace
+from tokencollab.collaboration import Collaboration
+from tokencollab.errors import TokencollabError, UsageError
+from tokencollab.policies.methods import Method, parse_method
+from tokencollab.policies.responses.response_methods import is_response_method, parse_response_method
+from tokencollab.protocol.messages import ChatMessage
+from tokencollab.protocol.trace import lines_of
+from tokencollab.response import Response
+
+ANSWER_SETTINGS: Final = ("max_tokens", "stop", "extract", "members")
+"""Settings of an answer; all others are those of the method."""
+
+
+@dataclass
+class Limits:
+    """How answers begin, end and are read.
+
+    ``stop`` and ``members`` None: as it suits the models, all of them.
+    """
+
+    max_tokens: int = 256
+    stop: tuple[str, ...] | None = None
+    extract: str = "text"
+    members: tuple[str, ...] | None = None
+
+
+@dataclass
+class Session:
+    """One conversation at the prompt.
+
+    Attributes:
+        team: the models.
+        method: the preset's name; ``settings`` are in place of its own.
+        seed: of the next answer.
+        turns: questions and answers, in order.
+        shown: a trace that was read, which is looked at instead of the last turn.
+        notices: of methods, to be told after the answer.
+    """
+
+    team: Collaboration
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    system: str = ""
+    limits: Limits = field(default_factory=Limits)
+    turns: list[Turn] = field(default_factory=list)
+    shown: Turn | None = None
+    notices: list[str] = field(default_factory=list)
+    _kept: AnswerStream | None = None  # the last answer's, whose caches the next question goes on from
+
+    # ------------------------------------------------------------ what is set
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Who answers, the base first."""
+        here = tuple(self.team.members)
+        return here if self.limits.members is None else tuple(name for name in self.limits.members if name in here)
+
+    @property
+    def between_models(self) -> bool:
+        """Whether the method draws whole answers."""
+        return is_response_method(self.method)
+
+    def chosen(self) -> Method:
+        """The token-level method with its settings."""
+        return parse_method(self.method, **self.settings)
+
+    @property
+    def samples(self) -> bool:
+        """Whether chance has a part in answers."""
+        return self.between_models or self.chosen().top_t != (1, 1)
+
+    def check(self, method: str, settings: Mapping[str, Any]) -> None:
+        """Raises UnknownMethod where there is no such method, or a setting does not go with it."""
+        if is_response_method(method):
+            parse_response_method(method, models=len(self.members), **settings)
+        else:
+            parse_method(method, **settings)
+
+    def use_method(self, name: str) -> list[str]:
+        """Changes the method; the settings that were dropped because they do not go with it.
+
+        Raises:
+            UnknownMethod: there is no such method.
+        """
+        self.check(name, {})
+        kept: dict[str, Any] = {}
+        for key, value in self.settings.items():
+            with suppress(UsageError):
+                self.check(name, kept | {key: value})
+                kept[key] = value
+        dropped = [key for key in self.settings if key not in kept]
+        self.method, self.settings = name, kept
+        return dropped
+
+    def stops(self) -> tuple[str, ...]:
+        """Texts before which answers end; models of plain text would go on with the next question by themselves."""
+        if self.limits.stop is not None:
+            return self.limits.stop
+        plain = any(not info.chat_template for info in self.team.models)
+        return ("\nQuestion:",) if plain else ()
+
+    def messages(self, question: str) -> list[ChatMessage]:
+        """The conversation so far with ``question`` at its end."""
+        turns = [ChatMessage("system", self.system)] if self.system else []
+        for turn in self.turns:
+            turns += [ChatMessage("user", turn.question), ChatMessage("assistant", turn.text)]
+        return [*turns, ChatMessage("user", question)]
+
+    @property
+    def last(self) -> Turn:
+        """What is looked at: a trace that was read, or the last answer.
+
+        Raises:
+            UsageError: nothing was asked yet.
+        """
+        if self.shown is not None:
+            return self.shown
+        if not self.turns:
+            raise UsageError("there is no answer yet; ask something first")
+        return self.turns[-1]
+
+    # ------------------------------------------------------------ questions
+
+    async def ask(
+        self,
+        question: str,
+        hear: Callable[[Token, AnswerStream], None],
+        stoppable: Callable[[Callable[[], None]], None],
+    ) -> Turn:
+        """Has a question answered by a token-level method.
+
+        ``hear`` gets every token; ``stoppable`` gets what stops the answer. What was written stays, also where the
+        models fail.
+
+        Raises:
+            TokencollabError: the models cannot take it, or failed; what they had written is a turn nevertheless.
+        """
+        trace = StringIO()
+        stream = self.team.stream(
+            self.messages(question),
+            max_tokens=self.limits.max_tokens,
+            stop=self.stops(),
+            seed=self.seed,
+            trace=trace,
+            method=self.chosen(),
+            members=self.limits.members and self.members,
+            keep=True,
+        )
+        stoppable(stream.cancel)
+        tokens: list[Token] = []
+        before, self._kept = self._kept, stream
+        try:
+            async for token in stream:
+                tokens.append(token)
+                if len(tokens) == 1 and before is not None:
+                    await before.aclose()  # every model has taken over what they have in common
+                    before = None
+                hear(token, stream)
+        finally:
+            if before is not None:
+                await before.aclose()
+            if stream.answer.finish_reason == "cancelled":  # a base that writes alone must not go on unheard
+                await stream.aclose()
+            if tokens or stream.answer.finish_reason != "cancelled":
+                self.shown = None
+                lines = tuple(lines_of(trace.getvalue()))
+                self.turns.append(Turn(question, stream.answer, tuple(tokens), lines))
+        if not tokens:
+            raise UsageError("stopped before the answer began")
+        return self.turns[-1]
+
+    async def vote(
+        self, question: str, heard: Callable[[Heard], None], stoppable: Callable[[Callable[[], None]], None]
+    ) -> Turn:
+        """Has a question answered by a method between models; ``heard`` gets every answer as it comes in.
+
+        Raises:
+            TokencollabError: no model gave an answer.
+        """
+        asking = Asking(
+            self.team,
+            self.messages(question),
+            parse_response_method(self.method, models=len(self.members), **self.settings),
+            self.members,
+            extract=self.limits.extract,
+            max_tokens=self.limits.max_tokens,
+            stop=self.stops(),
+            seed=self.seed,
+            heard=heard,
+        )
+        stoppable(asking.cancel)
+        response = await asking.run()
+        self.shown = None
+        self.turns.append(Turn(question, _as_answer(response), response=response))
+        return self.turns[-1]
+
+    async def alone(self, stoppable: Callable[[Callable[[], None]], None]) -> list[tuple[str, Answer]]:
+        """What each model answers by itself to the last question; the answers, by model.
+
+        Raises:
+            UsageError: there is no question.
+            TokencollabError: a model failed.
+        """
+        if not self.turns or self.shown is not None:
+            raise UsageError("there is no question to ask again; ask something first")
+        turn = self.turns.pop()
+        try:
+            messages = self.messages(turn.question)
+        finally:
+            self.turns.append(turn)
+        found = []
+        for name in turn.answer.models:
+            if name not in self.team.members:
+                continue
+            stream = self.team.stream(
+                messages,
+                max_tokens=max(1, turn.answer.tokens),
+                stop=self.stops(),
+                seed=turn.answer.seed,
+                method="base",
+                members=[name],
+            )
+            stoppable(stream.cancel)
+            async for _ in stream:
+                pass
+            found.append((name, stream.answer))
+            if stream.answer.finish_reason == "cancelled":
+                break
+        return found
+
+    async def free(self) -> None:
+        """Gives back what the last answer keeps."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            with suppress(TokencollabError):
+                await kept.aclose()
+
+    # ------------------------------------------------------------ kept on disk
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole conversation."""
+        return {
+            CONVERSATION: VERSION,
+            "method": self.method,
+            "settings": self.settings,
+            "seed": self.seed,
+            "system": self.system,
+            "models": list(self.members),
+            "turns": [turn.to_json() for turn in self.turns],
+        }
+
+    def dumped(self) -> str:
+        """The whole conversation as text."""
+        return json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"
+
+    def load(self, text: str) -> str:
+        """Takes over a conversation, or shows a trace; in words, which.
+
+        Raises:
+            UsageError, TraceError: it is neither, or damaged; nothing has changed then.
+        """
+        lines = lines_of(text)
+        if lines and '"tokencollab_trace"' in lines[0]:
+            self.shown = turn_of_trace(lines)
+            return f"a trace of {len(self.shown.parsed.steps)} steps"
+        data = _parse(text)
+        turns, system, method = data.get("turns"), data.get("system", ""), data.get("method")
+        settings = data.get("settings", {})
+        if not (isinstance(turns, list) and isinstance(system, str) and isinstance(method, str)):
+            raise UsageError("it is no conversation: turns, system and method are not what they should be")
+        if not isinstance(settings, dict):
+            raise UsageError("it is no conversation: its settings are not an object")
+        read = [Turn.from_json(turn) for turn in turns]
+        self.check(method, settings)
+        self.turns, self.system, self.shown = read, system, None
+        self.method, self.settings = method, settings
+        return f"a conversation of {len(read)} questions"
+
+
+def _parse(text: str) -> Mapping[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, Mapping) or data.get(CONVERSATION) != VERSION:
+        raise UsageError("it is neither a trace nor a conversation that /save wrote")
+    return data
+
+
+def _as_answer(response: Response) -> Answer:
+    """What a response and an answer have in common."""
+    return Answer(
+        text=response.text,
+        finish_reason="cancelled" if response.reason == "cancelled" else "end",
+        tokens=response.tokens,
+        cost=round(response.cost),
+        aligned=0,
+        exit_step=None,
+        models=response.models,
+        method=response.method,
+        seed=response.seed,
+        seconds=response.seconds,
+        first_token_seconds=None,
+        ms_per_token=None,
+        agreed=0,
+        together=0,
+        proposed={},
+        forwarded={},
+        lost=dict.fromkeys(response.lost, 1),
+        pieces=(),
+    )

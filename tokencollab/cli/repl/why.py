@@ -1,0 +1,155 @@
+"""One step looked into: every model's candidates side by side, the aggregated scores, and the exit policy's figures."""
+
+from dataclasses import dataclass
+from math import exp
+
+from rich.table import Table
+from rich.text import Text
+
+from tokencollab.actors.answer import Token
+from tokencollab.cli.repl.colours import label, visible
+from tokencollab.cli.repl.turns import Turn
+from tokencollab.cli.terminal import add_row, harmless
+from tokencollab.policies.aggregations import Ballot
+from tokencollab.policies.methods import Method, sampling_of
+from tokencollab.policies.pieces import Decider
+from tokencollab.protocol.candidates import Candidate
+from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.trace import TraceStep
+
+_NOT_SUMMED = ("base", "bytewise")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One piece: its aggregated score (None: the method has none), and per model its candidate and rank.
+
+    A rank is None where the truncation cut the piece off.
+    """
+
+    piece: Piece
+    score: float | None
+    chosen: bool
+    listed: tuple[tuple[int | None, Candidate | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A whole step: ``models`` are the columns of its ``rows``, the best piece first."""
+
+    step: int
+    models: tuple[str, ...]
+    rows: tuple[Row, ...]
+    token: Token
+    method: Method
+    offsets: tuple[tuple[str, int], ...]
+
+
+def reason_of(turn: Turn, number: int, most: int = 12) -> Reason:
+    """Step ``number`` of ``turn``, with at most so many pieces.
+
+    Raises:
+        UsageError: there is no such step.
+    """
+    step, token = turn.step(number)
+    method = turn.method
+    ballots = _ballots(method, turn, step)
+    scores: dict[Piece, float] = {}
+    if method.aggregation not in _NOT_SUMMED and not step.alone:
+        scores = {piece: score for piece, score, _ in method.scoring.score(ballots)}
+    best: dict[Piece, float] = {}
+    for ballot in ballots:
+        for candidate in ballot.received:
+            best[candidate.piece] = best.get(candidate.piece, 0.0) + exp(candidate.logprob)
+    pieces = sorted(best, key=lambda piece: (piece not in scores, -scores.get(piece, 0.0), -best[piece]))[:most]
+    if step.decided and step.chosen not in pieces:
+        pieces = [step.chosen, *pieces[: most - 1]]
+    rows = tuple(
+        Row(
+            piece,
+            scores.get(piece),
+            step.decided and piece == step.chosen,
+            tuple((ballot.rank(piece), _candidate(ballot, piece)) for ballot in ballots),
+        )
+        for piece in pieces
+    )
+    return Reason(number, tuple(ballot.model for ballot in ballots), rows, token, method, step.offsets)
+
+
+def _ballots(method: Method, turn: Turn, step: TraceStep) -> list[Ballot]:
+    """The votes, the base first."""
+    decider = Decider(method, sampling_of(method, turn.answer.seed))
+    scores = dict(step.scores)
+    names = sorted((name for name, _ in step.candidates if name not in step.lost), key=lambda name: name != turn.base)
+    sets = dict(step.candidates)
+    return [decider.ballot(name, sets[name], scores.get(name, ())) for name in names]
+
+
+def _candidate(ballot: Ballot, piece: Piece) -> Candidate | None:
+    return next((candidate for candidate in ballot.received if candidate.piece == piece), None)
+
+
+def headline(reason: Reason, base: str) -> str:
+    """What was chosen, and by whom."""
+    return f"step {reason.step}: {visible(reason.token.piece)}, {label(reason.token, base)}; {reason.method.name}"
+
+
+def table_of(reason: Reason) -> Table:
+    """The candidates side by side, for a terminal."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("")
+    table.add_column("piece", no_wrap=True, overflow="ellipsis")
+    if any(row.score is not None for row in reason.rows):
+        table.add_column("score", justify="right")
+    for model in reason.models:
+        for heading in (f"{model}\nrank", "\nlogit", "\nprob."):
+            table.add_column(Text(harmless(heading)), justify="right")
+    for row in reason.rows:
+        cells = ["→" if row.chosen else "", visible(row.piece)]
+        if len(table.columns) > 2 + 3 * len(reason.models):
+            cells.append("" if row.score is None else f"{row.score:.3f}")
+        for rank, candidate in row.listed:
+            cells += _cells(rank, candidate)
+        add_row(table, *cells, style="bold" if row.chosen else "")
+    return table
+
+
+def _cells(rank: int | None, candidate: Candidate | None) -> list[str]:
+    if candidate is None:
+        return ["", "", ""]
+    return ["cut" if rank is None else str(rank), f"{candidate.logit:.2f}", f"{exp(candidate.logprob):.3f}"]
+
+
+def sentences_of(reason: Reason) -> list[str]:
+    """The same in words, one line per piece, for a screen reader."""
+    lines = []
+    for row in reason.rows:
+        said = [visible(row.piece) + (", chosen" if row.chosen else "")]
+        if row.score is not None:
+            said.append(f"score {row.score:.3f}")
+        for model, (rank, candidate) in zip(reason.models, row.listed, strict=True):
+            if candidate is None:
+                said.append(f"{model} does not list it")
+                continue
+            where = "cut off" if rank is None else f"rank {rank}"
+            said.append(f"{model} {where}, logit {candidate.logit:.2f}, probability {exp(candidate.logprob):.3f}")
+        lines.append("; ".join(said))
+    return lines
+
+
+def state_of(reason: Reason) -> list[str]:
+    """The truncation, where models stood, and the exit policy's figures, one line each."""
+    method, token = reason.method, reason.token
+    kept = f"top {method.top_k}" + ("" if method.top_p is None else f" cut at mass {method.top_p:g}")
+    lines = [f"{method.aggregation} over {kept}; exit {method.exit}"]
+    if reason.offsets:
+        lines.append("from byte " + ", ".join(f"{offset} ({model})" for model, offset in reason.offsets))
+    if method.aggregation == "bytewise":
+        misses = ", ".join(f"{model} {'-' if rank is None else rank}" for model, rank in token.ranks.items())
+        lines.append(f"bytes that a model would have written otherwise: {misses}")
+    if (e := token.efficacy) is not None:
+        names = ("s", "f", "ST", "s_w", "f_w", "RT", "T0")
+        figures = [f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in zip(names, e)]  # noqa: B905
+        lines.append(" ".join(figures) + f" against theta {method.theta:g}")
+    lines += [f"{name} was lost" for name in token.lost] + [f"{name} was back" for name in token.joined]
+    return lines

@@ -1,0 +1,253 @@
+"""What the runs of several commands share: models, runtime, trace, signals."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from tokencollab.actors.prompt import read_prompt
+from tokencollab.actors.runtimes.base import Runtime
+from tokencollab.actors.supervisor import FaultPolicy
+from tokencollab.cli.terminal import ProgressView
+from tokencollab.collaboration import Collaboration, RuntimeName
+from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import UnknownMethod, UsageError
+from tokencollab.models.resolve import ModelFiles, resolve, unique_names
+from tokencollab.policies.methods import Method, parse_method
+from tokencollab.policies.responses.response_methods import is_response_method
+from tokencollab.protocol.messages import ChatMessage
+
+
+def chosen_method(arguments: argparse.Namespace) -> Method:
+    """The method with its settings.
+
+    Raises:
+        UnknownMethod: no such method, or settings that do not go with it.
+    """
+    name = arguments.method or ("base" if collaborators_of(arguments) == [] else "duetnet")
+    if is_response_method(name):
+        raise UnknownMethod(f"{name} chooses between whole answers of several models: use `tokencollab ask`")
+    return parse_method(name, **arguments.settings)
+
+
+def collaborators_of(arguments: argparse.Namespace) -> list[str] | None:
+    """Who collaborates with the base; None: everybody else on the platform."""
+    collaborators: list[str] = arguments.collaborators
+    everybody = platform_of(arguments) and not collaborators and arguments.method != "base"
+    return None if everybody else collaborators
+
+
+def platform_of(arguments: argparse.Namespace) -> str | None:
+    """``--platform``, of the commands that have it.
+
+    Raises:
+        UsageError: there are options that the models of a platform have already.
+    """
+    namespace: str | None = getattr(arguments, "platform", None)
+    if namespace is not None:
+        if arguments.runtime is not None:
+            raise UsageError("--platform and --runtime: give one of them")
+        started = {"engine": "transformers", "dtype": "auto", "threads": None, "kv_megabytes": None}
+        for option, default in started.items():
+            if getattr(arguments, option, default) != default:
+                raise UsageError(f"--{option.replace('_', '-')} is an option of `tokencollab platform up`")
+    return namespace
+
+
+def read_question(arguments: argparse.Namespace) -> tuple[ChatMessage, ...]:
+    """The conversation that the prompt and ``--system`` are.
+
+    Raises:
+        UsageError: there is no prompt, or it is empty.
+    """
+    prompt = arguments.prompt
+    if prompt in (None, "-"):
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("no prompt: give a question, or pipe one into standard input")
+        prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
+    messages = read_prompt([ChatMessage("user", prompt)])
+    return (ChatMessage("system", arguments.system), *messages) if arguments.system else messages
+
+
+@contextmanager
+def open_trace(path: str | None) -> Iterator[TextIO | None]:
+    """The file of a trace, empty; None where no trace is wanted.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 - closed below, where that may fail
+    except OSError as error:
+        raise UsageError(f"the trace cannot be written to {path}: {error.strerror}") from None
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # of what could not be written before, which was told then
+            file.close()
+
+
+def check_stops(arguments: argparse.Namespace) -> None:
+    """Raises UsageError where a stop text is empty."""
+    if not all(arguments.stop):
+        raise UsageError("--stop needs a text that is not empty")
+
+
+def engine_options(arguments: argparse.Namespace) -> EngineOptions:
+    """How the models compute."""
+    return EngineOptions(
+        engine=arguments.engine,
+        dtype=arguments.dtype,
+        threads=arguments.threads,
+        kv_megabytes=arguments.kv_megabytes,
+    )
+
+
+def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> list[ModelFiles]:
+    """Fetches the models that are not here yet: in the main thread, so that Ctrl-C ends a download.
+
+    Returns what was found, the base first, named as `Collaboration` names it; nothing where a platform has them.
+    """
+    if platform_of(arguments) is not None:
+        return []
+    return fetch((arguments.base, *arguments.collaborators), options, progress)
+
+
+def fetch(models: Sequence[str], options: EngineOptions, progress: ProgressView) -> list[ModelFiles]:
+    """As `fetch_models`, of ``models``."""
+    found = []
+    for model in models:
+        found.append(files := resolve(model, progress.update, keep_gguf=options.reads_gguf))
+        if files.notice:
+            progress.say(files.notice)
+    names = unique_names([model.name for model in found])
+    return [replace(model, name=name) for name, model in zip(names, found, strict=True)]
+
+
+def in_ray_job() -> bool:
+    """Whether this process was started by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def check_stays(out: str) -> None:
+    """Raises UsageError where ``out`` is a path in a folder that Ray removes after the job."""
+    if in_ray_job() and not Path(out).is_absolute():
+        config = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
+        if config.get("runtime_env", {}).get("working_dir"):
+            raise UsageError(
+                f"--out {out}: this job runs in a copy of the working directory that Ray removes; give a whole path, "
+                f'such as --out "$PWD/{out}"'
+            )
+
+
+def runtime_name(arguments: argparse.Namespace) -> RuntimeName:
+    """``--runtime``, or where the program finds itself."""
+    runtime: RuntimeName = arguments.runtime or ("ray" if in_ray_job() else "local")
+    return runtime
+
+
+def runtime_of(arguments: argparse.Namespace) -> RuntimeName | Runtime:
+    """``--platform`` or ``--runtime``, or where the program finds itself."""
+    namespace = platform_of(arguments)
+    if namespace is None:
+        return runtime_name(arguments)
+    from tokencollab.actors.platform.client import PlatformRuntime  # noqa: PLC0415
+
+    return PlatformRuntime(namespace)
+
+
+def fault_policy_of(arguments: argparse.Namespace) -> FaultPolicy:
+    """How long models are waited for."""
+    fault_policy = FaultPolicy(wait_for_base=arguments.wait_for_base)
+    if arguments.deadline is None:
+        return fault_policy
+    return replace(fault_policy, floor=arguments.deadline, ceiling=max(arguments.deadline, fault_policy.ceiling))
+
+
+@contextmanager
+def served_metrics(arguments: argparse.Namespace, say: Callable[[str], None]) -> Iterator[None]:
+    """Serves the figures of ``--metrics`` within the block.
+
+    Raises:
+        UsageError: the port cannot be had.
+    """
+    if arguments.metrics is None:
+        yield
+        return
+    from tokencollab.actors.metrics.prometheus import serve_metrics  # noqa: PLC0415 - for those who want it
+
+    with serve_metrics(arguments.metrics) as address:
+        say(f"metrics: {address}")
+        yield
+
+
+def make_team(
+    arguments: argparse.Namespace,
+    options: EngineOptions,
+    method: Method,
+    progress: ProgressView,
+    notify: Callable[[str], None],
+) -> Collaboration:
+    """The models of the command line, not started yet."""
+    return Collaboration(
+        arguments.base,
+        collaborators_of(arguments),
+        method,
+        runtime=runtime_of(arguments),
+        options=options,
+        progress=progress.update,
+        notify=notify,
+        fault_policy=fault_policy_of(arguments),
+        journal=getattr(arguments, "journal", None),
+        keep_journal=getattr(arguments, "keep_journal", False),
+    )
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass
+class Stop:
+    """The signal that ended the block early, None where none did; the exit code is then 128 + ``by``."""
+
+    by: signal.Signals | None = None
+
+
+@contextmanager
+def stopped_by_signal() -> Iterator[Stop]:
+    """The first SIGINT or SIGTERM cancels the task of this block, which then ends here, without an exception.
+
+    A second one does what it does anywhere: whoever asks again means it.
+    """
+    loop, task, stop = asyncio.get_running_loop(), asyncio.current_task(), Stop()
+    assert task is not None
+
+    def release() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def hear(by: signal.Signals) -> None:
+        stop.by = by
+        release()
+        task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, hear, number)
+    try:
+        yield stop
+    except asyncio.CancelledError:
+        if stop.by is None:
+            raise
+        task.uncancel()
+    finally:
+        release()

@@ -1,1 +1,0 @@
-"""What the commands do, a module each. Results go to standard output, everything else to standard error."""
