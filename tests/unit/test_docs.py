@@ -18,13 +18,15 @@ from tokencollab.policies.responses.panels import Panel
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_program_in_testing_md_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)
+def test_the_programs_in_testing_md_run(capsys: pytest.CaptureFixture[str]) -> None:
+    program, alone = re.findall(r"```python\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)
     exec(program, {})  # noqa: S102 - our own documentation
     text, lost, starts = eval(capsys.readouterr().out.strip().splitlines()[-1])  # noqa: S307
     assert set(text) <= {"a", "b"}
     assert lost
     assert starts["two"] > 1
+    exec(alone, {})  # noqa: S102
+    assert capsys.readouterr().out == "b'yes'\n"
 
 
 def test_the_panel_in_responses_md_is_one() -> None:

@@ -202,6 +202,11 @@ class RunSolo(NamedTuple):
     report: bool
     unsure: float = 0.0
 
+    def after(self, piece: Piece) -> "RunSolo":
+        """What is left of the run when ``piece`` is written."""
+        offset = self.offset + len(piece or b"")
+        return self._replace(offset=offset, first_step=self.first_step + 1, max_steps=self.max_steps - 1)
+
 
 class Exited(NamedTuple):
     """The base left the collaboration after ``step``; ``models`` take no further part."""

@@ -33,6 +33,42 @@ Script = Callable[[bytes], Mapping[Piece, float]]
 _IMPROBABLE = -30.0
 
 
+class ScriptedModel:
+    """A script as a model for `drive`: deterministic, instant, no weights."""
+
+    def __init__(self, script: Script) -> None:
+        """``script``: the raw logit of every piece after a text."""
+        self._script = script
+
+    def candidates(self, text: bytes, k: int) -> CandidateSet:
+        """The ``k`` best pieces, and a few more."""
+        logits = self._script(text)
+        normaliser = _normaliser(logits)
+        ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))[: k + EXTRA_CANDIDATES]
+        return CandidateSet(tuple(Candidate(piece, x, x - normaliser) for piece, x in ranked), normaliser)
+
+    def scores(self, text: bytes, pieces: Sequence[Piece]) -> tuple[float, ...]:
+        """The raw logits of ``pieces``; one that is not in the vocabulary has the lowest."""
+        logits = self._script(text)
+        lowest = min(logits.values())
+        return tuple(logits.get(piece, lowest) for piece in pieces)
+
+    def marginals(self, text: bytes, pending: bytes) -> tuple[float, float, tuple[float, ...]]:
+        """The masses of `events.MarginalsArrived`, over the whole vocabulary."""
+        logits = self._script(text)
+        normaliser = _normaliser(logits)
+        mass = {piece: exp(logit - normaliser) for piece, logit in logits.items()}
+        longer = [0.0] * 256
+        for piece, probability in mass.items():
+            if piece is not None and len(piece) > len(pending) and piece.startswith(pending):
+                longer[piece[len(pending)]] += probability
+        return (mass.get(pending, 0.0), 0.0, tuple(longer)) if pending else (0.0, mass.get(None, 0.0), tuple(longer))
+
+
+def _normaliser(logits: Mapping[Piece, float]) -> float:
+    return log(sum(exp(logit) for logit in logits.values()))
+
+
 class ScriptedEngine:
     """An engine whose answers are a function of the text: deterministic, instant, no weights."""
 
@@ -41,6 +77,7 @@ class ScriptedEngine:
     ) -> None:
         """``context_length`` counts bytes of the answer; ``capabilities`` are what it says of itself."""
         self._script = script
+        self._model = ScriptedModel(script)
         self._context = context_length
         self.texts: dict[str, bytes] = {}
         self.calls: list[list[EngineRequest]] = []
@@ -78,35 +115,20 @@ class ScriptedEngine:
         text = self.texts[request.session] = text[: ends[-1]]
         if len(text) >= self._context:
             return EngineReply(ContextExhausted(request.session, len(text)))
-        if isinstance(request, NextCandidates):
-            *earlier, last = (self._candidates(text[:end], request.k) for end in ends)
-            reply: Reply = CandidatesReply(request.session, len(text), last, len(ends), None, tuple(earlier))
-            return EngineReply(reply, last.best.piece)
-        logits = self._script(text)
-        normaliser = log(sum(exp(logit) for logit in logits.values()))
+        session, at = request.session, len(text)
+        reply: Reply
         match request:
+            case NextCandidates(k=k):
+                *earlier, last = (self._model.candidates(text[:end], k) for end in ends)
+                reply = CandidatesReply(session, at, last, len(ends), None, tuple(earlier))
+                return EngineReply(reply, last.best.piece)
             case ScorePieces(pieces=pieces):
-                lowest = min(logits.values())
-                reply = ScoresReply(request.session, len(text), tuple(logits.get(p, lowest) for p in pieces), 0)
+                reply = ScoresReply(session, at, self._model.scores(text, pieces), 0)
             case ScoreText():
-                reply = self._logprobs(request.session, text)
+                reply = self._logprobs(session, text)
             case ByteMarginals(pending=pending):
-                mass = {piece: exp(logit - normaliser) for piece, logit in logits.items()}
-                longer = [0.0] * 256
-                for piece, probability in mass.items():
-                    if piece is not None and len(piece) > len(pending) and piece.startswith(pending):
-                        longer[piece[len(pending)]] += probability
-                exact = mass.get(pending, 0.0) if pending else 0.0
-                end = 0.0 if pending else mass.get(None, 0.0)
-                reply = MarginalsReply(request.session, len(text), exact, end, tuple(longer), 0)
+                reply = MarginalsReply(session, at, *self._model.marginals(text, pending), 0)
         return EngineReply(reply)
-
-    def _candidates(self, text: bytes, k: int) -> CandidateSet:
-        logits = self._script(text)
-        normaliser = log(sum(exp(logit) for logit in logits.values()))
-        ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))
-        listed = (Candidate(piece, x, x - normaliser) for piece, x in ranked[: k + EXTRA_CANDIDATES])
-        return CandidateSet(tuple(listed), normaliser)
 
     def _logprobs(self, session: str, text: bytes) -> LogprobsReply:
         """The text in the longest pieces of the vocabulary; a byte that none begins with is improbable."""
@@ -115,7 +137,7 @@ class ScriptedEngine:
         at = 0
         while at < len(text):
             logits = self._script(text[:at])
-            normaliser = log(sum(exp(logit) for logit in logits.values()))
+            normaliser = _normaliser(logits)
             fitting = [piece for piece in logits if piece and text.startswith(piece, at)]
             piece = max(fitting, key=len, default=None)
             at += len(piece) if piece else 1

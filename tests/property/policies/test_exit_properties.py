@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.policies.oracle import History
+from tests.support.oracle import History
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.methods import Method, parse_method

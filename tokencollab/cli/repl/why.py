@@ -21,8 +21,8 @@ from tokencollab.cli.repl.turns import Turn
 from tokencollab.cli.terminal import add_row, harmless
 from tokencollab.errors import UsageError
 from tokencollab.policies.aggregations import Ballot
-from tokencollab.policies.decision import Decider
 from tokencollab.policies.methods import Method, sampling_of
+from tokencollab.policies.pieces import Decider
 from tokencollab.protocol.candidates import Candidate
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceStep

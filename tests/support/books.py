@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from tests.property.policies.oracle import CLEAR, History, best, kept
+from tests.support.oracle import CLEAR, History, best, kept
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.protocol.candidates import CandidateSet
@@ -41,7 +41,7 @@ class Books(RuleBasedStateMachine):
         return model == BASE or self.method.exit == "consult"
 
     def writers(self) -> set[str]:
-        return {"together": self.live, "alone": {BASE}}.get(self.phase, set())
+        return {"together": self.live, "solo": {BASE}}.get(self.phase, set())
 
     @invariant()
     def memory(self) -> None:
@@ -51,20 +51,14 @@ class Books(RuleBasedStateMachine):
         assert set(s.left) == self.left
         assert s.noticed == self.noticed
         if self.phase == "stopped":
-            assert (s.live, s.joining, s.open, s.answers, s.scoring, s.scores) == ((),) * 6
+            assert (s.live, s.joining, s.solo, s.vote) == ((), (), None, None)
             return
         assert (set(s.live), set(s.joining), set(s.lost)) == (self.live, self.joining, self.lost)
         assert [list(names) for names in (s.live, s.joining, s.left, s.lost)] == [
             sorted(names) for names in (self.live, self.joining, self.left, self.lost)
         ]
-        asked = [(c.model, c.question) for c in self.open if isinstance(c, e.RequestCandidates)]
-        run = [(BASE, self.run.question)] if self.run else []
-        assert list(s.open) == sorted(asked) + run
-        assert dict(s.answers) == (self.votes if self.phase == "together" else {})
-        scoring = {(c.model, c.question, c.pieces) for c in self.open if isinstance(c, e.RequestScores)}
-        assert set(s.scoring) == scoring
-        scores = {(model, piece): logit for model, pairs in s.scores for piece, logit in pairs}
-        assert scores == {key: logit for key, logit in self.foreign.items() if key[0] in self.live}
+        assert (s.vote is not None) == (self.phase == "together")
+        assert s.solo == self.run
 
     # -------------------------------------------------------- what must go out
 
@@ -139,7 +133,7 @@ class Books(RuleBasedStateMachine):
             gone = tuple(sorted((self.live | self.joining) - {BASE}))
             assert commands.pop(0) == e.Exited(self.count, gone)
             self.live = (self.live | self.joining) if self.method.exit == "consult" else {BASE}
-            self.joining, self.phase = set(), "alone"
+            self.joining, self.phase = set(), "solo"
             self.expect_run(commands)
         else:
             self.live -= out
@@ -176,7 +170,7 @@ class Books(RuleBasedStateMachine):
         if m.exit == "per-collaborator":
             if decisive is None:  # a tie: take the policy's word for it
                 self.idle = dict(self.state.exit)
-                return self.state.phase == "alone", set(self.state.left) - self.left, None
+                return self.state.phase == "solo", set(self.state.left) - self.left, None
             for model in set(ranks) - {BASE}:
                 self.idle[model] = 0 if model in decisive else self.idle.get(model, 0) + 1
             out = {model for model in set(ranks) - {BASE} if self.idle[model] >= m.patience}
@@ -198,6 +192,8 @@ class Books(RuleBasedStateMachine):
         self.lost = set()
         self.text += piece or b""
         assert commit.record.ranks == ()
+        assert self.run is not None
+        self.run = self.run.after(piece)
         if piece is None or self.count == MOST:
             assert commands == [e.Stop("end" if piece is None else "length")]
             self.stopped()

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from tests.property.policies.books import BASE, MOST, Books
-from tests.property.policies.oracle import best
+from tests.support.books import BASE, MOST, Books
+from tests.support.oracle import best
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import make_policy, parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
@@ -135,7 +135,7 @@ class Machine(Books):
             assert commands == ()
         elif model == BASE:
             self.live.add(BASE)
-            self.phase = "alone"
+            self.phase = "solo"
             self.expect_run(list(commands))
         else:
             self.live.add(model)
@@ -169,7 +169,7 @@ class Machine(Books):
         if self.phase == "together":
             assert self.open
             assert {command.model for command in self.open} <= self.live
-        elif self.phase == "alone":
+        elif self.phase == "solo":
             assert self.run is not None
         else:
             assert self.phase == "stopped" or BASE not in self.live

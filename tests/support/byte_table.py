@@ -1,25 +1,16 @@
 """A table around which bytewise voting is played by hand: scripted answers in, commands and state out."""
 
 from dataclasses import dataclass, field
-from math import log
 from typing import Any
 
 from tokencollab.policies import events as e
-from tokencollab.policies.bytewise import BytewisePolicy
+from tokencollab.policies.bytewise.voter import Voter
+from tokencollab.policies.bytewise.voting import ByteVote
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.methods import Method, parse_method
-from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.pieces import Piece
+from tokencollab.policies.methods import Method, make_policy, parse_method
+from tokencollab.protocol.candidates import CandidateSet
 
 BYTEWISE = parse_method("bytewise")
-
-
-def listed(*entries: tuple[Piece, float]) -> CandidateSet:
-    return CandidateSet(tuple(Candidate(piece, 0.0, log(mass)) for piece, mass in entries), 0.0)
-
-
-def surely(piece: Piece, other: Piece = b"~") -> CandidateSet:
-    return listed((piece, 0.9), (other, 0.1))
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,7 @@ def figures(step: int) -> e.Efficacy:
 class Table:
     """A policy and who sits around it."""
 
-    members: tuple[str, ...]
+    models: tuple[str, ...]
     method: Method = BYTEWISE
     leaving: Any = None
     max_tokens: int = 100
@@ -63,10 +54,11 @@ class Table:
     text: bytes = b""
 
     def __post_init__(self) -> None:
-        self.policy = BytewisePolicy(
-            self.method, self.leaving, max_tokens=self.max_tokens, seed=self.seed, report=False
+        self.open: dict[str, int] = {}
+        self.policy = make_policy(
+            self.method, max_tokens=self.max_tokens, seed=self.seed, report=False, exit_policy=self.leaving
         )
-        self.state, commands = self.policy.start(self.members)
+        self.state, commands = self.policy.start(self.models)
         self.note(commands)
 
     def note(self, commands: tuple[e.Command, ...]) -> None:
@@ -74,6 +66,8 @@ class Table:
         for command in commands:
             if isinstance(command, e.Commit):
                 self.text += command.piece or b""
+            elif isinstance(command, e.RequestCandidates):
+                self.open[command.model] = command.question
 
     def hear(self, event: e.Event) -> list[e.Command]:
         self.state, commands = self.policy.step(self.state, event)
@@ -82,9 +76,9 @@ class Table:
 
     def answer(self, **sets: CandidateSet) -> list[e.Command]:
         """Answers of these models to what they are asked now."""
-        for voter in self.state.voters:
-            if voter.name in sets and voter.question is not None:
-                self.hear(e.CandidatesArrived(voter.name, voter.question, sets[voter.name]))
+        asked = {model: self.open.pop(model) for model in sorted(sets) if model in self.open}
+        for model, question in asked.items():
+            self.hear(e.CandidatesArrived(model, question, sets[model]))
         return self.commands
 
     def commits(self) -> list[e.Commit]:
@@ -95,3 +89,22 @@ class Table:
 
     def stopped(self) -> str | None:
         return next((command.reason for command in self.commands if isinstance(command, e.Stop)), None)
+
+    @property
+    def voters(self) -> tuple[Voter, ...]:
+        """Those that vote, with their weights."""
+        vote: ByteVote = self.state.vote
+        return vote.voters
+
+    @property
+    def held(self) -> bytes:
+        """What is decided and not committed."""
+        vote: ByteVote = self.state.vote
+        return vote.tail[len(vote.tail) - (vote.length - self.state.offset) :]
+
+    @property
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """Who is there, who joins, who was sent away and who was lost; those that are nobody left out."""
+        state = self.state
+        groups = {"live": state.live, "joining": state.joining, "left": state.left, "lost": state.lost}
+        return {name: models for name, models in groups.items() if models}

@@ -21,8 +21,8 @@ from itertools import pairwise
 from math import fsum
 from typing import Final
 
-from tokencollab.policies.bytewise_branch import EOS_SYMBOL
-from tokencollab.policies.bytewise_voter import Row
+from tokencollab.policies.bytewise.branch import EOS_SYMBOL
+from tokencollab.policies.bytewise.voter import Row
 from tokencollab.policies.selection import select
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import EOS, Piece

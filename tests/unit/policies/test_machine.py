@@ -1,21 +1,21 @@
 """The piece-level machine on scripted models."""
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.unit.policies.policykit import Driver, by_logit, by_probability
+from tests.support.candidates import Lists, by_logit, by_probability
 from tokencollab.errors import ProtocolError, UnknownMethod
 from tokencollab.policies import events as e
-from tokencollab.policies.decision import Decider
-from tokencollab.policies.methods import Policy, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import Machine
+from tokencollab.policies.methods import make_policy, parse_method, sampling_of
+from tokencollab.policies.pieces import Decider
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
+from tokencollab.testing import drive
 
 PIECE_METHODS = ("gac", "unite", "duetnet", "dp", "dk")
 
 
-def writes(text: str) -> Callable[[bytes], CandidateSet]:
+def writes(text: str) -> Lists:
     """A model that wants to write ``text``, one character at a time, then EOS."""
     data = text.encode()
 
@@ -24,17 +24,17 @@ def writes(text: str) -> Callable[[bytes], CandidateSet]:
         wanted: Piece = data[at : at + 1] or None
         return by_logit((wanted, 20.0), (b"~", 10.0), (b"^", 5.0))
 
-    return candidates
+    return Lists(candidates)
 
 
-def policy(name: str, max_tokens: int = 10, *, report: bool = False, **overrides: object) -> Policy:
+def policy(name: str, max_tokens: int = 10, *, report: bool = False, **overrides: object) -> Machine:
     method = parse_method(name, **overrides)  # type: ignore[arg-type]
     return make_policy(method, max_tokens=max_tokens, seed=0, report=report)
 
 
 @pytest.mark.parametrize("name", PIECE_METHODS)
 def test_models_that_agree_write_the_text_and_end(name: str) -> None:
-    done = Driver(policy(name), {"b": writes("abc"), "a": writes("abc"), "c": writes("abc")}).run()
+    done = drive(policy(name), {"b": writes("abc"), "a": writes("abc"), "c": writes("abc")})
     assert (done.text, done.stop) == (b"abc", "end")
     assert done.pieces == [b"a", b"b", b"c", None]
     assert [commit.record.step for commit in done.commits] == [1, 2, 3, 4]
@@ -54,14 +54,14 @@ def test_the_questions_of_a_step_name_the_end_of_the_text() -> None:
 
 def test_max_tokens_counts_the_end_and_ends_with_length() -> None:
     book = {"b": writes("abc"), "a": writes("abc")}
-    assert Driver(policy("dp", 3), book).run().stop == "length"
-    assert Driver(policy("dp", 4), book).run().stop == "end"
+    assert drive(policy("dp", 3), book).stop == "length"
+    assert drive(policy("dp", 4), book).stop == "end"
 
 
 def test_base_alone_runs_at_once() -> None:
     for machine in (policy("base", 7), policy("unite", 7)):
         assert machine.start(("b",))[1] == (e.RunSolo("b", 0, 0, 1, 7, False),)
-        done = Driver(machine, {"b": writes("abc")}).run()
+        done = drive(machine, {"b": writes("abc")})
         assert (done.text, done.stop) == (b"abc", "end")
         assert all(commit.record.alone for commit in done.commits)
 
@@ -75,18 +75,18 @@ def test_the_base_method_leaves_collaborators_alone() -> None:
     state, _ = machine.step(state, e.SoloStep("b", 0, b"x", None))
     state, commands = machine.step(state, e.SoloStep("b", 0, b"y", None))
     assert commands == (e.Commit(b"y", e.StepRecord(2, (), alone=True)), e.Stop("length"))
-    assert (state.phase, state.live, state.open) == ("stopped", (), ())
+    assert (state.phase, machine.taking_part(state)) == ("stopped", ())
     assert machine.step(state, e.Cancelled()) == (state, ())
 
 
 def test_fixed_exit_hands_over_to_the_base() -> None:
-    done = Driver(policy("upara-2", 10), {"b": writes("abcd"), "a": writes("abcd")}).run()
+    done = drive(policy("upara-2", 10), {"b": writes("abcd"), "a": writes("abcd")})
     assert done.others == [e.Exited(2, ("a",))]
     assert [commit.record.alone for commit in done.commits] == [False, False, True, True, True]
     assert done.text == b"abcd"
 
 
-def test_a_base_that_went_on_alone_keeps_no_candidates() -> None:
+def test_a_base_that_went_on_alone_keeps_no_votes() -> None:
     machine = policy("upara-1", 10)
     state, _ = machine.start(("b", "a"))
     state, _ = machine.step(state, e.CandidatesArrived("a", 0, by_logit((b"x", 2.0))))
@@ -94,7 +94,7 @@ def test_a_base_that_went_on_alone_keeps_no_candidates() -> None:
     state, _ = machine.step(state, e.ScoresArrived("a", 2, (1.0,)))
     state, commands = machine.step(state, e.ScoresArrived("b", 3, (1.0,)))
     assert commands[-1] == e.RunSolo("b", 4, 1, 2, 9, False)
-    assert (state.answers, state.scoring, state.scores, state.open) == ((), (), (), (("b", 4),))
+    assert state.vote is None
     assert machine.step(state, e.ModelJoined("a")) == (state, ())
     assert machine.step(state, e.ModelLost("a")) == (state, ())
 
@@ -227,7 +227,6 @@ def test_who_is_lost_while_foreign_pieces_are_scored_is_not_waited_for(answered:
         state, commands = machine.step(state, e.ScoresArrived("c", asked["c"].question, (9.0,)))
     state, commands = machine.step(state, e.ModelLost("c"))
     assert commands == ()
-    assert [model for model, _, _ in state.scoring] == ["b"]
     state, commands = machine.step(state, e.ScoresArrived("b", asked["b"].question, (0.0,)))
     assert commands[0] == e.Commit(b"z", e.StepRecord(1, (("a", None), ("b", 0)), lost=("c",)))
 
@@ -277,15 +276,15 @@ def test_full_context_and_cancellation_stop() -> None:
 
 
 def test_negative_logits_are_said_once_with_the_fix() -> None:
-    book = {"b": lambda text: by_logit((b"x", -1.0)), "a": lambda text: by_logit((b"x", -2.0))}
-    done = Driver(policy("duetnet", 5), book).run()
+    book = {"b": Lists(lambda text: by_logit((b"x", -1.0))), "a": Lists(lambda text: by_logit((b"x", -2.0)))}
+    done = drive(policy("duetnet", 5), book)
     (notice,) = done.others
     assert isinstance(notice, e.Notice)
     assert "a keeps" in notice.text
     assert "--reference floor" in notice.text
-    assert Driver(policy("duetnet", 5, reference="floor"), book).run().others == []
-    assert len(Driver(policy("dk", 5), book).run().others) == 1
-    assert Driver(policy("dp", 5), book).run().others == []
+    assert drive(policy("duetnet", 5, reference="floor"), book).others == []
+    assert len(drive(policy("dk", 5), book).others) == 1
+    assert drive(policy("dp", 5), book).others == []
 
 
 def test_members_and_weights_are_checked() -> None:

@@ -19,7 +19,7 @@ places where they were made.
 
 from typing import Final, NamedTuple
 
-from tokencollab.policies.bytewise_branch import EOS_SYMBOL, Branch, branch_from, follow, informed, votes_of
+from tokencollab.policies.bytewise.branch import EOS_SYMBOL, Branch, branch_from, follow, informed, votes_of
 from tokencollab.policies.methods import Method
 from tokencollab.protocol.candidates import CandidateSet
 

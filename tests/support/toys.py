@@ -1,20 +1,20 @@
-"""Toy models with different cuts, a loop that serves a policy from them, and the rule of docs/specification.md
-section 9 written down a second time, plainly: full vocabularies, normalised weights, no bounds. The other bytewise
-tests use these."""
+"""Toy models with different cuts, and the rule of bytewise voting (docs/specification.md section 9) written down a
+second time, plainly: full vocabularies, normalised weights, no bounds."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from math import exp, log
+from math import log
+from operator import itemgetter
 from random import Random
 from typing import Any
 
 from tokencollab.policies import events as e
-from tokencollab.policies.bytewise import BytewisePolicy
-from tokencollab.policies.bytewise_state import BytewiseState
-from tokencollab.policies.methods import Method, parse_method
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.pieces import Piece, piece_order
+from tokencollab.testing import Driver
 
 Distribution = dict[Piece, float]
 END_BYTE = -1
@@ -30,6 +30,7 @@ class Toy:
     context: int = 2
     sharpness: float = 3.0
     target: bytes = b""
+    extra: int = 0  # listed beyond what is asked
 
     def after(self, text: bytes) -> Distribution:
         """Probabilities of all pieces. With a target: nine tenths go to its next piece in this model's own cut."""
@@ -51,10 +52,15 @@ class Toy:
         rest = self.target[len(text) :]
         return max((p for p in self.vocabulary if p and rest.startswith(p)), key=len)
 
-    def listed(self, text: bytes, k: int) -> CandidateSet:
+    def candidates(self, text: bytes, k: int) -> CandidateSet:
         """The ``k`` most probable pieces."""
-        ordered = sorted(self.after(text).items(), key=lambda item: (-item[1], piece_order(item[0])))[:k]
+        ordered = sorted(self.after(text).items(), key=lambda item: (-item[1], piece_order(item[0])))[: k + self.extra]
         return CandidateSet(tuple(Candidate(p, log(mass), log(mass)) for p, mass in ordered), 0.0)
+
+    def scores(self, text: bytes, pieces: Sequence[Piece]) -> tuple[float, ...]:
+        """Log-probabilities; what is not in the vocabulary is improbable."""
+        known = self.after(text)
+        return tuple(log(known.get(piece, 1e-9)) for piece in pieces)
 
     def marginals(self, text: bytes, pending: bytes) -> tuple[float, float, tuple[float, ...]]:
         """The masses of `events.MarginalsArrived`, over the whole vocabulary."""
@@ -86,94 +92,27 @@ def bytewise(**settings: Any) -> Method:
     return replace(parse_method("bytewise"), **settings)
 
 
-@dataclass
-class Run:
-    """What a policy did with its models."""
-
-    text: bytes = b""
-    commits: list[e.Commit] = field(default_factory=list)
-    others: list[e.Command] = field(default_factory=list)
-    events: list[e.Event] = field(default_factory=list)
-    asks: dict[str, int] = field(default_factory=dict)
-    marginals: int = 0
-    state: BytewiseState | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether EOS was chosen."""
-        return any(command == e.Stop("end") for command in self.others)
-
-
-def answer(toy: Toy, text: bytes, command: e.RequestCandidates | e.RequestMarginals, extra: int) -> e.Event:
-    """The answer of ``toy``, which lists ``extra`` pieces more than asked."""
-    if isinstance(command, e.RequestCandidates):
-        listed = toy.listed(text[: command.offset], command.k + extra)
-        return e.CandidatesArrived(toy.name, command.question, listed)
-    exact, end, following = toy.marginals(text[: command.offset], command.pending)
-    return e.MarginalsArrived(toy.name, command.question, exact, end, following)
-
-
-def write(toy: Toy, text: bytes, command: e.RunSolo, k: int) -> list[e.Event]:
-    """What ``toy`` writes alone, up to EOS or to where it is unsure."""
-    events: list[e.Event] = []
-    for _ in range(command.max_steps):
-        listed = toy.listed(text, k)
-        if exp(listed.best.logprob) < command.unsure:
-            return [*events, e.CandidatesArrived(toy.name, command.question, listed)]
-        piece = listed.best.piece
-        events.append(e.SoloStep(toy.name, command.question, piece, listed))
-        if piece is None:
-            break
-        text += piece
-    return events
-
-
 def play(
     method: Method,
     models: Sequence[Toy],
     *,
     max_tokens: int = 12,
     seed: int = 0,
-    extra: int = 0,
     shuffle: int | None = None,
     exit_policy: Any = None,
-    policy: BytewisePolicy | None = None,
-    watch: Callable[[BytewiseState], BytewiseState] = lambda state: state,
-) -> Run:
-    """Serve the policy until it stops, delivering answers in the order of ``shuffle``'s random numbers."""
-    if policy is None:
-        policy = BytewisePolicy(method, exit_policy, max_tokens=max_tokens, seed=seed, report=True)
-    by_name = {toy.name: toy for toy in models}
+    faults: Mapping[int, e.Event] | None = None,
+) -> Driver:
+    """The answer of ``models``, whose answers come in the order of ``shuffle``'s random numbers."""
+    policy = make_policy(method, max_tokens=max_tokens, seed=seed, report=True, exit_policy=exit_policy)
     order = Random(shuffle) if shuffle is not None else None  # noqa: S311 - not a secret
-    run = Run()
-    state, commands = policy.start(tuple(toy.name for toy in models))
-    waiting: list[e.Event] = []
-    while True:
-        for command in commands:
-            if isinstance(command, e.Commit):
-                run.commits.append(command)
-                run.text += command.piece or b""
-            elif isinstance(command, e.RequestCandidates | e.RequestMarginals):
-                assert command.offset <= len(run.text), "a question about text that is not committed"
-                if isinstance(command, e.RequestCandidates):
-                    assert command.offset == len(run.text)
-                    run.asks[command.model] = run.asks.get(command.model, 0) + 1
-                else:
-                    run.marginals += 1
-                waiting.append(answer(by_name[command.model], run.text, command, extra))
-            elif isinstance(command, e.RunSolo):
-                waiting += write(by_name[command.model], run.text, command, method.top_k)
-                run.others.append(command)
-            else:
-                run.others.append(command)
-        if any(isinstance(command, e.Stop) for command in run.others):
-            run.state = state
-            return run
-        assert waiting, "the machine waits for nobody"
-        alone = isinstance(waiting[0], e.SoloStep)
-        event = waiting.pop(order.randrange(len(waiting)) if order and not alone else 0)
-        run.events.append(event)
-        state, commands = policy.step(watch(state), event)
+    pick = order.choice if order else itemgetter(0)
+    driver = Driver(policy, {toy.name: toy for toy in models}, sampling=sampling_of(method, seed))
+    return driver.run(pick, faults)
+
+
+def asks(driver: Driver) -> dict[str, int]:
+    """How often each model was asked for candidates, always at the end of the text."""
+    return dict(Counter(q.model for q in driver.questions.values() if isinstance(q, e.RequestCandidates)))
 
 
 class Plain:
@@ -238,21 +177,3 @@ def plain_rule(models: Sequence[Toy], length: int, *, carry: bool = True, commit
             for plain in plains:
                 plain.weight = plain.prior
     return PlainAnswer(text, False, leads, asks)
-
-
-def test_toys_add_up() -> None:
-    for toy in (*toys(3), *toys(4, target=b"0120110")):
-        for text in (b"", b"0", b"0120"):
-            assert abs(sum(toy.after(text).values()) - 1) < 1e-9
-            exact, end, following = toy.marginals(text, b"")
-            assert exact == 0
-            assert abs(end + sum(following) - 1) < 1e-9
-
-
-def test_the_target_is_written_in_every_cut() -> None:
-    target = b"012011020121"
-    for toy in toys(1, target=target):
-        text = b""
-        while (piece := toy.listed(text, 1).best.piece) is not None:
-            text += piece
-        assert text == target

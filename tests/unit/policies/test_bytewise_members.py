@@ -2,18 +2,17 @@
 
 import pytest
 
-from tests.unit.policies.bytewisekit import BYTEWISE, Table, Watch, listed, surely
+from tests.support.byte_table import BYTEWISE, Table, Watch
+from tests.support.candidates import listed, surely
 from tokencollab.policies import events as e
-from tokencollab.policies.bytewise import BytewisePolicy
-from tokencollab.policies.bytewise_state import BytewiseState, Roster
-from tokencollab.policies.methods import parse_method
+from tokencollab.policies.methods import make_policy, parse_method
 
 
 def held(*more: str, leaving: Watch | None = None, max_tokens: int = 100) -> Table:
     """All agree on "a", after which b's unlisted mass hides whether it moves: "a" is held."""
     table = Table(("a", "b", *more), leaving=leaving, max_tokens=max_tokens)
     table.answer(a=surely(b"ab"), b=listed((b"a", 0.4), (b"z", 0.1)), **dict.fromkeys(more, surely(b"ab")))
-    assert (table.text, table.state.held, table.state.tail) == (b"", 1, b"a")
+    assert (table.text, table.held) == (b"", b"a")
     return table
 
 
@@ -21,59 +20,27 @@ def alone(until: float = 0.0) -> Table:
     """The base b writes alone after "hi"; a is out, or waits where the base may be unsure."""
     table = Table(("b", "a"), leaving=Watch(alone_at=1, until=until), max_tokens=9)
     table.answer(a=surely(b"hi"), b=surely(b"hi"))
-    assert table.state.phase == "alone"
+    assert table.state.phase == "solo"
     return table
 
 
-class TestStates:
-    def test_the_end_leaves_nothing_open(self) -> None:
-        table = Table(("a", "b"))
-        table.hear(e.ModelJoined("c"))
-        table.answer(a=surely(b"x"), b=surely(b"x"))
-        table.answer(a=surely(None), b=surely(None), c=surely(None))
-        exit_state = table.state.exit
-        assert table.state == BytewiseState(
-            "stopped", Roster("a", ()), exit_state, length=1, committed=2, advances=2, questions=5
-        )
-
+class TestEnd:
     def test_cancelling_drops_what_is_held(self) -> None:
         table = held()
         table.hear(e.ModelJoined("c"))
         assert table.hear(e.Cancelled()) == [e.Stop("cancelled")]
-        state = table.state
-        assert state == BytewiseState("stopped", Roster("a", ()), state.exit, length=1, questions=3)
-        assert state.unsettled is False
-
-    def test_a_common_boundary_leaves_nothing_pending(self) -> None:
-        table = Table(("a", "b"))
-        table.answer(a=surely(b"x"), b=surely(b"x"))
-        state = table.state
-        again = BytewiseState("together", Roster("a", ("a", "b")), state.exit, state.voters, b"", 1, 0, False, 1, 1, 4)
-        assert state == again
+        assert (table.text, table.members) == (b"", {})
+        assert table.hear(e.ModelJoined("d")) == []
 
     def test_inside_a_token_its_bytes_are_kept_and_no_more(self) -> None:
         table = Table(("a", "b"))
         table.answer(a=surely(b"x"), b=surely(b"x"))
         table.answer(a=surely(b"842"), b=surely(b"8"))
-        assert (table.state.tail, table.state.length, table.state.held) == (b"8", 2, 0)
+        assert table.state.vote.tail == b"8"
         table.answer(b=surely(b"4"))
-        assert (table.state.tail, table.state.length, table.state.held) == (b"84", 3, 0)
+        assert table.state.vote.tail == b"84"
         table.answer(b=surely(b"2"))
-        assert (table.state.tail, table.state.length, table.state.held) == (b"", 4, 0)
-        assert table.state.unsettled is False
-
-    def test_alone_nothing_is_pending(self) -> None:
-        table = alone()
-        assert table.state == BytewiseState(
-            "alone",
-            Roster("b", ("b",)),
-            table.state.exit,
-            length=2,
-            committed=1,
-            advances=1,
-            questions=3,
-            run_question=2,
-        )
+        assert table.state.vote.tail == b""
 
 
 class TestLost:
@@ -81,9 +48,9 @@ class TestLost:
         table = Table(("a", "b"))
         table.hear(e.ModelJoined("c"))
         table.hear(e.ModelJoined("d"))
-        assert table.state.roster == Roster("a", ("a", "b"), joining=("c", "d"))
+        assert table.members == {"live": ("a", "b"), "joining": ("c", "d")}
         assert table.hear(e.ModelLost("c")) == []
-        assert table.state.roster == Roster("a", ("a", "b"), joining=("d",))
+        assert table.members == {"live": ("a", "b"), "joining": ("d",)}
         table.answer(a=surely(b"x"), b=surely(b"x"))
         assert table.asked() == {"a": 1, "b": 1, "d": 1}
         assert table.commits()[0].record.lost == ()
@@ -118,15 +85,15 @@ class TestLost:
         table.hear(e.ModelLost("a"))
         table.hear(e.ModelLost("b"))
         assert table.asked() == {"c": 0}
-        assert table.state.roster == Roster("a", ("c",), lost=("a", "b"))
+        assert table.members == {"live": ("c",), "lost": ("a", "b")}
         table.answer(c=surely(b"x"))
-        assert (table.asked(), len(table.state.voters)) == ({"c": 1}, 1)
+        assert (table.asked(), len(table.voters)) == ({"c": 1}, 1)
 
     def test_the_others_keep_their_weights_inside_a_token(self) -> None:
         table = Table(("a", "b", "c"))
         table.answer(a=surely(b"842"), b=surely(b"8"), c=surely(b"8"))
         table.hear(e.ModelLost("c"))
-        assert {v.name: round(v.weight, 9) for v in table.state.voters} == {"a": 1.0, "b": 0.9}
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.9}
 
     def test_a_context_that_is_full_ends_the_answer_of_whoever_writes(self) -> None:
         table = alone(until=0.5)
@@ -144,7 +111,7 @@ class TestLost:
         table.answer(b=listed((b"es?", 0.4), (b"en", 0.35), (b"ed", 0.25)), c=surely(b"e"))
         assert table.text == b"ye"
         assert table.asked() == {"c": 2}
-        assert [v.weight > 0 for v in table.state.voters] == [True, False, True]
+        assert [v.weight > 0 for v in table.voters] == [True, False, True]
         table.hear(e.ModelLost("a"))
         table.hear(e.ModelLost("c"))
         assert table.text == b"yes?"
@@ -160,13 +127,13 @@ class TestJoined:
         table.hear(e.ModelJoined("a"))
         table.answer(b=surely(b"x"), d=surely(b"x"))
         assert table.asked() == {"a": 1, "b": 1, "c": 1, "d": 1}
-        assert [(v.name, v.prior, v.weight, v.rank) for v in table.state.voters] == [
+        assert [(v.name, v.prior, v.weight, v.rank) for v in table.voters] == [
             ("a", 1.0, 1.0, 0),
             ("b", 1.0, 1.0, 0),
             ("c", 3.0, 3.0, 0),
             ("d", 0.5, 0.5, 0),
         ]
-        assert table.state.roster == Roster("b", ("a", "b", "c", "d"))
+        assert table.members == {"live": ("a", "b", "c", "d")}
 
     def test_inside_a_token_it_has_its_priors_part_of_the_weight_and_no_rank(self) -> None:
         """a carries 2 * .9, b 1 * .9 of the priors 3; so c with prior 5 has 5 * .9."""
@@ -175,29 +142,29 @@ class TestJoined:
         table.hear(e.ModelLost("c"))
         table.hear(e.ModelJoined("c"))
         table.answer(a=surely(b"842"), b=surely(b"8"))
-        (c,) = [v for v in table.state.voters if v.name == "c"]
+        (c,) = [v for v in table.voters if v.name == "c"]
         assert c.weight == pytest.approx(4.5)
         assert (c.prior, c.rank) == (5.0, None)
         table.answer(b=surely(b"4"), c=surely(b"4"))
-        assert [v.rank for v in table.state.voters] == [0, 0, None]
+        assert [v.rank for v in table.voters] == [0, 0, None]
         table.answer(b=surely(b"2"), c=listed((b"3", 0.5), (b"2", 0.4)))
         assert table.state.exit[0].ranks == (("a", 0), ("b", 0), ("c", None))
         assert table.commits()[0].record.ranks == (("a", 0), ("b", 0), ("c", 1))
-        assert [v.rank for v in table.state.voters] == [0, 0, 0]
+        assert [v.rank for v in table.voters] == [0, 0, 0]
 
     def test_who_has_no_weight_left_counts_with_its_prior(self) -> None:
         """Nobody but a had a piece for "y": the weight there is is .9 for two priors."""
         table = Table(("a", "b"))
         table.hear(e.ModelJoined("c"))
         table.answer(a=surely(b"yes"), b=listed((b"x", 0.3), (b"z", 0.7)))
-        by_name = {v.name: v.weight for v in table.state.voters}
+        by_name = {v.name: v.weight for v in table.voters}
         assert by_name == {"a": 1.0, "b": 0.0, "c": pytest.approx(0.9 / 2)}
 
     def test_who_waits_while_the_base_is_alone_takes_part_when_it_returns(self) -> None:
         table = alone(until=0.5)
         assert table.hear(e.ModelJoined("c")) == []
         assert table.hear(e.ModelJoined("c")) == []
-        assert table.state.roster == Roster("b", ("a", "b", "c"), until=0.5)
+        assert table.members == {"live": ("a", "b", "c")}
         table.hear(e.SoloStep("b", 2, b"1", None))
         table.hear(e.CandidatesArrived("b", 2, listed((b"x", 0.4), (b"y", 0.3))))
         assert table.asked() == {"a": 3, "c": 3}
@@ -208,7 +175,7 @@ class TestJoined:
             table.hear(e.ModelJoined("c"))
             table.answer(a=surely(b"hi"), b=surely(b"hi"))
             assert table.commands[1] == e.Exited(1, ("a", "c"))
-            assert table.state.roster == Roster("b", live, until=until)
+            assert table.members == {"live": live}
 
     def test_after_an_exit_for_good_nobody_joins(self) -> None:
         table = alone()
@@ -221,7 +188,7 @@ class TestJoined:
         table = alone(until=0.5)
         table.hear(e.SoloStep("b", 2, b"1", surely(b"1")))
         table.hear(e.ModelLost("b"))
-        assert (table.state.phase, table.state.run_question) == ("waiting", None)
+        assert table.state.phase == "waiting"
         assert table.hear(e.SoloStep("b", 2, b"2", surely(b"2"))) == []
         assert table.hear(e.ModelJoined("b")) == [e.RunSolo("b", 3, 3, 3, 7, False, 0.5)]
 
@@ -230,20 +197,20 @@ class TestSentAway:
     def test_one_after_the_other(self) -> None:
         table = Table(("b", "a", "c", "d"), leaving=Watch(out=(("d", 1), ("a", 2))))
         table.answer(**dict.fromkeys("abcd", surely(b"x")))
-        assert table.state.roster == Roster("b", ("a", "b", "c"), left=("d",))
+        assert table.members == {"live": ("a", "b", "c"), "left": ("d",)}
         table.answer(**dict.fromkeys("abc", surely(b"x")))
-        assert table.state.roster == Roster("b", ("b", "c"), left=("a", "d"))
+        assert table.members == {"live": ("b", "c"), "left": ("a", "d")}
         assert table.hear(e.ModelJoined("a")) == []
         assert table.hear(e.ModelLost("d")) == []
-        assert table.state.roster == Roster("b", ("b", "c"), left=("a", "d"))
+        assert table.members == {"live": ("b", "c"), "left": ("a", "d")}
 
     def test_it_makes_way_inside_its_own_token(self) -> None:
         """a is inside "xyz" when it is sent away: who is left stands at a common boundary."""
         table = Table(("b", "a", "c"), leaving=Watch(out=(("a", 1),)))
         table.answer(a=surely(b"xyz"), b=surely(b"x"), c=surely(b"x"))
         assert table.asked() == {"b": 1, "c": 1}
-        assert [(v.name, v.weight) for v in table.state.voters] == [("b", 1.0), ("c", 1.0)]
-        assert table.state.tail == b""
+        assert [(v.name, v.weight) for v in table.voters] == [("b", 1.0), ("c", 1.0)]
+        assert table.state.vote.tail == b""
 
 
 class TestAlone:
@@ -265,7 +232,7 @@ class TestAlone:
 
     def test_its_candidates_are_reported_where_somebody_reads_them(self) -> None:
         for report in (False, True):
-            policy = BytewisePolicy(BYTEWISE, Watch(alone_at=1), max_tokens=9, seed=0, report=report)
+            policy = make_policy(BYTEWISE, max_tokens=9, seed=0, report=report, exit_policy=Watch(alone_at=1))
             state, _ = policy.start(("a",))
             _, commands = policy.step(state, e.CandidatesArrived("a", 0, surely(b"x")))
             assert commands[2] == e.RunSolo("a", 1, 1, 2, 8, report)
