@@ -21,8 +21,10 @@ from tokencollab.errors import (
     UnknownModel,
     UsageError,
 )
-from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
-from tokencollab.policies.methods import Method, list_methods, parse_method
+from tokencollab.policies.aggregations import Aggregation, Ballot
+from tokencollab.policies.evidence import Evidence, Exit, ExitPolicy, Verdict
+from tokencollab.policies.methods import Method, list_methods, parse_method, register
+from tokencollab.policies.parameters import parameter
 from tokencollab.policies.responses.panels import Panel, Role, Stage
 from tokencollab.policies.responses.response_methods import ResponseMethod, list_response_methods, parse_response_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
@@ -35,15 +37,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EOS",
+    "Aggregation",
     "Answer",
     "AnswerStream",
     "Asking",
+    "Ballot",
     "Candidate",
     "CandidateSet",
     "ChatMessage",
     "Collaboration",
     "EngineOptions",
     "Evidence",
+    "Exit",
     "ExitPolicy",
     "FaultPolicy",
     "FinishReason",
@@ -77,6 +82,8 @@ __all__ = [
     "ask",
     "list_methods",
     "list_response_methods",
+    "parameter",
     "parse_method",
     "parse_response_method",
+    "register",
 ]

@@ -5,7 +5,7 @@ All draws of a moment run together; equal prompts share their prefill in the eng
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TextIO, TypeAlias, assert_never
 
@@ -144,9 +144,9 @@ class Asking:
         if isinstance(method, str):
             method = parse_response_method(method, models=len(self._respondents), **settings)
         elif settings:
-            raise UsageError("settings go with a method's name; with a ResponseMethod, use dataclasses.replace")
+            raise UsageError("settings go with a method's name; with a ResponseMethod, use its with_settings")
         if scorer is not None:
-            method = replace(method, scorer="callable" if callable(scorer) else scorer)
+            method = method.with_settings(scorer="callable" if callable(scorer) else scorer)
         self._method = method
         own = scorer if callable(scorer) else scorer_of(method)
         self._scoring = Scoring(team, self._respondents, self._count_scored, own)

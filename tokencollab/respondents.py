@@ -8,7 +8,7 @@ from tokencollab.collaboration import Collaboration
 from tokencollab.errors import UsageError
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.methods import Method, parse_method
-from tokencollab.policies.responses.settings import ResponseMethod
+from tokencollab.policies.responses.response_methods import ResponseMethod
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tokencollab.actors.log import log
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import ModelFailed, UnknownModel, UsageError
 from tokencollab.policies.responses import events as e
-from tokencollab.policies.responses.settings import ResponseMethod
+from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.respondents import Respondent
 

@@ -130,7 +130,7 @@ def test_models_that_write_together_and_a_panel_of_ones_own(run: Run, models: li
         (["--threshold", "2"], "threshold"),
         (["--rounds", "2"], "belongs to"),
         (["--prior", "nobody=2"], "nobody"),
-        (["--prior", "x"], "MODEL=W"),
+        (["--prior", "x"], "MODEL=NUMBER"),
         (["--method", "panel"], "panel"),
         (["--method", "panel", "--panel", "/nowhere"], "cannot be read"),
         (["--model", "unite(a)"], "method(BASE,MODEL"),

@@ -225,7 +225,7 @@ def test_a_terminal_without_a_prompt_is_told_what_to_do(pair: list[str]) -> None
         (["generate", "x", "--base", "TINY", "--max-tokens", "many"], ["--max-tokens"]),
         (["generate", "x", "--base", "TINY", "--seed", "-1"], ["--seed"]),
         (["generate", "x", "--base", "TINY", "--method", "confipara-u", "--theta", "nan"], ["--theta"]),
-        (["generate", "x", "--base", "TINY", "--weight", "5"], ["MODEL=WEIGHT"]),
+        (["generate", "x", "--base", "TINY", "--weight", "5"], ["--weight", "MODEL=NUMBER"]),
         (["generate", "x", "--base", "TINY", "--stop", ""], ["--stop"]),
         (["generate", "", "--base", "TINY"], ["empty"]),
         (["generate", "x", "--base", "TINY", "--trace", "/nowhere/at/all"], ["/nowhere/at/all"]),

@@ -8,7 +8,7 @@ from typing import Self
 from tokencollab.actors.journal import Past
 from tokencollab.actors.prompt import Prompt, read_prompt, sendable
 from tokencollab.errors import UsageError
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method
 from tokencollab.protocol.messages import ChatMessage
 
 

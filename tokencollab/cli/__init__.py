@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import Final, NoReturn
 
 from tokencollab import __version__
-from tokencollab.cli.arguments import Parser, method_settings
-from tokencollab.cli.responses import response_settings
+from tokencollab.cli.arguments import Parser, collect_settings
+from tokencollab.cli.plugins import load_plugins
 from tokencollab.cli.streams import prepare_streams
 from tokencollab.errors import TokencollabError
+from tokencollab.policies.methods import method_settings
+from tokencollab.policies.responses.response_methods import response_settings
 
 _COMMANDS: Final = (
     "repl",
@@ -63,8 +65,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    load_plugins(argv)  # before the parser: they bring options of their own
     arguments = build_parser().parse_args(argv)
-    arguments.settings, arguments.between = method_settings(arguments), response_settings(arguments)
+    arguments.settings = collect_settings(arguments, ("aggregation", "exit", *method_settings()))
+    arguments.between = collect_settings(arguments, response_settings())
     code: int = arguments.run(arguments)
     return code
 

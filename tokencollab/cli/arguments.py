@@ -1,11 +1,15 @@
 """Arguments that several commands share, and their types."""
 
 import argparse
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, NoReturn
 
+from tokencollab.errors import UnknownMethod, UsageError
+from tokencollab.policies.aggregations import AGGREGATIONS
+from tokencollab.policies.exits import EXITS
+from tokencollab.policies.methods import method_settings
+from tokencollab.policies.parameters import Numbers, Parameter, Span
 from tokencollab.protocol.values import half_character
 
 
@@ -58,14 +62,6 @@ seconds = _number(0.001, float, "a number of seconds above 0")
 cpus = _number(0.01, float, "a number of CPUs above 0")
 positive = _number(1, int, "a whole number from 1 to 2**53 - 1")
 natural = _number(0, int, "a whole number from 0 to 2**53 - 1")
-real = _number(-sys.float_info.max, float, "a number")
-
-
-def _weight(text: str) -> tuple[str, float]:
-    model, _, value = text.rpartition("=")
-    if not model:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form MODEL=WEIGHT")
-    return model, float(_number(0, float, "a number from 0 on")(value))
 
 
 def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool = True) -> None:
@@ -162,63 +158,53 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", type=natural, metavar="PORT", help=help_text)
 
 
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    """Classes of the caller's, which `cli.plugins` has loaded before the arguments are read."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        metavar="MODULE:CLASS",
+        help="an aggregation or an exit of your own, importable from the current directory (repeatable)",
+    )
+
+
 def add_method(parser: argparse.ArgumentParser) -> None:
     """The settings of a method, one option each; names as in `parse_method`."""
+    add_plugin(parser)
     group = parser.add_argument_group("method", "a preset, and its parameters one by one (see `tokencollab methods`)")
-    add = group.add_argument
-    add("--aggregation", metavar="NAME", help="how candidates become one piece")
-    add("--exit", metavar="NAME", help="when the base goes on alone, e.g. never, fixed-20, self-efficacy")
-    add("--top-k", type=positive, metavar="K", help="candidates per model")
-    add("--top-p", type=real, metavar="P", help="cut candidates at this probability mass")
-    add("--over", choices=["vocabulary", "top_k"], help="what --top-p is a share of")
-    add("--top-t", metavar="T", help="sample among the T best; 1-2 draws T per step; 1 is greedy")
-    add("--temperature", type=real, metavar="X", help="of the sampling with --top-t")
-    add("--weight", type=_weight, action="append", metavar="MODEL=W", help="a model's weight (repeatable)")
-    add("--reference", choices=["raw", "floor"], help="where a model's logits are counted from (duetnet, dk)")
-    add("--omega", type=positive, metavar="N", help="window of the exit policy, in steps")
-    add("--theta", type=real, metavar="X", help="threshold of the exit policy")
-    add("--rho", type=real, metavar="X", help="penalty of a miss")
-    add("--eps", type=real, metavar="X", help="tolerance of the window comparison")
-    add("--ties", choices=["success", "failure"], help="what equal ranks count as")
-    add("--patience", type=positive, metavar="N", help="steps of the exit per-collaborator")
-    add(
-        "--consult-below",
-        type=real,
-        metavar="X",
-        help="the base's probability below which the exit consult asks others",
+    group.add_argument("--aggregation", metavar="NAME", help="how candidates become one piece")
+    group.add_argument(
+        "--exit", metavar="NAME", help="when the base goes on alone, e.g. never, fixed-20, self-efficacy"
     )
-    add(
-        "--carry",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="carry weights inside a word (bytewise)",
-    )
-    add("--commit", type=real, metavar="X", help="when a model moves its boundary (bytewise)")
+    for declared in method_settings().values():
+        add_parameter(group, declared, AGGREGATIONS.note(declared.name) or EXITS.note(declared.name))
 
 
-_METHOD_SETTINGS = [
-    "aggregation",
-    "exit",
-    "top_k",
-    "top_p",
-    "over",
-    "top_t",
-    "temperature",
-    "reference",
-    "omega",
-    "theta",
-    "rho",
-    "eps",
-    "ties",
-    "patience",
-    "consult_below",
-    "carry",
-    "commit",
-]
+def add_parameter(group: argparse._ArgumentGroup, declared: Parameter, note: str) -> None:
+    """The option of a parameter; see `Registry.note`."""
+
+    def read(text: str) -> Any:
+        try:
+            return declared.from_text(text)
+        except UnknownMethod as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    options: dict[str, Any] = {"dest": declared.name, "help": declared.help + (f" ({note})" if note else "")}
+    if declared.kind is bool:
+        options |= {"action": argparse.BooleanOptionalAction, "default": None}
+    elif declared.choices:
+        options["choices"] = declared.choices
+    elif declared.kind == Numbers:
+        options |= {"type": read, "action": "append", "metavar": "MODEL=NUMBER"}
+    else:
+        options |= {"type": read, "metavar": {int: "N", float: "X", Span: "N"}.get(declared.kind, "TEXT")}
+    try:
+        group.add_argument(declared.flag, **options)
+    except argparse.ArgumentError:
+        raise UsageError(f"the parameter {declared.name} is an option of tokencollab already; rename it") from None
 
 
-def method_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings given on the command line, as arguments of `parse_method`."""
-    settings = {name: getattr(arguments, name, None) for name in _METHOD_SETTINGS}
-    settings["weights"] = dict(arguments.weight) if getattr(arguments, "weight", None) else None
-    return {name: value for name, value in settings.items() if value is not None}
+def collect_settings(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The settings of these names that are given on the command line, as arguments of `parse_method`."""
+    found = {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
+    return {name: dict(value) if isinstance(value, list) else value for name, value in found.items()}

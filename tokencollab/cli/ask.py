@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from tokencollab.actors.recorder import written
 from tokencollab.answers import check_kind
 from tokencollab.ask import Asking, Heard
-from tokencollab.cli.arguments import add_answer, add_engines, file_name, model, utf8
+from tokencollab.cli.arguments import add_answer, add_engines, add_plugin, file_name, model, utf8
 from tokencollab.cli.responses import (
     add_extract,
     add_response_method,
@@ -62,6 +62,7 @@ def add_parser(commands: Any) -> None:
     add_answer(parser)
     add("--json", action="store_true", help="one JSON object on standard output")
     add("--trace", type=file_name, metavar="FILE", help="write the samples, for `tokencollab replay`")
+    add_plugin(parser)
     add_response_method(parser)
     parser.set_defaults(run=ask)
 

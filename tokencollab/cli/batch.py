@@ -15,7 +15,6 @@ from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all, write_between, write_together
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive
 from tokencollab.cli.responses import (
-    BESIDE_METHOD,
     add_extract,
     add_response_method,
     either_method,
@@ -34,7 +33,7 @@ from tokencollab.cli.runs import (
 from tokencollab.cli.terminal import ProgressView, RunView, print_batch_summary, quiet_logs
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import CannotWrite, RunStopped, UsageError
-from tokencollab.policies.methods import Method, parse_method
+from tokencollab.policies.methods import Method, method_settings, parse_method
 from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.pool import Progress
 from tokencollab.protocol.seeds import SEED_DERIVATION
@@ -66,7 +65,7 @@ def add_parser(commands: Any) -> None:
     add_metrics(parser)
     add_method(parser)
     add_extract(parser, None)
-    add_response_method(parser, BESIDE_METHOD)
+    add_response_method(parser, method_settings())
     parser.set_defaults(run=batch)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, file_name, natural, positive, utf8
+from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural, positive, utf8
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
 from tokencollab.cli.terminal import ProgressView, RunView, print_evaluation, quiet_logs
 from tokencollab.collaboration import Collaboration
@@ -21,7 +21,7 @@ from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder
 from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.machine import hash_model, start_of_run
-from tokencollab.evaluation.naming import make_askers, read_value
+from tokencollab.evaluation.naming import make_askers, read_grid
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Runner
@@ -70,6 +70,7 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     add("--concurrency", type=positive, metavar="N", help="answers at once (default: what KV memory allows, up to 64)")
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
+    add_plugin(parser)
 
 
 HOURS = 3600.0
@@ -150,11 +151,7 @@ def _set_up(arguments: argparse.Namespace) -> _Setup:
     prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
     if arguments.stop is not None and not all(arguments.stop):
         raise UsageError("--stop needs a text that is not empty")
-    grid: dict[str, list[Any]] = {}
-    for setting, values in arguments.grid:
-        if setting in grid:
-            raise UsageError(f"--over {setting} is given twice")
-        grid[setting] = [read_value(value) for value in values]
+    grid = read_grid(arguments.grid)
     items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
     stop = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
     return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stop, grid)

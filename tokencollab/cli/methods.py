@@ -4,7 +4,8 @@ import argparse
 import json
 from typing import Any
 
-from tokencollab.policies.methods import list_methods
+from tokencollab.cli.arguments import add_plugin
+from tokencollab.policies.methods import list_exits, list_methods
 from tokencollab.policies.responses.response_methods import list_response_methods
 
 
@@ -12,19 +13,21 @@ def add_parser(commands: Any) -> None:
     """Adds the command."""
     parser = commands.add_parser("methods", help="list the methods", description="The methods, with their papers.")
     parser.add_argument("--json", action="store_true")
+    add_plugin(parser)
     parser.set_defaults(run=methods)
 
 
 def methods(arguments: argparse.Namespace) -> int:
-    """`tokencollab methods`: token by token (`generate`), and between models (`ask`)."""
-    together, between = list_methods(), list_response_methods()
+    """`tokencollab methods`: token by token (`generate`), their exits, and between models (`ask`)."""
+    listed = {"generate": list_methods(), "generate --exit": list_exits(), "ask": list_response_methods()}
     if arguments.json:
-        rows = [(*row, "generate") for row in together] + [(*row, "ask") for row in between]
-        print(json.dumps([dict(zip(("name", "what", "paper", "command"), row, strict=True)) for row in rows]))
+        keys = ("name", "what", "paper", "command")
+        plain = [dict(zip(keys, (*row, command), strict=True)) for command in listed for row in listed[command]]
+        print(json.dumps(plain))
         return 0
-    width = max(len(name) for name, _, _ in together + between)
-    for command, listed in (("generate", together), ("ask", between)):
+    width = max(len(name) for rows in listed.values() for name, _, _ in rows)
+    for command, rows in listed.items():
         print(f"tokencollab {command}")
-        for name, what, paper in listed:
+        for name, what, paper in rows:
             print(f"  {name:<{width}}  {what} -- {paper}")
     return 0

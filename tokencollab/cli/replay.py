@@ -12,10 +12,10 @@ from rich.table import Table
 from tokencollab.answers import canonical, check_kind
 from tokencollab.ask import switch_chances
 from tokencollab.cli.arguments import add_method
-from tokencollab.cli.responses import REPLAYED, add_extract, add_response_method, chosen_response_method
+from tokencollab.cli.responses import add_extract, add_response_method, chosen_response_method
 from tokencollab.cli.terminal import add_row, print_table
 from tokencollab.errors import UsageError
-from tokencollab.policies.methods import parse_method
+from tokencollab.policies.methods import method_settings, parse_method
 from tokencollab.policies.replay import replay as replay_trace
 from tokencollab.policies.responses.events import Decision
 from tokencollab.policies.responses.recorded import (
@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--model", action="append", metavar="MODEL", help="of recorded samples: these, in this order")
     add_extract(parser, None)
     add_method(parser)
-    add_response_method(parser, REPLAYED)
+    add_response_method(parser, method_settings(), replayed=True)
     parser.set_defaults(run=replay)
 
 

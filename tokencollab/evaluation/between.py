@@ -159,7 +159,7 @@ def _expected(recorded: Recorded, policy: Policy, right: frozenset[str]) -> tupl
     method = policy.parsed()
     if method.stop_probability is None:
         return _measured(replay_recorded(recorded, method), policy, right)
-    p, fixed = method.stop_probability, replace(method, stop_probability=0.5)
+    p, fixed = method.stop_probability, method.with_settings(stop_probability=0.5)
     total = np.zeros(3)
     for stops in product((True, False), repeat=len(policy.models)):
         # A chance below the probability stops.

@@ -8,14 +8,14 @@ from tokencollab.errors import UnknownMethod, UsageError
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.response_level import ResponseLevel
 from tokencollab.evaluation.token_level import TokenLevel
-from tokencollab.policies.methods import Method, list_methods, parse_method, uses
+from tokencollab.policies.methods import Method, list_methods, method_settings, parse_method
+from tokencollab.policies.parameters import Numbers, Parameter, unknown_setting
 from tokencollab.policies.responses.response_methods import (
-    ResponseMethod,
     is_response_method,
     list_response_methods,
     parse_response_method,
+    response_settings,
 )
-from tokencollab.policies.settings import setting_names
 
 
 def make_askers(names: Sequence[str], models: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[Asker]:
@@ -36,10 +36,7 @@ def make_askers(names: Sequence[str], models: Sequence[str], grid: Mapping[str, 
     askers: list[Asker] = []
     varied: set[str] = set()
     for key in grid:
-        if key not in setting_names() or key in ("name", "aggregation", "exit", "exit_after", "weights"):
-            raise UsageError(
-                f"{key} cannot be varied; settings are those of `tokencollab generate --help`, e.g. omega=5,10"
-            )
+        _varied(key)
     for name in names:
         made, used = _askers_of(name, tuple(models), grid)
         askers += made
@@ -63,14 +60,15 @@ def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[A
             raise UsageError(f"no model {model!r} takes part; there are {', '.join(models)}")
         return [_alone(model)], set()
     preset, _, rest = name.partition(":")
-    settings = _settings(rest, name)
+    between = is_response_method(preset)
+    settings = _settings(rest, name, response_settings() if between else method_settings())
     models = _members(settings, models)
-    if is_response_method(preset):
+    if between:
         members = models[:1] if preset == "self-consistency" else models
         for model in (*settings.get("priors", {}), *settings.get("prices", {})):
             if model not in members:
                 raise UsageError(f"{name}: {model!r} does not take part; the models are {', '.join(members)}")
-        method = _response_method(preset, settings, len(members))
+        method = parse_response_method(preset, models=len(members), **settings)
         method.check_priors(members)
         return [ResponseLevel(name, method, members)], set()
     if preset == "base":
@@ -78,7 +76,7 @@ def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[A
     plain = _method(preset, settings)  # a name that is no method's is said to be that, whoever takes part
     if len(models) == 1:
         raise UsageError(f"{name} needs collaborators; give some with --with")
-    keys = [key for key in grid if key not in settings and uses(plain, key)]
+    keys = [key for key in grid if key not in settings and plain.uses(key)]
     askers: list[Asker] = []
     for values in product(*(grid[key] for key in keys)):
         point = dict(zip(keys, values, strict=True))
@@ -102,19 +100,9 @@ def _members(settings: dict[str, Any], models: tuple[str, ...]) -> tuple[str, ..
     return members
 
 
-def _response_method(preset: str, settings: Mapping[str, Any], models: int) -> ResponseMethod:
-    try:
-        return parse_response_method(preset, models=models, **settings)
-    except TypeError:
-        raise UnknownMethod(f"{preset} has no such settings as {', '.join(settings)}") from None
-
-
 def _method(preset: str, settings: Mapping[str, Any]) -> Method:
     try:
         return parse_method(preset, **settings)
-    except TypeError:
-        unknown = next(key for key in settings if key not in setting_names())
-        raise UnknownMethod(f"unknown setting {unknown!r} of {preset}; see tokencollab generate --help") from None
     except UnknownMethod as error:
         if str(error).startswith("unknown method"):
             more = ", ".join(["each", "alone:MODEL", *(between for between, _, _ in list_response_methods())])
@@ -123,29 +111,46 @@ def _method(preset: str, settings: Mapping[str, Any]) -> Method:
         raise
 
 
-def _settings(text: str, name: str) -> dict[str, Any]:
+def _varied(key: str) -> Parameter:
+    declared = method_settings().get(key)
+    if declared is None or declared.kind == Numbers:
+        raise UsageError(
+            f"{key} cannot be varied; settings are those of `tokencollab generate --help`, e.g. omega=5,10"
+        )
+    return declared
+
+
+def read_grid(given: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Any]]:
+    """The settings to be varied, from texts.
+
+    Raises:
+        UsageError: one that cannot be varied, is given twice, or has a bad value.
+    """
+    grid: dict[str, list[Any]] = {}
+    for key, values in given:
+        if key in grid:
+            raise UsageError(f"--over {key} is given twice")
+        grid[key] = [_varied(key).from_text(value) for value in values]
+    return grid
+
+
+def _settings(text: str, name: str, known: Mapping[str, Parameter]) -> dict[str, Any]:
     """``key=value:key=value`` as settings; ``weight.MODEL=2`` is that model's weight, and so prior and price."""
     settings: dict[str, Any] = {}
+    by_model = {declared.option: declared for declared in known.values() if declared.kind == Numbers}
     for part in filter(None, text.split(":")):
         key, equals, value = part.partition("=")
         what, dot, model = key.partition(".")
         key = key if dot else key.replace("-", "_")
         if not equals or not key or not value or key in settings:
             raise UsageError(f"{name}: settings are given as name:key=value:key=value, each once")
-        if dot and what in ("weight", "prior", "price"):
-            settings.setdefault(f"{what}s", {})[model] = read_value(value)
+        if key in ("on", "aggregation", "exit"):
+            settings[key] = value
+        elif dot and what in by_model:
+            declared = by_model[what]
+            settings.setdefault(declared.name, {}).update([declared.from_text(f"{model}={value}")])
+        elif key in known and known[key].kind != Numbers:
+            settings[key] = known[key].from_text(value)
         else:
-            settings[key] = read_value(value)
+            raise unknown_setting(key, f" of {name.partition(':')[0]}", known)
     return settings
-
-
-def read_value(text: str) -> Any:
-    """A value from the command line: a number, true or false, else a text."""
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -6,8 +6,9 @@ from typing import Any
 from tokencollab.collaboration import Collaboration
 from tokencollab.evaluation.askers import GivenAnswer, Question
 from tokencollab.evaluation.grading import read_answer
+from tokencollab.policies.aggregations import Base
+from tokencollab.policies.exits import Never
 from tokencollab.policies.methods import Method
-from tokencollab.policies.presets import EXIT_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,14 @@ class TokenLevel:
     @property
     def collaboration(self) -> object | None:
         """See `Asker`."""
-        if self.method.aggregation == "base":
+        if isinstance(self.method.scoring, Base):
             return None
-        settings = self.method.to_json()
-        kept = {key: value for key, value in settings.items() if key not in ("name", *EXIT_SETTINGS)}
-        return self.members, tuple(sorted((key, str(value)) for key, value in kept.items()))
+        return self.members, self.method.scoring
 
     @property
     def full(self) -> bool:
         """See `Asker`."""
-        return self.method.aggregation != "base" and self.method.exit == "never"
+        return not isinstance(self.method.scoring, Base) and isinstance(self.method.exit_policy, Never)
 
     async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
         """See `Asker`."""

@@ -29,9 +29,8 @@ from tokencollab.policies.events import (
     StepRecord,
 )
 from tokencollab.policies.evidence import ExitPolicy
-from tokencollab.policies.exits import build_exit
+from tokencollab.policies.methods import Method
 from tokencollab.policies.session import check_members, including, without
-from tokencollab.policies.settings import Method
 from tokencollab.protocol.pieces import EOS
 
 Outcome: TypeAlias = tuple[BytewiseState, tuple[Command, ...]]
@@ -59,7 +58,7 @@ class BytewisePolicy:
         report: bool,
     ):
         """``exit_policy`` is the one that ``method`` asks for, unless another is given."""
-        leaving = build_exit(method) if exit_policy is None else exit_policy
+        leaving = method.exit_policy if exit_policy is None else exit_policy
         self._settings = Settings(method, leaving, max_tokens, seed, report)
 
     def start(self, members: tuple[str, ...]) -> Outcome:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokencollab.errors import TraceError
-from tokencollab.policies.aggregation import Ballot
+from tokencollab.policies.aggregations import Ballot
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_branch import EOS_SYMBOL, Branch, branch_from, follow, votes_of
 from tokencollab.policies.bytewise_decision import best_of
@@ -22,7 +22,6 @@ from tokencollab.policies.bytewise_round import Round
 from tokencollab.policies.bytewise_state import BytewiseState, Roster
 from tokencollab.policies.bytewise_turn import Settings
 from tokencollab.policies.bytewise_voter import fresh, moves
-from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import (
     CandidatesArrived,
     Command,
@@ -37,9 +36,9 @@ from tokencollab.policies.events import (
     SoloStep,
 )
 from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
-from tokencollab.policies.exits import Never, build_exit
+from tokencollab.policies.exits import Never
+from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.selection import choose_solo
-from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceStep
@@ -103,7 +102,7 @@ def replay_bytewise(
             that means damage; other weights, ``carry`` or ``commit`` move boundaries elsewhere, and
             other exits do not.
     """
-    exit_policy = build_exit(method)
+    exit_policy = method.exit_policy
     stays, leaves = (
         BytewisePolicy(method, _Watched(exit_policy, obeyed, until), max_tokens=max_tokens, seed=seed, report=True)
         for obeyed in (False, True)

@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeAlias
 
 from tokencollab.policies.bytewise_state import BytewiseState
 from tokencollab.policies.bytewise_voter import Voter, fresh, questioned
-from tokencollab.policies.decision import sampling_of
 from tokencollab.policies.events import (
     Command,
     Commit,
@@ -18,8 +17,8 @@ from tokencollab.policies.events import (
     Stop,
 )
 from tokencollab.policies.evidence import STAY, ExitPolicy, Verdict
+from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.session import including, without
-from tokencollab.policies.settings import Method
 from tokencollab.protocol.pieces import EOS
 
 Place: TypeAlias = tuple[int, bytes]

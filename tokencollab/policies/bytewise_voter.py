@@ -20,7 +20,7 @@ places where they were made.
 from typing import Final, NamedTuple
 
 from tokencollab.policies.bytewise_branch import EOS_SYMBOL, Branch, branch_from, follow, informed, votes_of
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method
 from tokencollab.protocol.candidates import CandidateSet
 
 MAJORITY: Final = 0.500001

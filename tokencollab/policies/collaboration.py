@@ -9,8 +9,8 @@ from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from tokencollab.errors import ProtocolError
-from tokencollab.policies.aggregation import Ballot, foreign_pieces, negative_logit
-from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
+from tokencollab.policies.aggregations import Ballot, foreign_pieces, negative_logit
+from tokencollab.policies.decision import Decider, gather_evidence
 from tokencollab.policies.events import (
     Cancelled,
     CandidatesArrived,
@@ -32,8 +32,8 @@ from tokencollab.policies.events import (
     Stop,
 )
 from tokencollab.policies.evidence import STAY, ExitPolicy, Verdict
+from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.session import State, check_members, including, without
-from tokencollab.policies.settings import Method
 from tokencollab.protocol.pieces import EOS
 
 Outcome: TypeAlias = tuple[State, tuple[Command, ...]]
@@ -175,7 +175,7 @@ class CollaborationPolicy:
             return self._ask(state) if state.joining else _stop(state, (), "failed")
         scores = dict(state.scores)
         ballots = [self._decider.ballot(model, sent, scores.get(model, ())) for model, sent in state.answers]
-        if self._method.aggregation == "unite" and not scores:
+        if "scores" in self._method.scoring.requires and not scores:
             missing = foreign_pieces(ballots)
             if missing:
                 scoring = tuple((m, state.questions + i, pieces) for i, (m, pieces) in enumerate(missing))

@@ -3,27 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokencollab.policies.aggregation import Ballot, aggregate
+from tokencollab.policies.aggregations import Ballot
 from tokencollab.policies.evidence import Evidence
+from tokencollab.policies.methods import Method
 from tokencollab.policies.selection import select
-from tokencollab.policies.settings import Method
 from tokencollab.policies.truncation import truncate
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
-
-
-def sampling_of(method: Method, seed: int) -> Sampling:
-    """How the base picks its pieces when it runs alone, and how any score is selected, under ``method``."""
-    return Sampling(
-        top_k=method.top_k,
-        top_p=method.top_p,
-        top_t=method.top_t,
-        temperature=method.temperature,
-        seed=seed,
-        over=method.over,
-        by_probability=method.aggregation in ("gac", "unite", "dp", "bytewise"),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +21,18 @@ class Decider:
     sampling: Sampling
 
     def ballot(self, model: str, candidates: CandidateSet, foreign: tuple[tuple[Piece, float], ...] = ()) -> Ballot:
-        """``model``'s vote from what it sent and, for UniTE, the logits it was asked for."""
+        """``model``'s vote from what it sent and, where scores are required, the logits it was asked for."""
         method, received = self.method, candidates.candidates
         kept = truncate(received, method.top_k, method.top_p, method.over)
         logits: dict[Piece, float] = {}
-        if method.aggregation == "unite":
+        if "scores" in method.scoring.requires:
             logits = {candidate.piece: candidate.logit for candidate in received}
             logits.update(foreign)
         return Ballot(model, method.weight_of(model), kept, received, logits)
 
     def decide(self, step: int, ballots: Sequence[Ballot]) -> Piece:
         """The piece that ``ballots`` (at least one, sorted by model) choose at ``step``."""
-        return select(aggregate(self.method.aggregation, ballots, self.method.reference), self.sampling, step)
+        return select(self.method.scoring.score(ballots), self.sampling, step)
 
     def decisive(self, step: int, piece: Piece, ballots: Sequence[Ballot], base: str | None = None) -> frozenset[str]:
         """The models other than ``base`` without which another piece would have been chosen than ``piece``."""

@@ -1,8 +1,10 @@
 """What an exit policy sees of a step, whatever the aggregation, and what an exit policy is."""
 
-from typing import Final, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 from tokencollab.policies.events import Efficacy
+from tokencollab.policies.parameters import Declaration
 
 StateT = TypeVar("StateT")
 
@@ -58,3 +60,18 @@ class ExitPolicy(Protocol[StateT]):
     def observe(self, state: StateT, evidence: Evidence) -> tuple[StateT, Verdict]:
         """The state and the verdict after one more step."""
         ...
+
+
+@dataclass(frozen=True)
+class Exit(Declaration):
+    """An `ExitPolicy` that is chosen by its name, with declared parameters. Without a state unless `start` says so."""
+
+    needs_decisive: ClassVar[bool] = False
+
+    def start(self, base: str) -> Any:
+        """See `ExitPolicy`."""
+        return None
+
+    def observe(self, state: Any, evidence: Evidence) -> tuple[Any, Verdict]:
+        """See `ExitPolicy`."""
+        raise NotImplementedError

@@ -1,70 +1,84 @@
-"""The other exit policies, and what builds any exit from a method (methods.md section 5)."""
+"""Exits: who still takes part (docs/methods.md), one class each. `self_efficacy` has ConfiPara's and its ablations."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, assert_never
+from typing import Final
 
-from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict
-from tokencollab.policies.self_efficacy import SelfEfficacy
-from tokencollab.policies.settings import Method
+from tokencollab.policies.evidence import STAY, Evidence, Exit, Verdict
+from tokencollab.policies.parameters import Registry, parameter
+from tokencollab.policies.self_efficacy import Confidence, Reliability, SelfEfficacy
 
 
-@dataclass(frozen=True, slots=True)
-class Never:
+@dataclass(frozen=True)
+class Never(Exit):
     """All models take part to the end: UniTE, DuetNet and every other full collaboration."""
 
-    needs_decisive: ClassVar[bool] = False
-
-    def start(self, base: str) -> None:
-        """There is nothing to remember."""
+    name = "never"
+    help = "all models take part to the end"
+    paper = "tokencollab, docs/methods.md"
 
     def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
         """Stay."""
         return None, STAY
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """Collaboration on the first ``tokens`` tokens only: UPara-N and DPara-N of the ConfiPara paper."""
+@dataclass(frozen=True)
+class Fixed(Exit):
+    """Collaboration on the first ``exit_after`` tokens only: UPara-N and DPara-N of the ConfiPara paper.
 
-    tokens: int
-    needs_decisive: ClassVar[bool] = False
-
-    def start(self, base: str) -> None:
-        """There is nothing to remember: the step number is in the evidence."""
-
-    def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
-        """Leave after step ``tokens``; later, where the base was lost at that step."""
-        return None, Verdict(alone=evidence.step >= self.tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class Consult:
-    """The base writes alone and asks the others about the pieces that it is unsure of (ours).
-
-    Everybody votes on the first piece, and on every other whose best candidate has a probability below ``below`` in the
-    base's own eyes. What it is sure of costs one candidate set, as with the base alone.
+    It is chosen with its number, as ``fixed-20`` or ``fixed(20)``.
     """
 
-    below: float
-    needs_decisive: ClassVar[bool] = False
+    name = "fixed"
+    help = "the base goes on alone after N tokens"
+    paper = SelfEfficacy.paper
 
-    def start(self, base: str) -> None:
-        """There is nothing to remember."""
+    exit_after: int = parameter(
+        help="tokens together",
+        low=1,
+        neutral=None,
+        label="the number of tokens of the exit fixed",
+        settable=False,
+    )
+
+    def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
+        """Leave after step ``exit_after``; later, where the base was lost at that step."""
+        return None, Verdict(alone=evidence.step >= self.exit_after)
+
+
+@dataclass(frozen=True)
+class Consult(Exit):
+    """The base writes alone and asks the others about the pieces that it is unsure of (ours).
+
+    Everybody votes on the first piece, and on every other whose best candidate has a probability below
+    ``consult_below`` in the base's own eyes. What it is sure of costs one candidate set, as with the base alone.
+    """
+
+    name = "consult"
+    help = "the base writes alone and asks the others about pieces that it is unsure of"
+    paper = Never.paper
+
+    consult_below: float = parameter(
+        0.9, help="the base's probability of its best piece below which it asks the others", above=0, high=1
+    )
 
     def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
         """Leave after every step together, until the base is unsure."""
-        return None, Verdict(alone=True, until=self.below)
+        return None, Verdict(alone=True, until=self.consult_below)
 
 
-@dataclass(frozen=True, slots=True)
-class PerCollaborator:
+@dataclass(frozen=True)
+class PerCollaborator(Exit):
     """A collaborator that was not decisive in ``patience`` of its steps in a row leaves by itself (ours).
 
     Steps in which it did not answer do not count. When the last one of a step leaves, the base goes on alone.
     """
 
-    patience: int
-    needs_decisive: ClassVar[bool] = True
+    name = "per-collaborator"
+    help = "a collaborator that decides nothing for a while leaves by itself"
+    paper = Never.paper
+    needs_decisive = True
+
+    patience: int = parameter(20, help="steps in which a collaborator decided nothing", low=1)
 
     def start(self, base: str) -> tuple[tuple[str, int], ...]:
         """Idle steps by collaborator: none yet."""
@@ -83,26 +97,9 @@ class PerCollaborator:
         return state, Verdict(out=out, alone=bool(out) and len(out) == len(collaborators))
 
 
-def build_exit(method: Method) -> ExitPolicy[Any]:
-    """The exit policy that ``method`` asks for."""
-    policy: ExitPolicy[Any]
-    match method.exit:
-        case "never":
-            policy = Never()
-        case "fixed":
-            policy = Fixed(method.exit_after or 0)  # `Method` has checked that it is there
-        case "self-efficacy":
-            policy = _self_efficacy(method, "both")
-        case "confidence" | "reliability":
-            policy = _self_efficacy(method, method.exit)
-        case "consult":
-            policy = Consult(method.consult_below)
-        case "per-collaborator":
-            policy = PerCollaborator(method.patience)
-        case _:
-            assert_never(method.exit)
-    return policy
-
-
-def _self_efficacy(method: Method, terms: Literal["both", "confidence", "reliability"]) -> SelfEfficacy:
-    return SelfEfficacy(method.omega, method.theta, method.rho, method.eps, method.ties, terms)
+EXITS: Final = Registry(
+    "exit",
+    Exit,
+    (Never, Fixed, SelfEfficacy, Confidence, Reliability, Consult, PerCollaborator),
+    "tokencollab.exits",
+)

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokencollab.errors import TraceError, UsageError
-from tokencollab.policies.aggregation import Ballot
+from tokencollab.policies.aggregations import Ballot
 from tokencollab.policies.bytewise_replay import misses_of, replay_bytewise, vote_at
-from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
+from tokencollab.policies.decision import Decider, gather_evidence
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.exits import build_exit
-from tokencollab.policies.presets import parse_method
+from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.policies.selection import choose_solo
-from tokencollab.policies.settings import REMOVED_SETTINGS, Method, setting_names
 from tokencollab.protocol.pieces import Piece, piece_to_json
 from tokencollab.protocol.trace import Trace, TraceStep
 
@@ -58,8 +56,7 @@ def method_of(trace: Trace) -> Method:
     settings = trace.settings.get("method")
     match settings:
         case Mapping():
-            known = (*setting_names(), *REMOVED_SETTINGS)  # a newer version's settings are none of ours
-            return Method.from_json({key: value for key, value in settings.items() if key in known})
+            return Method.from_json(settings, newer=True)
         case str():
             return parse_method(settings)
         case _:
@@ -145,7 +142,7 @@ class _Replayer:
         self._trace, self._base = trace, trace.models[0]
         self._decider = Decider(method, sampling_of(method, seed))
         self._solo = method.aggregation == "base" or len(trace.models) == 1
-        self._exit = build_exit(method)
+        self._exit = method.exit_policy
         self._exit_state: Any = self._exit.start(self._base)
         self._left: frozenset[str] = frozenset()
         self._alone = False

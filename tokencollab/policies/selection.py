@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import exp, fsum
 
-from tokencollab.policies.aggregation import Scored
+from tokencollab.policies.aggregations import Scored
 from tokencollab.policies.truncation import truncate
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling

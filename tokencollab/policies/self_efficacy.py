@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from tokencollab.policies.events import Efficacy
-from tokencollab.policies.evidence import Evidence, Verdict
+from tokencollab.policies.evidence import Evidence, Exit, Verdict
+from tokencollab.policies.parameters import parameter
 
 
 class EfficacyState(NamedTuple):
@@ -28,25 +29,28 @@ class EfficacyState(NamedTuple):
     window: tuple[tuple[str, int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SelfEfficacy:
+@dataclass(frozen=True)
+class SelfEfficacy(Exit):
     """Leaves when T0 > ``theta``.
 
-    T0 is ST * RT (eq. 13) with ``terms="both"``, ST with "confidence", RT with "reliability" (the ablations),
-    and 0 before ``omega`` steps. ST and RT are means of Beta posteriors (eq. 7, 12).
+    T0 is ST * RT (eq. 13), in the ablations ST (`Confidence`) or RT (`Reliability`), and 0 before ``omega`` steps. ST
+    and RT are means of Beta posteriors (eq. 7, 12).
 
     A step counts for every model that answered in it. At a window's end the base is held against the
     collaborators that answered in its last step; with none of them the window says nothing (both are choices
     where the paper, in which models never fail, is silent).
     """
 
-    omega: int
-    theta: float
-    rho: float
-    eps: float
-    ties: Literal["success", "failure"]
-    terms: Literal["both", "confidence", "reliability"] = "both"
-    needs_decisive: ClassVar[bool] = False
+    name = "self-efficacy"
+    help = "the base goes on alone when its self-efficacy suffices"
+    paper = "ConfiPara (Wang et al., J. Communications 2026)"
+    terms: ClassVar[Literal["both", "confidence", "reliability"]] = "both"
+
+    omega: int = parameter(20, help="window, in steps", low=1)
+    theta: float = parameter(0.6, help="threshold", low=0)
+    rho: float = parameter(1.5, help="penalty of a miss", above=1, high=1e6)  # far beyond the figures are no numbers
+    eps: float = parameter(0.05, help="tolerance of the window comparison", above=0)
+    ties: Literal["success", "failure"] = parameter("success", help="what equal ranks count as")
 
     def start(self, base: str) -> EfficacyState:
         """s = f = s_w = f_w = 1."""
@@ -113,6 +117,25 @@ class SelfEfficacy:
         else:
             state = state._replace(unreliable=state.unreliable + 1)
         return state._replace(rt=_mean(1.0 + state.reliable, 1.0 + self.rho * state.unreliable))
+
+
+@dataclass(frozen=True)
+class Confidence(SelfEfficacy):
+    """The ablation without the reliability term, whose ``eps`` only the figures shown depend on."""
+
+    name = "confidence"
+    help = "self-efficacy without the reliability term"
+    terms = "confidence"
+    no_effect = frozenset({"eps"})
+
+
+@dataclass(frozen=True)
+class Reliability(SelfEfficacy):
+    """The ablation without the confidence term."""
+
+    name = "reliability"
+    help = "self-efficacy without the confidence term"
+    terms = "reliability"
 
 
 def _mean(successes: float, failures: float) -> float:

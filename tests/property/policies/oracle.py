@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, inf
 
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 
@@ -113,4 +113,4 @@ class History:
             wins = 1 + duels.count(True)
             local[model] = wins / (wins + 1 + self.method.rho * duels.count(False))
         others = [local[model] for model in sorted(present - {base})]
-        return local[base] - sum(others) / len(others) > -self.method.eps
+        return bool(local[base] - sum(others) / len(others) > -self.method.eps)

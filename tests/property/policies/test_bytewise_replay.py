@@ -13,7 +13,7 @@ from tokencollab.errors import TraceError
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_replay import replay_bytewise
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.trace import TraceMarginals, TraceStep
 

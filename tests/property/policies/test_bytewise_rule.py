@@ -26,7 +26,7 @@ from tokencollab.policies.bytewise_decision import best_of, certain, choose, sco
 from tokencollab.policies.bytewise_round import Round
 from tokencollab.policies.bytewise_state import BytewiseState
 from tokencollab.policies.bytewise_voter import Row
-from tokencollab.policies.decision import sampling_of
+from tokencollab.policies.methods import sampling_of
 
 seeds = st.integers(0, 10**6)
 kinds = st.lists(st.sampled_from(CUTS), min_size=1, max_size=3)

@@ -2,7 +2,7 @@
 down a second time, plainly: full vocabularies, normalised weights, no bounds. The other bytewise tests use these."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from math import exp, log
 from random import Random
@@ -11,7 +11,7 @@ from typing import Any
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_state import BytewiseState
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.pieces import Piece, piece_order
 
@@ -82,7 +82,7 @@ def toys(seed: int, cuts: Sequence[tuple[Piece, ...]] = CUTS, **settings: Any) -
 
 def bytewise(**settings: Any) -> Method:
     """A bytewise method."""
-    return Method(**{"name": "bytewise", "aggregation": "bytewise", "top_k": 10, "top_p": None, **settings})
+    return replace(parse_method("bytewise"), **settings)
 
 
 @dataclass

@@ -15,8 +15,8 @@ from tests.property.policies.oracle import best, score
 from tests.property.policies.test_collaboration_machine import candidate_sets
 from tests.unit.policies.policykit import Driver, by_logit, toy
 from tokencollab.policies import events as e
-from tokencollab.policies.decision import Decider, sampling_of
-from tokencollab.policies.methods import Method, make_policy, parse_method
+from tokencollab.policies.decision import Decider
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.policies.selection import choose_solo, select
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import Sampling
@@ -64,7 +64,7 @@ def test_a_common_shift_of_a_models_logits_changes_nothing(
     name: str, sets: tuple[CandidateSet, ...], shift: int
 ) -> None:
     aggregation, *floor = name.split()
-    method = parse_method(aggregation, top_k=4, **({"reference": "floor"} if floor else {}))  # type: ignore[arg-type]
+    method = parse_method(aggregation, top_k=4, **({"reference": "floor"} if floor else {}))
     by_model = {m: dyadic(sent) for m, sent in zip("abc", sets, strict=True)}
     moved = {**by_model, "b": shifted(by_model["b"], shift)}
     assert choose(method, by_model) == choose(method, moved)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from tests.property.policies.oracle import History
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.exits import build_exit
 from tokencollab.policies.methods import Method, parse_method
 
 quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -37,7 +36,7 @@ def methods(draw: st.DrawFn) -> Method:
 
 
 def observe(method: Method, run: Run) -> list[tuple[Verdict, Efficacy]]:
-    policy = build_exit(method)
+    policy = method.exit_policy
     state, verdicts = policy.start("b"), []
     for number, entry in enumerate(run, start=1):
         state, verdict = policy.observe(state, Evidence(number, "b", tuple(sorted(entry.items()))))
@@ -126,7 +125,7 @@ def test_names_and_order_do_not_matter(method: Method, run: Run, names: list[str
 @quick
 @given(runs, st.integers(1, 5), st.integers(0, 40), st.sampled_from(["self-efficacy", "reliability"]))
 def test_a_state_saved_midway_continues_identically(run: Run, omega: int, cut: int, name: str) -> None:
-    policy = build_exit(parse_method("dp", exit=name, omega=omega, theta=0.2))
+    policy = parse_method("dp", exit=name, omega=omega, theta=0.2).exit_policy
     evidence = [Evidence(i, "b", tuple(sorted(entry.items()))) for i, entry in enumerate(run, start=1)]
     state = policy.start("b")
     straight = []
@@ -140,7 +139,7 @@ def test_a_state_saved_midway_continues_identically(run: Run, omega: int, cut: i
         state = following
     cut = min(cut, len(run) - 1)
     resumed = straight[cut][0]
-    again = build_exit(parse_method("dp", exit=name, omega=omega, theta=0.2))
+    again = parse_method("dp", exit=name, omega=omega, theta=0.2).exit_policy
     for entry, expected in zip(evidence[cut + 1 :], straight[cut + 1 :], strict=True):
         resumed, verdict = again.observe(resumed, entry)
         assert (resumed, verdict) == expected

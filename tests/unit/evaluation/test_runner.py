@@ -274,7 +274,7 @@ def test_some_of_the_models_by_name() -> None:
         make_askers(["unite:on=one+four"], ["one", "two"], {})
     with pytest.raises(UsageError, match="unite:on=one needs collaborators"):
         make_askers(["unite:on=one"], ["one", "two"], {})
-    with pytest.raises(UsageError, match="has no such settings"):
+    with pytest.raises(UsageError, match="unknown setting 'colour' of modelswitch"):
         make_askers(["modelswitch:colour=1"], ["one", "two"], {})
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.pieces import Piece
 
-BYTEWISE = Method("bytewise", "bytewise", 10, None)
+BYTEWISE = parse_method("bytewise")
 
 
 def listed(*entries: tuple[Piece, float]) -> CandidateSet:

@@ -6,11 +6,11 @@ from math import exp
 import pytest
 
 from tests.unit.policies.policykit import by_logit, by_probability
-from tokencollab.policies.aggregation import aggregate, foreign_pieces, negative_logit
-from tokencollab.policies.decision import Decider, gather_evidence, sampling_of
+from tokencollab.policies.aggregations import foreign_pieces, negative_logit
+from tokencollab.policies.decision import Decider, gather_evidence
 from tokencollab.policies.events import CandidatesArrived, Commit, RequestCandidates
 from tokencollab.policies.evidence import Evidence
-from tokencollab.policies.methods import Method, make_policy, parse_method
+from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.policies.selection import select
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
@@ -19,7 +19,7 @@ from tokencollab.protocol.pieces import Piece
 def scores(method: Method, sets: dict[str, CandidateSet]) -> dict[Piece, float]:
     decider = Decider(method, sampling_of(method, 0))
     ballots = [decider.ballot(model, sets[model]) for model in sorted(sets)]
-    return {piece: score for piece, score, _ in aggregate(method.aggregation, ballots, method.reference)}
+    return {piece: score for piece, score, _ in method.scoring.score(ballots)}
 
 
 ONE_PLUS_ONE = {
@@ -66,7 +66,7 @@ def test_unite_asks_for_pieces_that_were_not_sent_and_uses_the_answer() -> None:
     same = [decider.ballot("A", a), decider.ballot("B", a)]
     assert foreign_pieces(same) == []
     answered = [decider.ballot("A", a, ((None, 1.0),)), decider.ballot("B", b, ((b"a", 9.0),))]
-    assert select(aggregate("unite", answered, "raw"), decider.sampling, 1) == b"a"
+    assert select(method.scoring.score(answered), decider.sampling, 1) == b"a"
 
 
 @pytest.mark.parametrize("name", ["gac", "duetnet", "dp", "dk"])
@@ -75,7 +75,7 @@ def test_ties_count_the_summed_probability_of_those_that_list_a_piece(name: str)
     decider = Decider(method, sampling_of(method, 0))
     a = decider.ballot("A", by_probability((b"a", 0.5), (b"b", 0.25), (b"c", 0.1)))
     b = decider.ballot("B", by_probability((b"b", 0.4), (b"c", 0.3)))
-    ties = {piece: tie for piece, _, tie in aggregate(method.aggregation, [a, b], "raw")}
+    ties = {piece: tie for piece, _, tie in method.scoring.score([a, b])}
     assert ties == pytest.approx({b"a": 0.5, b"b": 0.65, b"c": 0.3})
 
 
@@ -83,9 +83,9 @@ def test_unite_counts_them_only_where_two_scores_are_equal() -> None:
     method = parse_method("unite", top_k=2)
     decider = Decider(method, sampling_of(method, 0))
     a, b = by_probability((b"a", 0.4), (b"b", 0.4)), by_probability((b"b", 0.3), (b"a", 0.3))
-    equal = aggregate("unite", [decider.ballot("A", a), decider.ballot("B", b)], "raw")
+    equal = method.scoring.score([decider.ballot("A", a), decider.ballot("B", b)])
     assert {piece: tie for piece, _, tie in equal} == pytest.approx({b"a": 0.7, b"b": 0.7})
-    one = aggregate("unite", [decider.ballot("A", by_probability((b"a", 0.5), (b"b", 0.4)))], "raw")
+    one = method.scoring.score([decider.ballot("A", by_probability((b"a", 0.5), (b"b", 0.4)))])
     assert {piece: tie for piece, _, tie in one} == {b"a": 0.0, b"b": 0.0}
 
 

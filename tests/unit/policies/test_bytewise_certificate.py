@@ -9,7 +9,7 @@ from tokencollab.policies import events as e
 from tokencollab.policies.bytewise_branch import EOS_SYMBOL
 from tokencollab.policies.bytewise_decision import certain, choose, misses, scores_of
 from tokencollab.policies.bytewise_voter import Row
-from tokencollab.policies.decision import sampling_of
+from tokencollab.policies.methods import sampling_of
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.seeds import uniform
 

@@ -8,7 +8,6 @@ from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.evidence import Evidence
 from tokencollab.policies.methods import make_policy, parse_method
-from tokencollab.policies.settings import Method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 
 
@@ -29,7 +28,7 @@ def test_members_must_be_some_and_differ(members: tuple[str, ...]) -> None:
 
 
 def test_a_weight_for_a_stranger_is_refused() -> None:
-    method = Method("bytewise", "bytewise", 10, None, weights=(("z", 2.0),))
+    method = parse_method("bytewise", weights={"z": 2.0})
     with pytest.raises(UnknownMethod, match="a weight is given for 'z'"):
         Table(("a",), method)
 
@@ -83,7 +82,7 @@ def test_who_is_left_at_a_common_boundary_has_its_prior_again() -> None:
 @pytest.mark.parametrize(("carry", "text"), [(True, b"el"), (False, b"er")])
 def test_the_carried_weight_speaks_where_a_word_was_not_taken(carry: bool, text: bytes) -> None:
     """b wanted "fo". "e" was taken, so with carry b has 1.1 * .4 to say for "er" against a's .9 for "elm"."""
-    method = Method("bytewise", "bytewise", 10, None, carry=carry, weights=(("b", 1.1),))
+    method = parse_method("bytewise", carry=carry, weights={"b": 1.1})
     table = Table(("a", "b"), method)
     table.answer(a=listed((b"elm", 0.9), (b"fo", 0.1)), b=listed((b"fo", 0.6), (b"er", 0.4)))
     assert table.text == text

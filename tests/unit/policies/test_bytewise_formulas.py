@@ -30,8 +30,7 @@ from tokencollab.policies.bytewise_voter import (
     weighed,
     with_marginals,
 )
-from tokencollab.policies.decision import sampling_of
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import parse_method, sampling_of
 from tokencollab.protocol.candidates import CandidateSet
 
 GREEDY = sampling_of(BYTEWISE, 0)
@@ -268,7 +267,7 @@ class TestDecision:
         assert not misses(Row(1.0, 1.0, 1.0, {97: 0.6, 98: 0.4}, 1.0, 0.0), 97)
 
     def test_sampling_is_certain_only_well_inside_a_piece(self) -> None:
-        sampling = sampling_of(Method("bytewise", "bytewise", 10, None, top_t=(2, 2)), 0)
+        sampling = sampling_of(parse_method("bytewise", top_t=(2, 2)), 0)
         for position in range(1, 200):
             exact = Row(1.0, 1.0, 1.0, {97: 0.5, 98: 0.3, 99: 0.1}, 0.9, 0.0)
             loose = exact._replace(unlisted=0.05)

@@ -27,7 +27,7 @@ def voter_at(branch: Branch, prior: float = 1.0, start: float = 1.0, debts: tupl
 
 
 def settled(voter: Voter, length: int, tail: bytes, **settings: object) -> Settled:
-    result = settle(voter, length, tail, replace(BYTEWISE, **settings))  # type: ignore[arg-type]
+    result = settle(voter, length, tail, replace(BYTEWISE, **settings))
     assert isinstance(result, Settled)
     return result
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.unit.policies.bytewisekit import BYTEWISE, listed, surely
 from tokencollab.errors import TraceError
-from tokencollab.policies.aggregation import Ballot
+from tokencollab.policies.aggregations import Ballot
 from tokencollab.policies.bytewise_replay import ReplayedStep, replay_bytewise, vote_at
-from tokencollab.policies.decision import Decider, sampling_of
-from tokencollab.policies.settings import Method
+from tokencollab.policies.decision import Decider
+from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.seeds import uniform

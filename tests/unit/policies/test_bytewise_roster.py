@@ -6,7 +6,7 @@ from tests.unit.policies.bytewisekit import BYTEWISE, Table, Watch, listed, sure
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise import BytewisePolicy
 from tokencollab.policies.bytewise_state import BytewiseState, Roster
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import parse_method
 
 
 def held(*more: str, leaving: Watch | None = None, max_tokens: int = 100) -> Table:
@@ -153,7 +153,7 @@ class TestLost:
 
 class TestJoined:
     def test_it_joins_at_a_common_boundary_with_its_prior(self) -> None:
-        method = Method("bytewise", "bytewise", 10, None, weights=(("c", 3.0), ("d", 0.5)))
+        method = parse_method("bytewise", weights={"c": 3.0, "d": 0.5})
         table = Table(("b", "c", "d"), method)
         table.hear(e.ModelLost("c"))
         table.hear(e.ModelJoined("c"))
@@ -170,7 +170,7 @@ class TestJoined:
 
     def test_inside_a_token_it_has_its_priors_part_of_the_weight_and_no_rank(self) -> None:
         """a carries 2 * .9, b 1 * .9 of the priors 3; so c with prior 5 has 5 * .9."""
-        method = Method("bytewise", "bytewise", 10, None, weights=(("a", 2.0), ("c", 5.0)))
+        method = parse_method("bytewise", weights={"a": 2.0, "c": 5.0})
         table = Table(("a", "b", "c"), method, Watch())
         table.hear(e.ModelLost("c"))
         table.hear(e.ModelJoined("c"))

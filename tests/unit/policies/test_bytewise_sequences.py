@@ -18,7 +18,7 @@ from tests.property.policies.test_bytewise_toys import (
     toys,
 )
 from tests.unit.policies.bytewisekit import Watch
-from tokencollab.policies.settings import Method
+from tokencollab.policies.methods import Method
 from tokencollab.protocol.seeds import uniform
 
 Votes = dict[int, float]

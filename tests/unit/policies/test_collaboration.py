@@ -7,8 +7,8 @@ import pytest
 from tests.unit.policies.policykit import Driver, by_logit, by_probability
 from tokencollab.errors import ProtocolError, UnknownMethod
 from tokencollab.policies import events as e
-from tokencollab.policies.decision import Decider, sampling_of
-from tokencollab.policies.methods import Policy, make_policy, parse_method
+from tokencollab.policies.decision import Decider
+from tokencollab.policies.methods import Policy, make_policy, parse_method, sampling_of
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 

@@ -1,11 +1,11 @@
 """Exit policies: ConfiPara by hand, its ablations, and those of our own."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from tokencollab.policies.evidence import Evidence, ExitPolicy, Verdict
-from tokencollab.policies.exits import build_exit
 from tokencollab.policies.methods import parse_method
 
 Ranks = Mapping[str, int | None]
@@ -20,8 +20,8 @@ def steps(exit_policy: ExitPolicy[object], *ranks: Ranks, base: str = "b") -> li
     return verdicts
 
 
-def exit_of(name: str, **settings: object) -> ExitPolicy[object]:
-    return build_exit(parse_method("dp", exit=name, **settings))  # type: ignore[arg-type]
+def exit_of(name: str, **settings: Any) -> ExitPolicy[object]:
+    return parse_method("dp", exit=name, **settings).exit_policy
 
 
 def test_confipara_by_hand() -> None:

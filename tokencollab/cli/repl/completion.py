@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from tokencollab.cli.repl.commands import COMMANDS
 from tokencollab.cli.repl.session import Session
-from tokencollab.cli.repl.settings import VALUES, setting_names
+from tokencollab.cli.repl.settings import setting_names, values_of
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
 from tokencollab.policies.methods import list_methods
@@ -34,7 +34,7 @@ def _following(before: list[str], session: Session, known: Sequence[str], last: 
         case ["/set", "members", *_]:
             words = session.team.members
         case ["/set", name]:
-            words = VALUES.get(name, ())
+            words = values_of(name, session.method)
         case ["/models"]:
             words = ("add", "drop")
         case ["/models", "add"]:

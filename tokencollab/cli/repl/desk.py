@@ -21,7 +21,6 @@ from tokencollab.cli.repl.turns import Turn
 from tokencollab.cli.terminal import harmless, response_table
 from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
-from tokencollab.policies.presets import uses
 
 _REDRAW: Final = 0.05  # seconds between two drawings of the moving line
 
@@ -94,7 +93,7 @@ class Desk:
     async def _answer(self, question: str) -> None:
         session = self.session
         method = session.chosen()
-        theta = method.theta if uses(method, "theta") else None
+        theta = method.theta if method.uses("theta") else None
         unicode = speaks_unicode(sys.stdout)
         away: set[str] = set()
         efficacy: Efficacy | None = None

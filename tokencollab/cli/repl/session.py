@@ -12,7 +12,7 @@ from tokencollab.answer_stream import AnswerStream
 from tokencollab.ask import Asking, Heard
 from tokencollab.cli.repl.turns import CONVERSATION, VERSION, Turn, turn_of_trace
 from tokencollab.collaboration import Collaboration
-from tokencollab.errors import TokencollabError, UnknownMethod, UsageError
+from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.policies.responses.response_methods import is_response_method, parse_response_method
 from tokencollab.protocol.messages import ChatMessage
@@ -84,14 +84,10 @@ class Session:
 
     def check(self, method: str, settings: Mapping[str, Any]) -> None:
         """Raises UnknownMethod where there is no such method, or a setting does not go with it."""
-        try:
-            if is_response_method(method):
-                parse_response_method(method, models=len(self.members), **settings)
-            else:
-                parse_method(method, **settings)
-        except TypeError:  # a setting of the other kind of method, or a value of another type
-            given = ", ".join(f"{name} {value}" for name, value in settings.items())
-            raise UnknownMethod(f"{method} does not take these settings: {given}") from None
+        if is_response_method(method):
+            parse_response_method(method, models=len(self.members), **settings)
+        else:
+            parse_method(method, **settings)
 
     def use_method(self, name: str) -> list[str]:
         """Changes the method; the settings that were dropped because they do not go with it.

@@ -1,8 +1,6 @@
 """`/set`: the names of all settings, and values read from what was typed."""
 
-import inspect
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,22 +8,22 @@ from tokencollab.answers import check_kind
 from tokencollab.cli.repl.session import ANSWER_SETTINGS, Session
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
-from tokencollab.policies.methods import parse_method, uses
-from tokencollab.policies.responses.response_methods import is_response_method, parse_response_method
-from tokencollab.policies.settings import AGGREGATIONS, EXITS
+from tokencollab.policies.aggregations import AGGREGATIONS
+from tokencollab.policies.methods import list_exits, method_settings
+from tokencollab.policies.parameters import Numbers, Parameter
+from tokencollab.policies.responses.panels import Panel
+from tokencollab.policies.responses.response_methods import is_response_method, response_settings
 
-_PAIRS: Final = ("weights", "priors", "prices")
-VALUES: Final[Mapping[str, tuple[str, ...]]] = {
-    "aggregation": AGGREGATIONS,
-    "exit": tuple("fixed-20" if name == "fixed" else name for name in EXITS),
-    "over": ("vocabulary", "top_k"),
-    "reference": ("raw", "floor"),
-    "ties": ("success", "failure"),
-    "pick": ("best", "sum"),
-    "order": ("'in turn'", "together"),
-    "scorer": ("likelihood",),
-    **dict.fromkeys(("carry", "defer"), ("true", "false")),
-}
+
+def values_of(setting: str, method: str) -> tuple[str, ...]:
+    """The values of a setting, where they are few."""
+    if setting == "aggregation":
+        return tuple(AGGREGATIONS.all())
+    if setting == "exit":
+        return tuple(name.replace("-N", "-20") for name, _, _ in list_exits())
+    declared = _parameters(method).get(setting)
+    choices = () if declared is None else declared.choices
+    return tuple(f"'{choice}'" if " " in choice else choice for choice in choices)
 
 
 LARGEST: Final = (1 << 53) - 1
@@ -40,11 +38,14 @@ def whole_number(text: str) -> int | None:
     return number if number <= LARGEST else None
 
 
+def _parameters(method: str) -> dict[str, Parameter]:
+    return response_settings() if is_response_method(method) else method_settings()
+
+
 def setting_names(method: str) -> list[str]:
     """What can be set with this method, by name."""
-    parse = parse_response_method if is_response_method(method) else parse_method
-    names = [name for name in inspect.signature(parse).parameters if name not in ("name", "models")]
-    return [*ANSWER_SETTINGS, *names]
+    others = () if is_response_method(method) else ("aggregation", "exit")
+    return [*ANSWER_SETTINGS, *others, *_parameters(method)]
 
 
 def change(session: Session, name: str, words: list[str]) -> str:
@@ -60,7 +61,7 @@ def change(session: Session, name: str, words: list[str]) -> str:
         return _change_answer(session, name, words)
     settings = {key: value for key, value in session.settings.items() if key != name}
     if words:
-        settings[name] = _value(name, words)
+        settings[name] = _value(_parameters(session.method).get(name), name, words)
     session.check(session.method, settings)
     session.settings = settings
     return f"{name} {' '.join(words) or 'as the method has it'}"
@@ -92,30 +93,14 @@ def _change_answer(session: Session, name: str, words: list[str]) -> str:
     return f"{name} {' '.join(words) or 'as it suits the models'}"
 
 
-def _value(name: str, words: list[str]) -> Any:
-    if name in _PAIRS:
-        pairs = [word.rpartition("=") for word in words]
-        if not all(model for model, _, _ in pairs):
-            raise UsageError(f"{name} are given as MODEL=NUMBER")
-        return {model: _number(name, value) for model, _, value in pairs}
-    if name == "panel":
+def _value(declared: Parameter | None, name: str, words: list[str]) -> Any:
+    if declared is not None and declared.kind == Numbers:
+        return dict(declared.from_text(word) for word in words)
+    if declared is not None and declared.kind is Panel:
         return _panel(" ".join(words))
     if len(words) > 1:
         raise UsageError(f"{name} takes one value")
-    word = words[0]
-    for read in (int, float):
-        try:
-            return read(word)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(word.lower(), word)
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{name} are given as MODEL=NUMBER") from None
+    return words[0] if declared is None else declared.from_text(words[0])
 
 
 def _panel(path: str) -> Any:
@@ -144,6 +129,6 @@ def described(session: Session) -> list[str]:
         method = session.chosen()
         for name in method.to_json():
             shown = name not in ("name", "exit_after", "weights", "top_t", *session.settings)
-            if shown and uses(method, name):
+            if shown and (name in ("aggregation", "exit") or method.uses(name)):
                 lines.append(f"{name} {getattr(method, name)}")
     return [*lines, *(f"{name} {value} (set)" for name, value in session.settings.items())]

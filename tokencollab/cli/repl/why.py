@@ -10,9 +10,9 @@ from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import label, visible
 from tokencollab.cli.repl.turns import Turn
 from tokencollab.cli.terminal import add_row, harmless
-from tokencollab.policies.aggregation import Ballot, aggregate
-from tokencollab.policies.decision import Decider, sampling_of
-from tokencollab.policies.settings import Method
+from tokencollab.policies.aggregations import Ballot
+from tokencollab.policies.decision import Decider
+from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.protocol.candidates import Candidate
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceStep
@@ -56,7 +56,7 @@ def reason_of(turn: Turn, number: int, most: int = 12) -> Reason:
     ballots = _ballots(method, turn, step)
     scores: dict[Piece, float] = {}
     if method.aggregation not in _NOT_SUMMED and not step.alone:
-        scores = {piece: score for piece, score, _ in aggregate(method.aggregation, ballots, method.reference)}
+        scores = {piece: score for piece, score, _ in method.scoring.score(ballots)}
     best: dict[Piece, float] = {}
     for ballot in ballots:
         for candidate in ballot.received:

@@ -211,10 +211,6 @@ def agentverse(models: int, rounds: int) -> Panel:
     return Panel("agentverse", roles, stages, rounds)
 
 
-PANELS: Final = {"mad": (mad, 2), "moa": (moa, 2), "chateval": (chateval, 2), "agentverse": (agentverse, 3)}
-"""By name: from the number of models and of rounds (MoA: layers) to the panel; and the default of rounds."""
-
-
 def simultaneous(panel: Panel) -> Panel:
     """The panel with everybody of a stage speaking at once."""
     return replace(panel, stages=tuple(replace(stage, order="together") for stage in panel.stages))

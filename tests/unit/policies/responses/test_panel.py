@@ -8,11 +8,23 @@ from tokencollab.errors import UnknownMethod
 from tokencollab.policies.events import Cancelled
 from tokencollab.policies.responses import events as e
 from tokencollab.policies.responses.panel import PanelPolicy
-from tokencollab.policies.responses.panels import PANELS, Panel, Role, Stage, read_experts, simultaneous
+from tokencollab.policies.responses.panels import (
+    Panel,
+    Role,
+    Stage,
+    agentverse,
+    chateval,
+    mad,
+    moa,
+    read_experts,
+    simultaneous,
+)
 from tokencollab.protocol.messages import ChatMessage
 
 TURNS = (ChatMessage("system", "Be kind."), ChatMessage("user", "What is 2 + 2?"))
 Speaker = Callable[[str], str]
+
+KNOWN = {"mad": (mad, 2), "moa": (moa, 2), "chateval": (chateval, 2), "agentverse": (agentverse, 3)}
 
 
 def play(
@@ -61,7 +73,7 @@ def test_mad_ends_when_the_judge_is_clear() -> None:
         assert "negative said" in prompt
         return "answer: 4"
 
-    outcome, drawn = play(PANELS["mad"][0](3, 2), {"a": says("4"), "b": says("5"), "j": judge})
+    outcome, drawn = play(mad(3, 2), {"a": says("4"), "b": says("5"), "j": judge})
     assert (outcome.answer, outcome.decided_by, outcome.reason) == ("4", "j", "judged")
     assert [model for model, _ in drawn] == ["a", "b", "j"]
     assert outcome.samples == 3
@@ -77,7 +89,7 @@ def test_mad_goes_on_when_the_judge_says_so_and_ends_with_the_last_round() -> No
         prompts.append(prompt)
         return "CONTINUE" if "CONTINUE" in prompt else "answer: 5"
 
-    outcome, drawn = play(PANELS["mad"][0](3, 2), {"a": says("4"), "b": says("5"), "j": judge})
+    outcome, drawn = play(mad(3, 2), {"a": says("4"), "b": says("5"), "j": judge})
     assert [model for model, _ in drawn] == ["a", "b", "j", "a", "b", "j"]
     assert outcome.answer == "5"
     assert "CONTINUE" not in prompts[1].rpartition("said:")[2].split("\n\n", 1)[1]  # the last judge must decide
@@ -85,24 +97,24 @@ def test_mad_goes_on_when_the_judge_says_so_and_ends_with_the_last_round() -> No
 
 def test_a_judge_that_wants_to_continue_after_the_last_round_is_taken_at_its_answer() -> None:
     speakers = {"a": says("4"), "b": says("4"), "j": lambda prompt: "CONTINUE, or answer: 5"}
-    outcome, drawn = play(PANELS["mad"][0](3, 2), speakers)
+    outcome, drawn = play(mad(3, 2), speakers)
     assert len(drawn) == 6
     assert (outcome.answer, outcome.decided_by) == ("5", "j")
 
 
 def test_two_models_can_debate() -> None:
-    outcome, drawn = play(PANELS["mad"][0](2, 1), {"a": says("4"), "b": says("5")})
+    outcome, drawn = play(mad(2, 1), {"a": says("4"), "b": says("5")})
     assert [model for model, _ in drawn] == ["a", "b", "a"]
     assert (outcome.answer, outcome.decided_by) == ("4", "a")
 
 
 def test_a_judge_that_cannot_be_read_leaves_the_vote() -> None:
-    outcome, _ = play(PANELS["mad"][0](3, 1), {"a": says("4"), "b": says("4"), "j": lambda prompt: "hm"})
+    outcome, _ = play(mad(3, 1), {"a": says("4"), "b": says("4"), "j": lambda prompt: "hm"})
     assert (outcome.answer, outcome.decided_by, outcome.reason) == ("4", None, "vote")
 
 
 def test_moa_layers_read_the_layer_before() -> None:
-    outcome, drawn = play(PANELS["moa"][0](2, 3), {"a": says("1"), "b": says("2")})
+    outcome, drawn = play(moa(2, 3), {"a": says("1"), "b": says("2")})
     assert [model for model, _ in drawn] == ["a", "b"] * 3 + ["a"]
     assert "said" not in drawn[0][1] + drawn[1][1]
     for _, prompt in drawn[2:]:
@@ -113,7 +125,7 @@ def test_moa_layers_read_the_layer_before() -> None:
 
 
 def test_chateval_one_by_one_and_at_once() -> None:
-    panel = PANELS["chateval"][0](2, 2)
+    panel = chateval(2, 2)
     outcome, drawn = play(panel, {"a": says("1"), "b": says("2")})
     assert [model for model, _ in drawn] == ["a", "b", "a"] * 2
     assert [prompt.count("said:") for _, prompt in drawn] == [0, 1, 2, 3, 4, 5]
@@ -134,7 +146,7 @@ def test_agentverse_recruits_decides_evaluates_and_tries_again() -> None:
         assert "You are Bob. checks" in prompt
         return first(prompt)
 
-    outcome, drawn = play(PANELS["agentverse"][0](2, 3), {"a": first, "b": second})
+    outcome, drawn = play(agentverse(2, 3), {"a": first, "b": second})
     assert len(drawn) == 8
     assert "You are Ada. knows numbers" in drawn[1][1]
     assert "count again" in drawn[5][1]
@@ -144,31 +156,31 @@ def test_agentverse_recruits_decides_evaluates_and_tries_again() -> None:
 
 def test_a_recruiter_that_names_nobody_leaves_the_usual_experts() -> None:
     speakers = {name: lambda prompt: "Nobody." if "Name one a line" in prompt else "answer: 7" for name in "ab"}
-    outcome, drawn = play(PANELS["agentverse"][0](2, 1), speakers)
+    outcome, drawn = play(agentverse(2, 1), speakers)
     assert "You are an expert on the question." in drawn[1][1]
     assert outcome.answer == "7"
 
 
-@pytest.mark.parametrize("name", sorted(PANELS))
+@pytest.mark.parametrize("name", sorted(KNOWN))
 @pytest.mark.parametrize("lost_after", [0, 1])
 def test_a_lost_model_falls_silent_and_what_it_said_counts(name: str, lost_after: int) -> None:
-    build, rounds = PANELS[name]
+    build, rounds = KNOWN[name]
     outcome, _ = play(build(2, rounds), {"a": says("1"), "b": says("2")}, lose={"b": lost_after})
     assert outcome.answer == "1"
     outcome, _ = play(build(2, rounds), {"a": says("1"), "b": says("2")}, lose={"a": 0, "b": 0})
     assert (outcome.answer, outcome.reason) == (None, "unreadable")
 
 
-@pytest.mark.parametrize("name", sorted(PANELS))
+@pytest.mark.parametrize("name", sorted(KNOWN))
 def test_all_unreadable_is_a_clear_outcome(name: str) -> None:
-    build, rounds = PANELS[name]
+    build, rounds = KNOWN[name]
     outcome, _ = play(build(3, rounds), {model: lambda prompt: "no idea" for model in "abc"})
     assert (outcome.answer, outcome.decided_by, outcome.reason, outcome.scores) == (None, None, "unreadable", ())
     assert outcome.samples <= outcome.budget
 
 
 def test_a_cancelled_panel_decides_with_what_was_said() -> None:
-    policy = PanelPolicy(PANELS["chateval"][0](1, 2), ("a",), TURNS)
+    policy = PanelPolicy(chateval(1, 2), ("a",), TURNS)
     state, commands = policy.start()
     assert isinstance(commands[0], e.Draw)
     state, commands = policy.step(state, e.SampleArrived(commands[0].ask, "x", "3"))
@@ -178,9 +190,9 @@ def test_a_cancelled_panel_decides_with_what_was_said() -> None:
     assert (commands[1].outcome.answer, commands[1].outcome.reason) == ("3", "cancelled")
 
 
-@pytest.mark.parametrize("name", sorted(PANELS))
+@pytest.mark.parametrize("name", sorted(KNOWN))
 def test_a_panel_is_data(name: str) -> None:
-    panel = PANELS[name][0](3, 2)
+    panel = KNOWN[name][0](3, 2)
     assert Panel.from_json(panel.to_json()) == panel
 
 
