@@ -1,4 +1,4 @@
-"""The README's commands for a Ray job, on a cluster of the tests' own: submitted, stopped, killed, resumed."""
+"""The commands of docs/batch.md for a Ray job, on a cluster of the tests' own: submitted, stopped, killed, resumed."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.ray_cluster import Cluster, readme_commands
+from tests.support.ray_cluster import Cluster, documented_commands
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -52,7 +52,7 @@ def until(condition: Callable[[], object], seconds: float = 300) -> None:
 
 
 def test_the_readmes_commands(ray_cluster: Cluster, folder: Path, tiny_model: Callable[..., Path]) -> None:
-    submit, stop, resume = (shlex.split(command)[1:] for command in readme_commands()[3:6])
+    submit, stop, resume = (shlex.split(command)[1:] for command in documented_commands()[3:6])
     names = {
         "http://127.0.0.1:8265": ray_cluster.address,
         "$PWD/answers.jsonl": str(folder / "answers.jsonl"),
