@@ -55,6 +55,7 @@ def file_name(text: str) -> str:
 
 
 utf8 = _text()
+stop = _text("empty stop string: give the text before which answers end")
 model_text = _text("the name is empty: name a model")
 
 
@@ -157,7 +158,7 @@ def add_answer(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens", type=positive, default=256, metavar="N", help="pieces at most (default 256)")
     add(
         "--stop",
-        type=utf8,
+        type=stop,
         action="append",
         default=[],
         metavar="TEXT",

@@ -98,12 +98,6 @@ def open_trace(path: str | None) -> Iterator[TextIO | None]:
             file.close()
 
 
-def check_stops(arguments: argparse.Namespace) -> None:
-    """Raises UsageError where a stop text is empty."""
-    if not all(arguments.stop):
-        raise UsageError("--stop needs a text that is not empty")
-
-
 def engine_options(arguments: argparse.Namespace) -> EngineOptions:
     """How the models compute."""
     return EngineOptions(

@@ -185,7 +185,7 @@ class Session:
     async def vote(
         self, question: str, heard: Callable[[Heard], None], stoppable: Callable[[Callable[[], None]], None]
     ) -> Turn:
-        """Has a question answered by a method between models; ``heard`` gets every answer as it comes in.
+        """Has a question answered by a response-level method; ``heard`` gets every answer as it comes in.
 
         Raises:
             TokencollabError: no model gave an answer.
