@@ -26,7 +26,7 @@ from tokencollab.actors.platform.client import PlatformRuntime
 from tokencollab.actors.platform.registry import ModelFigures
 from tokencollab.actors.platform.service import SharedSpec
 from tokencollab.actors.request import AnswerRequest
-from tokencollab.actors.runtimes.ray_actors import FrameActor, refusal
+from tokencollab.actors.runtimes.ray_actors import FrameActor, refusal_frame
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
@@ -48,7 +48,7 @@ def coordinator_specs(namespace: str, count: int, max_sessions: int) -> list[Sha
     options = EngineOptions(max_sessions=max_sessions)
     where = f"{CoordinatorActor.__module__}:{CoordinatorActor.__qualname__}"
     names = [f"coordinator-{number}" for number in range(1, count + 1)]
-    return [SharedSpec(name, namespace, options, _CPUS, where, "coordinator") for name in names]
+    return [SharedSpec(name, namespace, options, _CPUS, load=where, kind="coordinator") for name in names]
 
 
 class _OpenAnswer:
@@ -71,7 +71,7 @@ class CoordinatorActor(FrameActor):
     def __init__(self, spec: SharedSpec) -> None:
         """``spec`` is one of `coordinator_specs`."""
         self._name = spec.name
-        self._namespace = spec.folder
+        self._namespace = spec.source
         self._max_sessions = spec.options.max_sessions
         # The cache folder belongs to the user, and so to all coordinators of one machine.
         self._folder = cache_folder() / "journals" / quote(self._namespace, safe="").replace(".", "%2E")
@@ -108,7 +108,7 @@ class CoordinatorActor(FrameActor):
                 case message:
                     raise ProtocolError(f"{type(message).__name__} came where a task was expected")
         except Exception as error:
-            yield refusal(error, type(error) if isinstance(error, TokencollabError) else ModelFailed)
+            yield refusal_frame(error, type(error) if isinstance(error, TokencollabError) else ModelFailed)
 
     async def _left(self, opened: set[str]) -> None:
         for session in set(opened) & set(self._answers):
@@ -183,7 +183,7 @@ class CoordinatorActor(FrameActor):
             raise
 
     async def _enter(self, base: str) -> Collaboration:
-        return await Collaboration(base, None, runtime=PlatformRuntime(self._namespace)).__aenter__()
+        return await Collaboration(base, None, "base", runtime=PlatformRuntime(self._namespace)).__aenter__()
 
     async def _past(self, file: Path) -> Past | None:
         """What the journal of another coordinator has, as soon as that one has let it go; None: nothing to go on from.

@@ -10,12 +10,12 @@ from typing import Any
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.cli.arguments import Parser, add_engine, cpus, model, natural, positive
 from tokencollab.cli.runs import engine_options, fetch
-from tokencollab.cli.terminal import ProgressView, print_platform, quiet_logs
+from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.errors import UsageError
+from tokencollab.member import Member
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "platform",
         help="share models between programs, in a running Ray cluster",
@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
         "cluster: they stay until they are taken down.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
-    up = actions.add_parser("up", help="start models and coordinators, beside those that are there")
+    up = actions.add_parser("up", help="start models and coordinators, beside those that run already")
     up.add_argument(
         "--model",
         dest="models",
@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
     up.add_argument("--base", metavar="NAME", help="the base where none is named (default: the first model)")
     add_engine(up)
     up.add_argument("--max-sessions", type=positive, default=256, metavar="N", help="answers at a time (default 256)")
-    status = actions.add_parser("status", help="which models and coordinators are there, and how they are")
+    status = actions.add_parser("status", help="the models and coordinators of the platform and their health")
     status.add_argument("--json", action="store_true", help="one JSON object for each, one a line")
     down = actions.add_parser("down", help="end models, or the whole platform")
     down.add_argument("--model", dest="models", action="append", metavar="NAME", help="only this one (repeatable)")
@@ -56,14 +56,13 @@ def _add_namespace(parser: argparse.ArgumentParser) -> None:
 
 
 def platform(arguments: argparse.Namespace) -> int:
-    """`tokencollab platform`."""
     quiet_logs()
     action = {"up": _up, "status": _status, "down": _down}[arguments.action]
     return asyncio.run(action(arguments))
 
 
 async def _up(arguments: argparse.Namespace) -> int:
-    from tokencollab.actors.platform.client import PlatformClient, check_room, connect  # noqa: PLC0415
+    from tokencollab.actors.platform.client import PlatformClient, check_room, connect, with_gpus  # noqa: PLC0415
     from tokencollab.actors.platform.service import SharedSpec  # noqa: PLC0415
     from tokencollab.coordinator_actor import coordinator_specs  # noqa: PLC0415
 
@@ -78,15 +77,20 @@ async def _up(arguments: argparse.Namespace) -> int:
         client = PlatformClient(arguments.namespace)
         entries = await client.entries() if client.is_there() else ()
         there = {entry.name: entry.kind for entry in entries if entry.health != "out"}
-        specs = [SharedSpec(model.name, str(model.folder), options, arguments.cpus_per_model) for model in found]
+        specs = [
+            SharedSpec(model.name, model.source, model.options, Member.parse(text).threads or arguments.cpus_per_model)
+            for model, text in zip(found, arguments.models, strict=True)
+        ]
         models = [name for name, kind in there.items() if kind == "model"] + [spec.name for spec in specs]
         if arguments.base not in (None, *models):
             raise UsageError(f"--base {arguments.base}: no such model; there: {', '.join(models) or 'none'}")
-        specs += coordinator_specs(arguments.namespace, arguments.coordinators, arguments.max_sessions)
-        missing = [spec for spec in specs if spec.name not in there]
+        missing = with_gpus([spec for spec in specs if spec.name not in there])
+        coordinators = coordinator_specs(arguments.namespace, arguments.coordinators, arguments.max_sessions)
+        missing += [spec for spec in coordinators if spec.name not in there]
+        specs += coordinators
         for spec in specs:
             if spec.name in there:
-                progress.say(f"{spec.name} is there already; it stays as it is")
+                progress.say(f"{spec.name} runs already and stays as it is")
         check_room(missing)
         if missing:
             progress.update("loading " + ", ".join(spec.name for spec in missing), 0, 0)
@@ -96,7 +100,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         failed = [
             each for each in await asyncio.gather(*waiting, return_exceptions=True) if not isinstance(each, Entry)
         ]
-    print_platform(await client.entries())
+    _print(await client.entries())
     if failed:
         raise failed[0]
     return 0
@@ -113,7 +117,7 @@ async def _status(arguments: argparse.Namespace) -> int:
         for entry in entries:
             print(json.dumps(asdict(entry), ensure_ascii=False))
     else:
-        print_platform(entries)
+        _print(entries)
     return 0
 
 
@@ -126,9 +130,29 @@ async def _down(arguments: argparse.Namespace) -> int:
     there = [entry.name for entry in await client.entries()]
     names: Sequence[str] = arguments.models or there
     if unknown := [name for name in names if name not in there]:
-        raise UsageError(f"the platform has no {', '.join(unknown)}; there: {', '.join(there) or 'nothing'}")
+        raise UsageError(f"unknown model {', '.join(unknown)}; the platform has: {', '.join(there) or 'nothing'}")
     gone = await client.down(names)
     if not arguments.models:
         client.end()
     print(f"taken down: {', '.join(gone) or 'nothing'}")
     return 0
+
+
+def _print(entries: Sequence[Entry]) -> None:
+    """The models and coordinators of a platform, on standard output."""
+    table = headed_table("name", "health", ">sessions", ">tokens/s", ">memory", ">restarts", "what")
+    for entry in entries:
+        info = entry.info
+        what = entry.kind if info is None else f"{info.engine}, {info.dtype}, context {info.context_length}"
+        figures = entry.figures
+        add_row(
+            table,
+            entry.name,
+            entry.health,
+            str(figures.sessions),
+            f"{entry.tokens_per_second:.1f}",
+            f"{figures.memory / 1e6:.0f} MB",
+            str(entry.restarts),
+            what,
+        )
+    print_table(table)

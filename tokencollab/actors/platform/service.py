@@ -28,6 +28,7 @@ class SharedSpec(ModelSpec):
     """
 
     cpus: float = 1.0
+    gpus: float = 0.0
     load: str = LOAD
     kind: Kind = "model"
 
