@@ -73,7 +73,7 @@ async def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable
     table = shell.run("tokencollab", *platform, "--model", one, "--model", two).stdout
     assert [line.split()[:2] for line in table.splitlines()[1:]] == [[name, "up"] for name in names]
     again = shell.run("tokencollab", *platform, "--model", one)
-    assert "there already" in again.stderr
+    assert "runs already" in again.stderr
     generate = ["generate", "?", "--max-tokens", "12", "--json", "--method", "unite"]
     there = shell.run("tokencollab", *generate, "--platform", "real", "--base", names[0]).stdout
     async with Collaboration(one, [two], "unite") as team:
@@ -86,7 +86,7 @@ async def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable
     remote = ["--platform", "real", "--coordinator", "platform"]
     assert json.loads(shell.run("tokencollab", *generate, *remote).stdout)["text"] == here.text
     other = shell.run("tokencollab", *platform, "--base", names[1], "--coordinators", "1")
-    assert "coordinator-1 is there already" in other.stderr
+    assert "coordinator-1 runs already" in other.stderr
     for way in (remote, remote[:2]):
         models = json.loads(shell.run("tokencollab", *generate, *way).stdout)["models"]
         assert models == names[::-1], "the base that was named"
