@@ -25,7 +25,8 @@ from tokencollab.policies import events as e
 from tokencollab.policies.bytewise.decision import best_of, certain, choose, scores_of
 from tokencollab.policies.bytewise.voter import Row
 from tokencollab.policies.bytewise.voting import Count
-from tokencollab.policies.methods import make_policy, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import sampling_of
 from tokencollab.testing import Driver
 
 seeds = st.integers(0, 10**6)

@@ -8,7 +8,8 @@ from typing import Any, Final
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies.methods import Method
-from tokencollab.policies.replay import method_of, replay
+from tokencollab.policies.recording import method_of
+from tokencollab.policies.replay import replay
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.text import TextStream
 from tokencollab.protocol.trace import Trace, TraceStep, parse_trace

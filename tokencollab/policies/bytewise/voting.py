@@ -16,7 +16,7 @@ was carried past a boundary).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from tokencollab.policies.bytewise.branch import EOS_SYMBOL
 from tokencollab.policies.bytewise.decision import certain, choose, decisive_in, misses, scores_of
@@ -37,11 +37,9 @@ from tokencollab.policies.bytewise.voter import (
 )
 from tokencollab.policies.events import CandidatesArrived, MarginalsArrived, RequestCandidates, RequestMarginals
 from tokencollab.policies.methods import Method, sampling_of
+from tokencollab.policies.turn import Turn
 from tokencollab.policies.voting import NOBODY, Answer, Decision, Ranks
 from tokencollab.protocol.pieces import EOS
-
-if TYPE_CHECKING:
-    from tokencollab.policies.machine import Turn
 
 FADED: Final = 1e-100
 """When every weight is below this they are scaled up together: only their ratios matter."""
@@ -79,7 +77,7 @@ class ByteVoting:
         self.greedy = method.top_t == (1, 1)
         self.most = max(method.commit, 1.0 - method.commit)
 
-    def begin(self, turn: "Turn") -> None:
+    def begin(self, turn: Turn) -> None:
         """Ask all live members at the end of the text, with their priors."""
         length, weight_of = turn.offset, self.method.weight_of
         voters = [fresh(name, weight_of(name), weight_of(name), length) for name in turn.live]
@@ -104,14 +102,14 @@ class ByteVoting:
         """Whether a question is open."""
         return waiting(vote.voters)
 
-    def advance(self, turn: "Turn") -> Decision | Literal["nobody"] | None:
+    def advance(self, turn: Turn) -> Decision | Literal["nobody"] | None:
         """Decide bytes until a boundary moves or a model has to be asked."""
         count = Count(self, turn)
         decision = count.run()
         turn.vote = count.done()
         return decision
 
-    def without(self, turn: "Turn", model: str) -> ByteVote:
+    def without(self, turn: Turn, model: str) -> ByteVote:
         """The vote without ``model``; where the others have a common boundary they vote with their priors."""
         vote: ByteVote = turn.vote
         voters = tuple([voter for voter in vote.voters if voter.name != model])
@@ -119,7 +117,7 @@ class ByteVoting:
             voters = tuple([at_prior(voter) for voter in voters])
         return vote._replace(voters=voters)
 
-    def flush(self, turn: "Turn") -> Decision | None:
+    def flush(self, turn: Turn) -> Decision | None:
         """The bytes that are held."""
         vote: ByteVote = turn.vote
         if vote.length == turn.offset:
@@ -127,7 +125,7 @@ class ByteVoting:
         held = vote.tail[turn.offset - vote.length :]
         return Decision(held, ranks_of(vote.voters), None, offsets=offsets_of(vote.voters, turn.offset))
 
-    def go_on(self, turn: "Turn", decision: Decision, joined: tuple[str, ...]) -> None:
+    def go_on(self, turn: Turn, decision: Decision, joined: tuple[str, ...]) -> None:
         """Ask those that moved and those that join; where all moved the weights are the priors again."""
         vote: ByteVote = turn.vote
         live, asked, closes = turn.live, decision.moved, decision.evidence is not None
@@ -149,7 +147,7 @@ class ByteVoting:
         voters_asked = self._asked(turn, voters, asked, turn.offset)
         turn.vote = ByteVote(voters_asked, tail, turn.offset, False, frozenset() if closes else vote.decisive)
 
-    def _asked(self, turn: "Turn", voters: Sequence[Voter], names: Sequence[str], length: int) -> tuple[Voter, ...]:
+    def _asked(self, turn: Turn, voters: Sequence[Voter], names: Sequence[str], length: int) -> tuple[Voter, ...]:
         """``voters``, those called ``names`` asked for candidates at the end of the text."""
         asked = []
         number, k = turn.questions, self.method.top_k
@@ -183,7 +181,7 @@ class Count:
 
     __slots__ = ("decisive", "length", "tail", "turn", "unsettled", "voters", "voting")
 
-    def __init__(self, voting: ByteVoting, turn: "Turn") -> None:
+    def __init__(self, voting: ByteVoting, turn: Turn) -> None:
         self.voting = voting
         self.turn = turn
         self.voters: tuple[Voter, ...]

@@ -11,10 +11,10 @@ from tokencollab.policies.bytewise.decision import best_of
 from tokencollab.policies.bytewise.voter import fresh, moves
 from tokencollab.policies.bytewise.voting import ByteVote, ByteVoting
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.machine import State, Turn
 from tokencollab.policies.methods import Method
-from tokencollab.policies.replay import Follower, Recorded, ReplayStep, consulted_below, recorded_events
+from tokencollab.policies.recording import Follower, Recorded, ReplayStep, consulted_below, recorded_events
 from tokencollab.policies.selection import choose_solo
+from tokencollab.policies.turn import State, Turn
 from tokencollab.policies.voting import Decision, Ranks
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
