@@ -7,7 +7,7 @@
 Each model is an actor that Ray places, one process each; this program is the driver, which holds the texts and
 decides. All problems are asked at once, so that the models answer them in shared forward passes. The job runs in a
 copy of the working directory that Ray removes afterwards: what it writes needs a whole path. For files of prompts,
-resuming after a crash and answers on the disk one by one there is `tokencollab batch` (README, Batch), submitted in
+resuming after a crash and answers on the disk one by one there is `tokencollab batch` (docs/batch.md), submitted in
 the same way; a program of your own like this one is for what that does not do, such as grading each answer at once, as
 here.
 """

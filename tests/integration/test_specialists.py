@@ -2,6 +2,8 @@
 
 import fnmatch
 import json
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from tokencollab.models.resolve import resolve
 from tokencollab.protocol.messages import ChatMessage
 
 Engines = Callable[..., TransformersEngine]
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 NAMES = [name for name, model in CATALOGUE.items() if model.folder]
 
 
@@ -114,7 +117,7 @@ async def test_two_write_one_answer_byte_by_byte() -> None:
 
 
 async def test_a_base_that_asks_where_it_is_unsure_is_put_right_at_little_cost() -> None:
-    """The README's example: arith-bytes was taught 4*11 wrongly."""
+    """arith-bytes was taught 4*11 wrongly."""
     async with Collaboration("arith-bytes", ["arith-pairs"]) as team:
         base, consult, bytewise = [
             await team.generate("20+4*11+0-25*13", method=method) for method in ("base", "consult", "bytewise")
@@ -123,6 +126,21 @@ async def test_a_base_that_asks_where_it_is_unsure_is_put_right_at_little_cost()
     assert consult.text == bytewise.text == " 4*11=44; 25*13=325; 20+44=64; 64+0=64; 64-325=-261; answer -261"
     assert (consult.cost, bytewise.cost) == (67, 116)
     assert consult.when_solo == "in 62 of 65 steps"
+
+
+def test_the_program_in_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(program, {})  # noqa: S102 - our own documentation
+    assert capsys.readouterr().out.endswith("666-392=274; answer 274\n")
+
+
+def test_the_commands_in_the_readme_print_what_stands_there() -> None:
+    (session,) = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    commands = re.findall(r"\$ tokencollab (.*)\n(.*)\n", session)
+    assert len(commands) == 4
+    for command, expected in commands:
+        run = [sys.executable, "-m", "tokencollab", *shlex.split(command)]
+        assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == expected + "\n"
 
 
 def test_list_pull_and_remove_say_that_they_are_built_in() -> None:

@@ -44,10 +44,10 @@ class Outcome:
 
 def answer_all(engine: TransformersEngine, requests: Sequence[EngineRequest]) -> list[EngineReply]:
     """The engine's answers; what it has not finished is given again."""
-    answers = engine.answer(requests)
+    answers = engine.next_candidates(requests)
     while None in answers:
         open_ones = [index for index, answered in enumerate(answers) if answered is None]
-        more = engine.answer([requests[index] for index in open_ones])
+        more = engine.next_candidates([requests[index] for index in open_ones])
         for index, answered in zip(open_ones, more, strict=True):
             answers[index] = answered
     return [answered for answered in answers if answered is not None]
@@ -56,7 +56,7 @@ def answer_all(engine: TransformersEngine, requests: Sequence[EngineRequest]) ->
 def ask(engine: TransformersEngine, request: EngineRequest) -> EngineReply:
     """One answer of an engine, however many parts it is computed in."""
     while True:
-        (answer,) = engine.answer([request])
+        (answer,) = engine.next_candidates([request])
         if answer is not None:
             return answer
 

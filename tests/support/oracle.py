@@ -1,4 +1,4 @@
-"""The simple model that the state machines are held against: written from methods.md, slow, with everything
+"""The simple model that the state machines are held against: written from docs/specification.md, slow, with everything
 kept.
 
 Nothing here is shared with the policies: votes are dictionaries over the union, exits go over the whole
@@ -41,7 +41,7 @@ def logit_of(model: str, votes: CandidateSet, piece: Piece, foreign: Foreign) ->
 
 
 def score(method: Method, votes: Votes, foreign: Foreign, piece: Piece) -> float:
-    """methods.md section 3, one piece at a time."""
+    """docs/specification.md section 3, one piece at a time."""
     union = {p for sent in votes.values() for p in kept(method, sent)}
     total = 0.0
     for model in sorted(votes):

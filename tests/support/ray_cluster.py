@@ -1,4 +1,4 @@
-"""A Ray cluster of its own for tests and benchmarks, as the README starts it, ended by its own processes."""
+"""A Ray cluster of its own for tests and benchmarks, as docs/batch.md starts it, ended by its own processes."""
 
 import os
 import re
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
-def readme_commands() -> list[str]:
-    """The commands of the section Batch that speak to Ray, as they stand there."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Batch\n")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+def documented_commands() -> list[str]:
+    """The commands of docs/batch.md that speak to Ray, as they stand there."""
+    page = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     return [line.split("  #")[0].rstrip() for line in block.splitlines()]
 
 
@@ -89,7 +89,7 @@ class Cluster:
 
 @contextmanager
 def own_ray_cluster(cpus: int) -> Iterator[Cluster]:
-    """The README's `ray start`, with ports and a folder of its own, in the foreground so that it can be ended."""
+    """The `ray start` of docs/batch.md, with its own ports and folder, in the foreground so that it can be ended."""
     folder = Path(tempfile.mkdtemp(prefix="tc-ray-", dir="/tmp"))
     home = folder / "home"
     home.mkdir()
@@ -102,7 +102,7 @@ def own_ray_cluster(cpus: int) -> Iterator[Cluster]:
         "RAY_metrics_report_interval_ms": "500",
         "HF_HUB_OFFLINE": "1",
     }
-    commands = readme_commands()
+    commands = documented_commands()
     assert commands[0] == "export RAY_AUTH_MODE=token"
     token, start = commands[1], shlex.split(commands[2])
     assert token.split()[:3] == ["ray", "get-auth-token", "--generate"]

@@ -1,5 +1,5 @@
-"""Toy models with different cuts, and the rule of bytewise voting (methods.md section 9) written down a second time,
-plainly: full vocabularies, normalised weights, no bounds."""
+"""Toy models with different cuts, and the rule of bytewise voting (docs/specification.md section 9) written down a
+second time, plainly: full vocabularies, normalised weights, no bounds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

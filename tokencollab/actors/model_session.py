@@ -7,15 +7,11 @@ from typing import NamedTuple, TypeAlias
 
 from tokencollab import errors
 from tokencollab.actors.supervisor import Supervisor
-from tokencollab.errors import ModelFailed
 from tokencollab.policies import events as e
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.pieces import EOS, MAX_PIECE_BYTES
 from tokencollab.protocol.spelling import Spelling
 
-_REFUSALS: dict[str, type[errors.TokencollabError]] = {
-    kind.__name__: kind for kind in (errors.PromptTooLong, errors.ModelRefused, errors.PlatformFull)
-}
 ModelReply: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.SoloPiece | m.Unsure
 
 _MOST_PIECES = 1024  # that a model which comes back is given one by one
@@ -191,7 +187,7 @@ class ModelSession:
     async def _call(self, request: m.Request) -> m.Reply:
         reply = await self.member.call(request, self._tokens(len(self._text.data)))
         if isinstance(reply, m.Refused):
-            raise _REFUSALS.get(reply.kind, ModelFailed)(reply.reason)
+            raise errors.refusal(reply.kind, reply.reason)
         if reply.session != self._open.session:
             raise self._malformed(reply, request)
         return reply

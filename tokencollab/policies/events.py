@@ -133,7 +133,7 @@ class RequestScores(NamedTuple):
     """Ask ``model`` for raw logits of ``pieces`` at its last position: it still holds them, no forward pass.
 
     The logit of a piece is that of the token with the same bytes, else of the first token of the model's own
-    tokenisation of the piece (methods.md section 3, UniTE).
+    tokenisation of the piece (docs/specification.md section 3, UniTE).
     """
 
     model: str

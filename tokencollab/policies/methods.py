@@ -133,7 +133,7 @@ _NAMES: Final = ("name", "aggregation", "exit")
 
 def _known(*classes: type[Aggregation] | type[Exit] | None) -> dict[str, Parameter]:
     """The parameters of the JSON form: all that are built in, and those of ``classes``, whoever wrote them."""
-    known = AGGREGATIONS.parameters(built_in=True) | EXITS.parameters(built_in=True)
+    known = AGGREGATIONS.known | EXITS.known
     for cls in filter(None, classes):
         known |= parameters_of(cls)
     return known

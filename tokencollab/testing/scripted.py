@@ -9,6 +9,7 @@ from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import (
     ByteMarginals,
     CandidatesReply,
+    Capabilities,
     ContextExhausted,
     LogprobsReply,
     MarginalsReply,
@@ -71,14 +72,17 @@ def _normaliser(logits: Mapping[Piece, float]) -> float:
 class ScriptedEngine:
     """An engine whose answers are a function of the text: deterministic, instant, no weights."""
 
-    def __init__(self, name: str, script: Script, context_length: int = 1 << 20) -> None:
-        """``context_length`` counts bytes of the answer."""
+    def __init__(
+        self, name: str, script: Script, context_length: int = 1 << 20, capabilities: Capabilities | None = None
+    ) -> None:
+        """``context_length`` counts bytes of the answer; ``capabilities`` are what it says of itself."""
         self._script = script
         self._model = ScriptedModel(script)
         self._context = context_length
         self.texts: dict[str, bytes] = {}
         self.calls: list[list[EngineRequest]] = []
-        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False)
+        can = capabilities or Capabilities(several_offsets=True)
+        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False, can)
 
     @property
     def kv_bytes(self) -> int:
@@ -97,8 +101,8 @@ class ScriptedEngine:
         """See `Engine.close`."""
         self.texts.pop(session, None)
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
-        """See `Engine.answer`."""
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        """See `Engine.next_candidates`."""
         self.calls.append(list(requests))
         return [self._answer(request) for request in requests]
 
@@ -106,15 +110,18 @@ class ScriptedEngine:
         text = self.texts.get(request.session)
         if text is None or len(text) < request.start:
             return EngineReply(SessionLost(request.session))
-        text = self.texts[request.session] = text[: request.start] + request.data
+        text = text[: request.start] + request.data
+        ends = (request.offsets if isinstance(request, NextCandidates) else ()) or (len(text),)
+        text = self.texts[request.session] = text[: ends[-1]]
         if len(text) >= self._context:
             return EngineReply(ContextExhausted(request.session, len(text)))
         session, at = request.session, len(text)
         reply: Reply
         match request:
             case NextCandidates(k=k):
-                candidates = self._model.candidates(text, k)
-                return EngineReply(CandidatesReply(session, at, candidates, 1), candidates.best.piece)
+                *earlier, last = (self._model.candidates(text[:end], k) for end in ends)
+                reply = CandidatesReply(session, at, last, len(ends), None, tuple(earlier))
+                return EngineReply(reply, last.best.piece)
             case ScorePieces(pieces=pieces):
                 reply = ScoresReply(session, at, self._model.scores(text, pieces), 0)
             case ScoreText():

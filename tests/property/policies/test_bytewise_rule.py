@@ -1,4 +1,4 @@
-"""Bytewise voting against the plain rule of methods.md section 9, on toy models that cut the text differently."""
+"""Bytewise voting against the plain rule of docs/specification.md section 9, on toy models with different cuts."""
 
 import pickle
 from math import inf

@@ -1,4 +1,4 @@
-"""The invariants of methods.md section 5, for self-efficacy and what is built on it."""
+"""The invariants of docs/specification.md section 5, for self-efficacy and what is built on it."""
 
 from dataclasses import replace
 from math import inf

@@ -1,4 +1,4 @@
-"""The formulas of bytewise voting (methods.md section 9) on numbers worked out by hand."""
+"""The formulas of bytewise voting (docs/specification.md section 9) on numbers worked out by hand."""
 
 import pytest
 

@@ -1,5 +1,5 @@
-"""Whole answers of toy models, fixed by their seeds, against the rule of methods.md section 9 written down plainly:
-full vocabularies, normalised weights, no bounds; what exit policies see is gathered on the way."""
+"""Whole answers of toy models, fixed by their seeds, against the rule of docs/specification.md section 9 written down
+plainly: full vocabularies, normalised weights, no bounds; what exit policies see is gathered on the way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -52,7 +52,7 @@ def test_a_bytewise_trace_under_other_settings_ends_where_they_leave_it() -> Non
 
 
 def first_commit(lists: dict[str, CandidateSet], commit: float = 0.5) -> tuple[Piece, dict[str, int]]:
-    """Section 9 of methods.md from a common boundary, over what is listed: the bytes until a model moves, misses."""
+    """Section 9 of docs/specification.md from a common boundary, as far as listed: bytes until a move, misses."""
     pieces, weights = {}, dict.fromkeys(lists, 1.0)
     for model, sent in lists.items():
         whole = sum(exp(c.logprob) for c in sent.candidates)

@@ -1,4 +1,4 @@
-"""One model at one boundary: what its candidates say about the next byte (methods.md section 9).
+"""One model at one boundary: what its candidates say about the next byte (docs/specification.md section 9).
 
 A model stands at a *boundary*, a byte offset at which one of its own tokens begins. The bytes decided since
 then are its *pending* bytes, and a piece takes part as long as it begins with them. Everything here is the

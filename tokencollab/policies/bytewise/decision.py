@@ -1,4 +1,4 @@
-"""Which byte is next, and whether that is certain (methods.md section 9).
+"""Which byte is next, and whether that is certain (docs/specification.md section 9).
 
 The certificate. Model m's true F_m(x) is its listed mass L_m(x) plus some part of its unlisted mass u_m; the
 parts of different x are disjoint. For two symbols x and y therefore

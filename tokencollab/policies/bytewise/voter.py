@@ -1,4 +1,4 @@
-"""One model in bytewise voting: its weight, its boundaries, and when they move (methods.md section 9).
+"""One model in bytewise voting: its weight, its boundaries, and when they move (docs/specification.md section 9).
 
 The weight. With c_m(x) = F(pending + x) / D(pending), a vote that is taken multiplies the model's weight by
 c_m(x). Inside a token the factors telescope, so the weight is kept as ``W`` such that the unnormalised score
@@ -8,7 +8,7 @@ is a plain sum::
 
 At a common boundary W_m is the prior and D = 1. When the model moves its boundary, W becomes W * F(pending).
 When it could have stopped at an exact match and stays, D(pending) takes the place of F(pending) as the
-denominator: W becomes W * F / D. At every byte W_m * D_m(pending) is w_m of methods.md up to the common
+denominator: W becomes W * F / D. At every byte W_m * D_m(pending) is w_m of docs/specification.md up to the common
 factor that normalises.
 
 F and D are bounded rather than known where a model does not list all its mass. A factor of W that is not

@@ -1,4 +1,4 @@
-"""The course of a vote on bytes (methods.md section 9).
+"""The course of a vote on bytes (docs/specification.md section 9).
 
 Bytes are decided and held without any message until a model's boundary moves; then they are committed,
 because a question can only be asked about committed text, and every model that moved is asked at the end of

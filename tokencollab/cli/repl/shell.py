@@ -1,7 +1,7 @@
-"""What the prompt and its commands share: the session, where to write, and what Ctrl-C stops."""
+"""The shell: what the prompt and its commands share."""
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
@@ -13,25 +13,18 @@ from tokencollab.actors.answer import Token
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.ask import Heard
 from tokencollab.cli.repl.colours import Palette, happenings
-from tokencollab.cli.repl.display import Screen, speaks_unicode
-from tokencollab.cli.repl.export import caption
+from tokencollab.cli.repl.display import Figures, PipedScreen, caption, speaks_unicode, status_line
 from tokencollab.cli.repl.session import Session
-from tokencollab.cli.repl.status import figures_of, status_line
 from tokencollab.cli.repl.turns import Turn
 from tokencollab.cli.terminal import harmless, response_table
-from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
 
 _REDRAW: Final = 0.05  # seconds between two drawings of the moving line
 
 
-class BadUse(UsageError):
-    """What follows a command is not what may follow it."""
-
-
 @dataclass
-class Desk:
-    """The session and where it is shown.
+class Shell:
+    """The session, where it is shown, and what Ctrl-C stops.
 
     Attributes:
         session: the conversation.
@@ -42,19 +35,17 @@ class Desk:
         notes: writes what is said beside answers.
         interactive: whether a person types.
         stop: what Ctrl-C stops at this moment.
-        explore: lets a person walk over an answer.
         done: the prompt is to be left.
     """
 
     session: Session
-    screen: Screen
+    screen: PipedScreen
     palette: Palette
     words: bool = False
     interactive: bool = True
     talk: Console = field(default_factory=Console)
     notes: Console = field(default_factory=lambda: Console(stderr=True))
     stop: Callable[[], None] | None = None
-    explore: Callable[[Turn], Awaitable[None]] | None = None
     done: bool = False
 
     def stoppable(self, stop: Callable[[], None]) -> None:
@@ -107,7 +98,10 @@ class Desk:
             efficacy = token.efficacy or efficacy
             self.screen.write(token, session.members[0])
             if monotonic() - drawn >= _REDRAW or token.lost or token.joined:
-                figures = figures_of(stream.answer, token, efficacy, theta, away)
+                answer = stream.answer
+                full = answer.tokens * len(answer.models)
+                speed, lost = answer.ms_per_token, tuple(sorted(away))
+                figures = Figures(token.step, speed, efficacy, theta, answer.cost, full, token.alone, lost)
                 self.screen.status(status_line(figures, self.screen.width, unicode))
                 drawn = monotonic()
 
