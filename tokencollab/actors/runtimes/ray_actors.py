@@ -34,7 +34,7 @@ class RayModel:
         self._actor: ModelActor | None = None
 
     async def ready(self) -> tuple[ModelInfo | None, str, str, str]:
-        """What the model is, or why it cannot take part; and the node and the path of its socket."""
+        """What the model is, or why it is incompatible; and the node and the path of its socket."""
         install_ray_metrics()
         self._actor = make_actor(self._spec, self._load)
         try:
@@ -45,7 +45,7 @@ class RayModel:
         return info, "", ray.get_runtime_context().get_node_id(), path
 
     async def alive(self) -> None:
-        """The process says a word."""
+        """Liveness probe."""
 
     async def ask(self, frame: bytes) -> bytes:
         """One request frame, one reply frame."""
@@ -144,7 +144,7 @@ class RayLink:
                         yield _reply(answer)
             finished = True
         finally:
-            if not finished:  # the reader left: the model must not go on for nobody
+            if not finished:  # the reader left: the model must not go on without a reader
                 self._handle.ask.remote(codec.encode(Close(request.session)))
 
     async def alive(self) -> None:
@@ -178,7 +178,11 @@ class RayRuntime:
                 await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
             except Exception as error:  # Ray has no type of its own for this
                 address = os.environ.get("RAY_ADDRESS")
-                where = f"the Ray cluster at RAY_ADDRESS={address} lets nobody in" if address else "Ray does not start"
+                where = (
+                    f"the Ray cluster at RAY_ADDRESS={address} refuses the connection"
+                    if address
+                    else "Ray does not start"
+                )
                 raise ModelUnavailable(f"{where}: {str(error).partition(chr(10))[0]}") from error
         install_ray_metrics()
         for spec in specs:

@@ -60,7 +60,7 @@ def checked(reply: Reply) -> Reply:
     """The reply, after the checks on arrival.
 
     Raises:
-        MalformedAnswer: it has candidates or figures that cannot be.
+        MalformedAnswer: a candidate or figure is out of range.
     """
     match reply:
         case CandidatesReply() | SoloPiece() | Unsure():
@@ -111,7 +111,7 @@ class LocalRuntime:
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """See `Runtime.start`. Models load side by side."""
         if self._load is load_engine:
-            # Imported before the threads start: two threads importing transformers at once trip over each other.
+            # Imported before the threads start: transformers cannot be imported by two threads at the same time.
             await asyncio.to_thread(import_engines)
         actors = [make_actor(spec, self._load) for spec in specs]
         self._actors |= {spec.name: actor for spec, actor in zip(specs, actors, strict=True)}
