@@ -85,7 +85,7 @@ class LlamaCppEngine(LogitsEngine):
 
         Raises:
             MissingExtra, ModelUnavailable: the package xllamacpp is missing or of another version.
-            ModelRefused: the model cannot take part; the message says why.
+            ModelRefused: the model is incompatible; the message says why.
         """
         options = options or EngineOptions()
         threads = options.threads or os.cpu_count() or 1
@@ -97,7 +97,7 @@ class LlamaCppEngine(LogitsEngine):
             batch = options.prefill_chunk + SEATS * SHORT
             cells = llama.start(_cells(llama, options.kv_megabytes), batch, threads)
         except ModelRefused as error:
-            raise ModelRefused(f"{name} cannot take part: {error}") from error
+            raise ModelRefused(f"{name} is incompatible: {error}") from error
         info = ModelInfo(
             name=name,
             architecture=llama.architecture,

@@ -37,7 +37,7 @@ class RayModel:
         self._loading: asyncio.Future[_Ready] | None = None
 
     async def ready(self) -> _Ready:
-        """What the model is, or why it cannot take part; and the node and the path of its socket.
+        """What the model is, or why it is incompatible; and the node and the path of its socket.
 
         The first call loads the model; all wait for that.
         """
@@ -65,7 +65,7 @@ class RayModel:
         return info, "", ray.get_runtime_context().get_node_id(), path
 
     async def alive(self) -> None:
-        """The process says a word."""
+        """Liveness probe."""
 
     async def ask(self, frame: bytes) -> bytes:
         """One request frame, one reply frame."""
@@ -164,7 +164,7 @@ class RayLink:
                         yield _reply(answer)
             finished = True
         finally:
-            if not finished:  # the reader left: the model must not go on for nobody
+            if not finished:  # the reader left: the model must not go on without a reader
                 self._handle.ask.remote(codec.encode(Close(request.session)))
 
     async def alive(self) -> None:
@@ -206,7 +206,11 @@ class RayRuntime:
                 await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
             except Exception as error:  # Ray has no type of its own for this
                 address = os.environ.get("RAY_ADDRESS")
-                where = f"the Ray cluster at RAY_ADDRESS={address} lets nobody in" if address else "Ray does not start"
+                where = (
+                    f"the Ray cluster at RAY_ADDRESS={address} refuses the connection"
+                    if address
+                    else "Ray does not start"
+                )
                 raise ModelUnavailable(f"{where}: {str(error).partition(chr(10))[0]}") from error
         install_ray_metrics()
         shares = gpu_shares([spec.options.device for spec in specs], ray.available_resources().get("GPU", 0.0))
