@@ -67,7 +67,7 @@ from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict
 from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.pieces import Decider, PieceVoting
 from tokencollab.policies.turn import Result, State, Turn
-from tokencollab.policies.voting import NOBODY, Decision, Voting
+from tokencollab.policies.voting import NOBODY, DecidedPiece, Voting
 from tokencollab.protocol.pieces import EOS, Piece
 
 
@@ -193,12 +193,12 @@ class Machine:
         voting = self._voting
         while turn.phase == "together" and not voting.waits(turn.vote):
             decision = voting.advance(turn)
-            if isinstance(decision, Decision):
+            if isinstance(decision, DecidedPiece):
                 self._commit(turn, decision)
             elif decision == NOBODY:
                 turn.stop("failed")
 
-    def _commit(self, turn: Turn, decision: Decision) -> None:
+    def _commit(self, turn: Turn, decision: DecidedPiece) -> None:
         """Commit what the members decided, and go on as the exit policy says."""
         verdict = STAY
         if decision.evidence is not None:
@@ -213,7 +213,7 @@ class Machine:
         turn.exit, verdict = self._exit.observe(turn.exit, evidence)
         return verdict
 
-    def _release(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:
+    def _release(self, turn: Turn, decision: DecidedPiece, verdict: Verdict) -> None:
         if decision.notice and not turn.noticed:
             turn.noticed = True
             turn.commands.append(e.Notice(decision.notice))
@@ -221,7 +221,7 @@ class Machine:
         record = e.StepRecord(step, ranks, verdict.efficacy, False, turn.lost, offsets)
         turn.commit(decision.piece, record)
 
-    def _proceed(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:
+    def _proceed(self, turn: Turn, decision: DecidedPiece, verdict: Verdict) -> None:
         """What follows a commit of the members."""
         if self._is_over(turn, decision.piece):
             return

@@ -16,7 +16,7 @@ from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.selection import select
 from tokencollab.policies.truncation import truncate
 from tokencollab.policies.turn import Turn
-from tokencollab.policies.voting import Answer, Decision, Ranks
+from tokencollab.policies.voting import DecidedPiece, Ranks, VoteAnswer
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
@@ -93,7 +93,7 @@ class PieceVoting:
         turn.questions = first + len(live)
         turn.vote = PieceVote(questions)
 
-    def answered(self, vote: PieceVote, event: Answer) -> PieceVote | None:
+    def answered(self, vote: PieceVote, event: VoteAnswer) -> PieceVote | None:
         """Note candidates, or scores of foreign pieces."""
         model = event.model
         if isinstance(event, CandidatesArrived):
@@ -125,7 +125,7 @@ class PieceVoting:
         """Whether a question is open."""
         return bool(vote.open or vote.scoring)
 
-    def advance(self, turn: Turn) -> Decision | None:
+    def advance(self, turn: Turn) -> DecidedPiece | None:
         """Have foreign pieces scored, or decide."""
         vote: PieceVote = turn.vote
         scores = dict(vote.scores)
@@ -141,7 +141,7 @@ class PieceVoting:
         notice = ""
         if self._warns and not turn.noticed and (model := negative_logit(ballots)) is not None:
             notice = NEGATIVE.format(model=model)
-        return Decision(piece, ranks, ranks, decisive, notice=notice)
+        return DecidedPiece(piece, ranks, ranks, decisive, notice=notice)
 
     def choose(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
         """The piece that ``ballots`` choose."""
@@ -168,6 +168,6 @@ class PieceVoting:
     def flush(self, turn: Turn) -> None:
         """Nothing is decided before it is committed."""
 
-    def go_on(self, turn: Turn, decision: Decision, joined: tuple[str, ...]) -> None:
+    def go_on(self, turn: Turn, decision: DecidedPiece, joined: tuple[str, ...]) -> None:
         """Ask every live member for the next piece."""
         self.begin(turn)

@@ -137,7 +137,7 @@ class Follower(Machine):
         return ReplayStep(step.step, chosen, step.chosen, step.decided, ranks, self._efficacy, self._exited)
 
 
-class Recorded(PieceVoting):
+class RecordedVoting(PieceVoting):
     """Notes what would be chosen, and decides what was recorded."""
 
     def __init__(self, trace: Trace, method: Method, seed: int, needs_decisive: bool) -> None:

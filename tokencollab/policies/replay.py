@@ -20,10 +20,10 @@ from tokencollab.policies import events as e
 from tokencollab.policies.bytewise.over_recording import BytesOverPieces, InOrder
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.methods import Method
-from tokencollab.policies.recording import Follower, Recorded, ReplayStep, consulted_below, is_bytewise, method_of
+from tokencollab.policies.recording import Follower, RecordedVoting, ReplayStep, consulted_below, is_bytewise, method_of
 from tokencollab.policies.selection import choose_solo
 from tokencollab.policies.turn import Result, State, Turn
-from tokencollab.policies.voting import Decision
+from tokencollab.policies.voting import DecidedPiece
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import Trace, TraceStep
 
@@ -48,7 +48,7 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     strangers = [model for model, _ in chosen.weights if model not in trace.models]
     if strangers:
         raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
-    voting = Recorded
+    voting = RecordedVoting
     if chosen.aggregation == "bytewise":
         if is_bytewise(trace):
             return InOrder(trace, chosen, seed).steps(past_exit)
@@ -62,7 +62,7 @@ class _Stepwise(Follower):
     The members of a step are those that the trace has candidates of, without those that the exit policy sent away.
     """
 
-    def __init__(self, trace: Trace, method: Method, seed: int, voting: type[Recorded]) -> None:
+    def __init__(self, trace: Trace, method: Method, seed: int, voting: type[RecordedVoting]) -> None:
         self._votes = voting(trace, method, seed, method.exit_policy.needs_decisive)
         super().__init__(trace, method, seed, self._votes)
         self._always_solo = method.aggregation == "base" or len(trace.models) == 1
@@ -128,7 +128,7 @@ class _Stepwise(Follower):
         self._until = verdict.until
         return verdict
 
-    def _proceed(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:
+    def _proceed(self, turn: Turn, decision: DecidedPiece, verdict: Verdict) -> None:
         self._proceed_solo(turn, decision.piece)
 
     def _proceed_solo(self, turn: Turn, piece: Piece) -> None:

@@ -7,10 +7,10 @@ from tokencollab.policies.turn import Turn
 from tokencollab.protocol.pieces import Piece
 
 Ranks: TypeAlias = tuple[tuple[str, int | None], ...]
-Answer: TypeAlias = CandidatesArrived | ScoresArrived | MarginalsArrived
+VoteAnswer: TypeAlias = CandidatesArrived | ScoresArrived | MarginalsArrived
 
 
-class Decision(NamedTuple):
+class DecidedPiece(NamedTuple):
     """A piece that the members decided.
 
     ``ranks`` and ``offsets`` are those of `events.StepRecord`. ``evidence``: what the exit policy sees of the base's
@@ -44,7 +44,7 @@ class Voting(Protocol):
         """Ask all live members at the end of the text, with nothing known."""
         ...
 
-    def answered(self, vote: Any, event: Answer) -> Any:
+    def answered(self, vote: Any, event: VoteAnswer) -> Any:
         """The vote with the answer to an open question; None where no such question is open."""
         ...
 
@@ -52,7 +52,7 @@ class Voting(Protocol):
         """Whether a question is open."""
         ...
 
-    def advance(self, turn: Turn) -> Decision | Literal["nobody"] | None:
+    def advance(self, turn: Turn) -> DecidedPiece | Literal["nobody"] | None:
         """Count the votes: a decision, `NOBODY`, or None after further questions. Called when no question is open."""
         ...
 
@@ -60,10 +60,10 @@ class Voting(Protocol):
         """The vote without ``model``, which was lost."""
         ...
 
-    def flush(self, turn: Turn) -> Decision | None:
+    def flush(self, turn: Turn) -> DecidedPiece | None:
         """What is decided and not committed, where the vote ends here."""
         ...
 
-    def go_on(self, turn: Turn, decision: Decision, joined: tuple[str, ...]) -> None:
+    def go_on(self, turn: Turn, decision: DecidedPiece, joined: tuple[str, ...]) -> None:
         """Ask on after a commit, live members only; of those, ``joined`` did not vote before."""
         ...
