@@ -30,7 +30,8 @@ from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.capabilities import check_capabilities, lacking
 from tokencollab.policies.evidence import ExitPolicy
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
 
 RuntimeName: TypeAlias = Literal["local", "ray"]

@@ -196,7 +196,7 @@ def _open(path: Path, resume: bool) -> tuple[bool, int]:
         if not path.is_file():
             raise UsageError(f"{path} is no file that records can be appended to") from None
         if not resume:
-            raise UsageError(f"{path} is there already; go on with it by --resume, or give another --out") from None
+            raise UsageError(f"{path} exists; continue it with --resume, or give another --out") from None
         return False, os.open(path, flags)
 
 

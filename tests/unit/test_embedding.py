@@ -32,8 +32,8 @@ def team_of(*names: str, method: str = "unite", **options: Any) -> Collaboration
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"prompt": "bad \ud800"}, "the prompt is not Unicode text: character 5 is half of one"),
-        ({"prompt": [{"role": "user", "content": "\udcff"}]}, "the prompt is not Unicode text: character 1"),
+        ({"prompt": "bad \ud800"}, "the prompt contains a lone surrogate at index 4"),
+        ({"prompt": [{"role": "user", "content": "\udcff"}]}, "the prompt contains a lone surrogate at index 0"),
         ({"prompt": {"role": "user", "content": "?"}}, "a prompt is a text or a list of messages, not dict"),
         ({"prompt": None}, "a prompt is a text or a list of messages, not NoneType"),
         ({"prompt": ["?"]}, "a message is"),
@@ -42,7 +42,7 @@ def team_of(*names: str, method: str = "unite", **options: Any) -> Collaboration
         ({"seed": 1.5}, "seed must be a whole number, not 1.5"),
         ({"stop": "EOS"}, "stop texts are given as a list"),
         ({"stop": [b"EOS"]}, "stop texts are given as a list"),
-        ({"stop": ["\ud800"]}, "a stop text is not Unicode text"),
+        ({"stop": ["\ud800"]}, "a stop text contains a lone surrogate"),
     ],
 )
 async def test_a_request_that_cannot_be_harms_no_model(arguments: dict[str, Any], reason: str) -> None:

@@ -62,7 +62,7 @@ def test_a_file_that_got_nothing_is_removed_unless_it_was_there(path: Path) -> N
     path.touch()
     RecordFile(path, resume=True).close()
     assert path.exists()
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists; continue it with --resume"):
         RecordFile(path, resume=False)
 
 

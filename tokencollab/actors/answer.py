@@ -26,7 +26,7 @@ class Token:
         efficacy: the exit policy's figures (ST, RT, T0), where it has such.
         alone: whether the base wrote it by itself.
         lost: models that were lost in this step.
-        joined: models that came back or joined since the step before; they take part from the next one.
+        joined: models that came back or joined since the step before; they vote from the next one.
     """
 
     text: str
@@ -49,7 +49,7 @@ class Answer:
         tokens: pieces committed, EOS included.
         cost: candidate sets produced (docs/specification.md section 6).
         aligned: candidates that took part, after truncation, summed over steps and models (DuetNet fig. 7); those of
-            a base alone, which are compared with nobody's, do not count.
+            solo generation, which no other member votes on, do not count.
         exit_step: the step after which the base left the collaboration, None if it never did.
         models: names, the base first.
         method: the preset's name.

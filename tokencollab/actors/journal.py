@@ -18,7 +18,7 @@ from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.actors.recorder import Recorder
 from tokencollab.errors import CannotWrite, TraceError, UsageError
 from tokencollab.policies import events as e
-from tokencollab.policies.replay import recorded_events
+from tokencollab.policies.recording import recorded_events
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling

@@ -1,4 +1,4 @@
-"""Who takes part in one session: calls to its models, the loss of one that fails, and its return."""
+"""The members of one answer: calls to their models, the loss of one that fails, and its return."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -17,7 +17,7 @@ Happened: TypeAlias = e.ModelLost | e.ModelJoined
 
 
 class Membership:
-    """The sessions of one session.
+    """The model sessions of one answer.
 
     Attributes:
         sessions: by name, the base first.
@@ -27,7 +27,7 @@ class Membership:
     def __init__(
         self, session: str, sessions: Mapping[str, ModelSession], announce: Callable[[Happened], None]
     ) -> None:
-        """``announce`` hears who was lost and who is back."""
+        """``announce`` takes the losses and returns as events."""
         self._session = session
         self.sessions = dict(sessions)
         self.returning: set[str] = set()
@@ -71,7 +71,7 @@ class Membership:
             self._losses[model] -= 1
 
     def bring_back(self, model: str) -> None:
-        """Has a model take part as soon as it is up and has the text so far."""
+        """Makes a model a member again as soon as it is up and has the text so far."""
         if model not in self.returning and self._losses.get(model, 0) < _LOSSES:
             self.returning.add(model)
             task = asyncio.create_task(self._return(model))
@@ -83,7 +83,7 @@ class Membership:
         await asyncio.shield(self._rest())
 
     async def close(self) -> None:
-        """Ends everything that is under way, and the session at every model; also where nobody waits for it."""
+        """Ends everything that is under way, and the session at every model; also where the caller is cancelled."""
         await asyncio.shield(self._close())
 
     async def _close(self) -> None:
@@ -100,6 +100,7 @@ class Membership:
         try:
             await work()
         except Exception as error:  # a model must never take the session with it
+            # The other calls to this model would fail too, each announced as another loss.
             for other in self._calls[model] - {asyncio.current_task()}:
                 other.cancel()
             self._lose(model, error)
@@ -129,6 +130,7 @@ class Membership:
                     reason = f"{type(error).__name__}: {error}"
                     self._count(model, error)
                 else:
+                    # Only now, with the text computed: no other member waits for one that returns.
                     self._announce(e.ModelJoined(model))
                     return
         finally:

@@ -1,7 +1,7 @@
-"""The model actor: one engine in one thread, answering many sessions at once.
+"""The model actor: one engine in one thread, answering many sessions together.
 
 A plain class; runtimes decide where it lives. Requests that wait at the same time are answered by one call of the
-engine, and a session that its model writes alone takes part in every such call until it is done.
+engine, and a session in solo generation is part of every such call until it is done.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class _Job:
 
 
 def _settle(future: asyncio.Future[_T], outcome: _T | Exception) -> None:
-    """Gives ``future`` its outcome, if anybody still waits for it."""
+    """Gives ``future`` its outcome, unless its caller has given up."""
     if future.done():
         return
     if isinstance(outcome, StopIteration):  # which no future takes
@@ -85,7 +85,7 @@ class ModelActor:
 
         Args:
             load: makes the engine.
-            max_sessions: sessions that may be open; whoever wants one more is refused at once.
+            max_sessions: sessions that may be open; one more is refused immediately.
             max_batch: sessions that share one forward pass; those beyond come first in the next.
         """
         self._max_sessions, self._max_batch = max_sessions, max_batch
@@ -93,6 +93,8 @@ class ModelActor:
         self._ending = False
         self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
+        # The event loop fills the inbox, the thread fills the outbox. The engine, `_sessions` and `_suspects` belong to
+        # the thread alone, so they need no lock.
         # Not a `SimpleQueue`: its `get` waits for ever where a short timeout is over too soon (CPython 3.11).
         self._inbox: queue.Queue[_Job | None] = queue.Queue()
         self._outbox: deque[tuple[Callable[[Any], None], Any]] = deque()
@@ -232,7 +234,7 @@ class ModelActor:
         self._outbox.append((function, argument))
         if not self._woken:
             self._woken = True
-            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            with suppress(RuntimeError):  # the loop is closed: there is no reader left
                 self._loop.call_soon_threadsafe(self._empty_outbox)
 
     def _serve(self) -> None:
@@ -247,7 +249,7 @@ class ModelActor:
         reason = "the model was stopped"
         try:
             self._work(engine, jobs)
-        except Exception as error:  # whoever waits must hear of it
+        except Exception as error:  # every waiting caller gets the error
             reason = f"the model's thread has ended: {type(error).__name__}: {error}"
             log.error("model ended", model=engine.info.name, reason=reason)
         while not self._inbox.empty():
@@ -293,13 +295,13 @@ class ModelActor:
         arrived: list[_Job] = []
         until = 0.0
         while True:
-            patience = until - monotonic() if 0 < len(arrived) < expected else 0.0
+            left = until - monotonic() if 0 < len(arrived) < expected else 0.0
             try:
                 if block and not arrived:
                     job = self._inbox.get(timeout=_LEASE)
                     until = monotonic() + window
                 else:
-                    job = self._inbox.get(block=patience > 0, timeout=max(patience, 0.0) or None)
+                    job = self._inbox.get(block=left > 0, timeout=max(left, 0.0) or None)
             except queue.Empty:
                 return arrived
             if job is None:
@@ -308,7 +310,7 @@ class ModelActor:
             arrived.append(job)
 
     def _expire(self, engine: Engine, jobs: list[_Job]) -> None:
-        """Gives up sessions whose owner has not been heard of for long."""
+        """Closes sessions without a request for the time of the lease."""
         now = monotonic()
         if not self._sessions or now - next(iter(self._sessions.values())) < _LEASE:
             return
@@ -393,7 +395,7 @@ class ModelActor:
                 jobs.remove(job)
                 try:
                     goes_on = self._goes_on(job, answer)
-                except Exception as error:  # sampling that cannot be must not end the thread, which others need
+                except Exception as error:  # invalid sampling must not end the thread, which others need
                     self._call(job.deliver, error)
                     continue
                 if goes_on:

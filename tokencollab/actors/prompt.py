@@ -42,5 +42,5 @@ def sendable(what: str, text: str) -> str:
         UsageError: it has half a character (a lone surrogate), as of an argument or a file name that is not UTF-8.
     """
     if (at := half_character(text)) is not None:
-        raise UsageError(f"{what} is not Unicode text: character {at + 1} is half of one")
+        raise UsageError(f"{what} contains a lone surrogate at index {at}")
     return text

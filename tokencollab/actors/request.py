@@ -27,7 +27,7 @@ class AnswerRequest:
         """What a caller asks for.
 
         Raises:
-            UsageError: a number out of range, a stop text that is none, or as `read_prompt`.
+            UsageError: a number out of range, an empty stop text, or as `read_prompt`.
         """
         if (limit := whole("max_tokens", max_tokens)) < 1:
             raise UsageError(f"max_tokens must be at least 1, not {limit}")

@@ -1,8 +1,8 @@
 """Keeping models alive: deadlines, health, restarts. One `Supervisor` per model, shared by every session that asks it.
 
 A member is *up*, *down* (being looked at or restarted), or *out* (given up). What brings it down is a lost process, a
-deadline missed and then no sign of life for as long again, or several failures in a row. Sessions lose it at once and
-wait for `Supervisor.recovered`.
+deadline missed and then no answer to a liveness probe for as long again, or several failures in a row. Sessions lose
+it immediately and wait for `Supervisor.recovered`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ Health: TypeAlias = Literal["up", "down", "out"]
 T = TypeVar("T")
 
 _RECENT = 32  # calls whose median is the model's usual time
-_PREFILL_SPEEDUP = 4  # tokens that are computed in the time of a step, at least, when many are at once
+_PREFILL_SPEEDUP = 4  # tokens that are computed in the time of a step, at least, when many go together
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class FaultPolicy:
         healthy: answers after which a model counts as mended.
         backoff: seconds before a restart; each further one waits twice as long.
         longest_backoff: but no longer than this.
-        wait_for_base: whether a lost base is waited for; otherwise the others go on at once.
+        wait_for_base: whether a lost base is waited for; otherwise the others go on immediately.
     """
 
     multiple: float = 20.0
@@ -59,7 +59,7 @@ class FaultPolicy:
         """Checks the figures.
 
         Raises:
-            UsageError: one that cannot be.
+            UsageError: value out of range.
         """
         if not (0 < self.floor <= self.ceiling and self.multiple > 0):
             raise UsageError("deadlines: the floor must be above 0 and not above the ceiling, the multiple above 0")
@@ -183,7 +183,7 @@ class Supervisor:
             self._over.discard(session)
 
     async def check(self, sign: Callable[[ModelLink], Awaitable[T]]) -> T:
-        """A sign of life from the present `link`, within the shortest deadline. Raises as `call`."""
+        """Liveness probe of the present `link`, within the shortest deadline. Raises as `call`."""
         link = self._there()
         try:
             async with asyncio.timeout(self._fault_policy.floor):
@@ -194,12 +194,12 @@ class Supervisor:
         return result
 
     def suspect(self, reason: str) -> None:
-        """Somebody has waited in vain: the model gives a sign of life, or is restarted. Once, however many say so."""
+        """A call has timed out: probes the model once for all calls, and restarts it if it does not answer."""
         if self.health == "up":
             self._recover(self._probe(self._link), reason)
 
     def malformed(self) -> None:
-        """A session found that an answer cannot be: counts as a failure."""
+        """A session received an invalid answer: counts as a failure."""
         self._strike("malformed")
 
     async def recovered(self) -> bool:
@@ -235,7 +235,7 @@ class Supervisor:
                 self._usual = median(self._recent)
 
     def _failed(self, link: ModelLink, error: Exception) -> Exception:
-        """Notes a failure; returns what the session hears."""
+        """Notes a failure; returns the error for the session."""
         if link is not self._link or self.health != "up":
             return ModelDown(f"{self.name} is being restarted")  # noticed by another session already
         match error:

@@ -108,7 +108,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UsageError("not UTF-8 text") from None
     except UnicodeEncodeError:
-        raise UsageError("half of a surrogate pair, which is no character") from None
+        raise UsageError("contains a lone surrogate") from None
     except json.JSONDecodeError as error:
         raise UsageError(f"not JSON: {error.msg} at column {error.colno}") from None
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Answers many prompts at once, and records each answer when it is there."""
+"""Answers many prompts concurrently, and records each answer as soon as it is finished."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def write_together(team: Collaboration) -> Write:
 
 
 def write_between(team: Collaboration, method: ResponseMethod, extract: str) -> Write:
-    """By a method between models, which draws whole answers of them."""
+    """By a response-level method, which draws whole answers."""
 
     async def write(line: PromptLine, progress: Progress) -> WriteAnswer:
         def heard(sample: Heard) -> None:
@@ -82,7 +82,7 @@ async def answer_all(
         concurrency: how many answers are under way together.
         progress: is kept up to date.
         write: how an answer is written; by the team's own method unless given.
-        report: hears of lines that have no answer, with the reason.
+        report: called with each line that has no answer, and the reason.
         patience: after so many failures of models in a row, with no answer in between, the run ends.
 
     Raises:

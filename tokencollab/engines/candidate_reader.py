@@ -69,7 +69,7 @@ class CandidateReader:
         return 2 * min(k + EXTRA_CANDIDATES, MAX_CANDIDATES) + len(self._ends)
 
     def candidates(self, logits: torch.Tensor, text: AnswerText, k: int, top: Top | None = None) -> ReadCandidates:
-        """The best ``k`` pieces after ``text`` and a few more. ``top``: of these logits, where it is there already."""
+        """The best ``k`` pieces after ``text`` and a few more. ``top``: of these logits, where it is known."""
         width = self._width(k)
         k = min(k + EXTRA_CANDIDATES, MAX_CANDIDATES)
         if text.pending:

@@ -128,6 +128,8 @@ def packed_attention(
     assert isinstance(layer, int)
     counts = [segment.count for segment in segments]
     news = zip(*(torch.split_with_sizes(new, counts, 2) for new in (query, key, value)), strict=True)
+    # Linear layers see one row of all tokens; only attention is per session. So lengths need no padding, and no token
+    # attends to another session, without a mask over the whole row.
     outputs = []
     for segment, (queries, new_keys, new_values) in zip(segments, news, strict=True):
         keys, values = segment.cache.append(layer, new_keys, new_values)
@@ -154,7 +156,7 @@ def _attend(
         first = max(0, total - new - window + 1)
         keys, values = keys[:, :, first:], values[:, :, first:]
         mask = _mask(new, keys.shape[2], window, query.device)
-    elif total > new:
+    elif total > new:  # `is_causal` counts from the first position, but these are the last ones
         mask = _mask(new, total, None, query.device)
     output = scaled_dot_product_attention(
         query,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tokencollab.engines.built_in import WHOLE_ROWS
+from tokencollab.engines.base import WHOLE_ROWS
 from tokencollab.engines.kv_cache import SessionCache, capacity_for
 from tokencollab.engines.llamacpp_binding import SEATS, LlamaModel
 from tokencollab.engines.logits_engine import SHORT, LogitsEngine
@@ -85,7 +85,7 @@ class LlamaCppEngine(LogitsEngine):
 
         Raises:
             MissingExtra, ModelUnavailable: the package xllamacpp is missing or of another version.
-            ModelRefused: the model cannot take part; the message says why.
+            ModelRefused: the model is incompatible; the message says why.
         """
         options = options or EngineOptions()
         threads = options.threads or os.cpu_count() or 1
@@ -97,7 +97,7 @@ class LlamaCppEngine(LogitsEngine):
             batch = options.prefill_chunk + SEATS * SHORT
             cells = llama.start(_cells(llama, options.kv_megabytes), batch, threads)
         except ModelRefused as error:
-            raise ModelRefused(f"{name} cannot take part: {error}") from error
+            raise ModelRefused(f"{name} is incompatible: {error}") from error
         info = ModelInfo(
             name=name,
             architecture=llama.architecture,

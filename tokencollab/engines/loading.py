@@ -1,4 +1,4 @@
-"""Loading a transformers model from a folder, and finding out whether it can take part."""
+"""Loading a transformers model from a folder, and checking that it is compatible."""
 
 import os
 import threading
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tokencollab.engines.built_in import WHOLE_ROWS
+from tokencollab.engines.base import WHOLE_ROWS
 from tokencollab.engines.kv_cache import ATTENTION, Segment, SessionCache, packed, packed_attention
 from tokencollab.engines.options import DtypeName, EngineOptions
 from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary
@@ -33,7 +33,7 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
     """Loads weights, tokenizer and vocabulary, and checks that the engine computes what the model means.
 
     Raises:
-        ModelRefused: the folder's model cannot be loaded or cannot take part; the message says why.
+        ModelRefused: the folder's model could not be loaded, or is incompatible; the message says why.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with _LOADING:
@@ -61,7 +61,7 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         kv_bytes_per_token = _check_packing(model)
         vocabulary = read_vocabulary(tokenizer, _end_ids(model), model.get_output_embeddings().weight.shape[0])
     except ModelRefused as error:
-        raise ModelRefused(f"{name} cannot take part: {error}") from error
+        raise ModelRefused(f"{name} is incompatible: {error}") from error
     text_config = model.config.get_text_config()
     info = ModelInfo(
         name=name,

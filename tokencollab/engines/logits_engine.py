@@ -33,9 +33,9 @@ from tokencollab.protocol.messages import (
 )
 
 SHORT = 16
-"""Tokens of one session in a pass; more than this at once is prefill."""
+"""Tokens of one session in a pass; more than this is prefill."""
 
-_ROWS = 64  # rows of logits at once: of 262,144 float32 each, 67 MB
+_ROWS = 64  # rows of logits in one computation: of 262,144 float32 each, 67 MB
 
 _Question: TypeAlias = NextCandidates | ScorePieces | ByteMarginals
 
@@ -244,7 +244,7 @@ class LogitsEngine(ABC):
         return self._tops(logits, [(request, row_of[id(s)]) for request, s in ready if id(s) in row_of])
 
     def _admitted(self, wanted: list[Session], asked: list[Session]) -> list[Session]:
-        """Those of ``wanted`` that may take part in the next pass; ``asked``: all that are waiting for an answer."""
+        """Those of ``wanted`` that may join the next pass; ``asked``: all that are waiting for an answer."""
         return wanted
 
     def _tops(self, logits: torch.Tensor, computed: list[tuple[_Question, int]]) -> dict[str, Top]:

@@ -37,7 +37,7 @@ class TransformersEngine(LogitsEngine):
         """Loads the model in ``folder`` (safetensors and tokenizer.json).
 
         Raises:
-            ModelRefused: it cannot take part; the message says why.
+            ModelRefused: it is incompatible; the message says why.
         """
         options = options or EngineOptions()
         return cls(load(name, folder, options), options)

@@ -31,7 +31,7 @@ class GivenAnswer:
     ``answer`` is canonical, None where none could be read. ``cost``, ``aligned``, ``exit_step``, ``forwarded`` and the
     times are those of `Answer`, summed over the answers drawn where there are several. ``t0`` is the base's
     self-efficacy after each step together, where the exit policy has it. ``lost`` names models that failed.
-    ``response`` is what a method between models says beside: how it decided, on how many answers of whom.
+    ``response`` is what a response-level method adds: how it decided, on how many answers of whom.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""What methods between models would have answered, at every budget and in every order, from samples drawn once.
+"""What response-level methods would have answered, at every budget and in every order, from samples drawn once.
 
 Best-of-N draws all its samples, so a run of it has everything that ModelSwitch, self-consistency and random switching
 need: the same samples, by the same seeds, as a run of theirs would have. The decisions are those of

@@ -1,4 +1,4 @@
-"""How many answers at once the models' memory for KV caches allows."""
+"""The concurrency that the models' memory for KV caches allows."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tokencollab.engines.options import EngineOptions
 from tokencollab.evaluation.machine import memory_bytes
 
 MOST: Final = 64
-"""More at once gain little: a pass over this many sessions is bound by arithmetic, not by memory."""
+"""More gain little: a pass over this many sessions is bound by arithmetic, not by memory."""
 UNKNOWN: Final = 8
 """For models whose configuration does not say."""
 _CHARACTERS_PER_TOKEN: Final = 2  # few, so that other scripts and byte models are within it

@@ -39,7 +39,7 @@ class RunFolder:
             names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
             there = bool(names - {_ITEMS, ".lock"})  # of a run that was killed before it began, and of earlier versions
             if there and not resume:
-                raise UsageError(f"{path} is there already; go on with it by --resume, or give another --out")
+                raise UsageError(f"{path} exists; continue it with --resume, or give another --out")
             if there and "run.json" not in names:
                 raise UsageError(f"{path} has files but no run; give another --out")
             path.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def read_run(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"{path} is no folder of `tokencollab eval`: it has no run.json") from None
     except (OSError, ValueError, TypeError, KeyError):
-        raise UsageError(f"{path / 'run.json'} cannot be read; it is damaged or not of this program") from None
+        raise UsageError(f"{path / 'run.json'} cannot be read; it is damaged, or another program wrote it") from None
     if made != FORMAT:
         raise UsageError(f"{path} was made by another version of this program (format {made}, not {FORMAT})")
     return dict(run)

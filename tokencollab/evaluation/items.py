@@ -29,7 +29,7 @@ def read_rows(rows: Iterable[object], source: str) -> list[Item]:
     """Rows of the form above as items.
 
     Raises:
-        UsageError: a row that is none, or an id that occurs twice; with the number of the row.
+        UsageError: an invalid row, or an id that occurs twice; with the number of the row.
     """
     items: dict[str, Item] = {}
     for number, row in enumerate(rows, start=1):
@@ -66,5 +66,5 @@ def _item(row: object) -> Item:
             raise ValueError(f"the answer must be a letter from A to {LETTERS[len(choices) - 1]}")
         choices = tuple(choices)
     if half_character("".join([*texts.values(), *(choices or ()), context or ""])) is not None:
-        raise ValueError("half of a surrogate pair, which is no character")
+        raise ValueError("contains a lone surrogate")
     return Item(texts["id"], texts["question"], texts["answer"], choices, context)

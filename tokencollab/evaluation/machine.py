@@ -43,7 +43,7 @@ def start_of_run(**settings: Any) -> dict[str, Any]:
 
 
 def memory_bytes() -> int | None:
-    """The machine's memory, None where it cannot be told."""
+    """The machine's memory, None where it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

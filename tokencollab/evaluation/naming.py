@@ -23,8 +23,8 @@ def make_askers(names: Sequence[str], models: Sequence[str], grid: Mapping[str, 
 
     Args:
         names: presets with settings, e.g. ``duetnet:reference=floor``, ``confipara-d:omega=5:theta=0.7``; ``base``;
-            ``alone:MODEL``; ``each`` for every model alone; methods between models, e.g. ``modelswitch:samples=4``.
-            ``on=MODEL+MODEL`` among the settings says which models take part, the base first.
+            ``alone:MODEL``; ``each`` for every model alone; response-level methods, e.g. ``modelswitch:samples=4``.
+            ``on=MODEL+MODEL`` among the settings names the members, the base first.
         models: what they are called.
         grid: settings to be varied, each with its values: a method takes every combination of those that it uses.
 
@@ -57,7 +57,7 @@ def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[A
     if name.startswith("alone:"):
         model = name.removeprefix("alone:")
         if model not in models:
-            raise UsageError(f"no model {model!r} takes part; there are {', '.join(models)}")
+            raise UsageError(f"no member {model!r}; there are {', '.join(models)}")
         return [_alone(model)], set()
     preset, _, rest = name.partition(":")
     between = is_response_method(preset)
@@ -67,13 +67,13 @@ def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[A
         members = models[:1] if preset == "self-consistency" else models
         for model in (*settings.get("priors", {}), *settings.get("prices", {})):
             if model not in members:
-                raise UsageError(f"{name}: {model!r} does not take part; the models are {', '.join(members)}")
+                raise UsageError(f"{name}: {model!r} is not a member; the members are {', '.join(members)}")
         method = parse_response_method(preset, models=len(members), **settings)
         method.check_priors(members)
         return [ResponseLevel(name, method, members)], set()
     if preset == "base":
         return [TokenLevel(name, _method(preset, settings), models[:1])], set()
-    plain = _method(preset, settings)  # a name that is no method's is said to be that, whoever takes part
+    plain = _method(preset, settings)  # an unknown method is reported first, whatever the members
     if len(models) == 1:
         raise UsageError(f"{name} needs collaborators; give some with --with")
     keys = [key for key in grid if key not in settings and plain.uses(key)]
@@ -90,13 +90,13 @@ def _alone(model: str) -> Asker:
 
 
 def _members(settings: dict[str, Any], models: tuple[str, ...]) -> tuple[str, ...]:
-    """Takes ``on`` out of the settings: the models that take part."""
+    """Takes ``on`` out of the settings: the members."""
     if "on" not in settings:
         return models
     members = tuple(str(settings.pop("on")).split("+"))
     for member in members:
         if member not in models:
-            raise UsageError(f"no model {member!r} takes part; there are {', '.join(models)}")
+            raise UsageError(f"no member {member!r}; there are {', '.join(models)}")
     return members
 
 

@@ -1,4 +1,4 @@
-"""Methods between models (`responses`) as askers: they draw whole answers and choose among them."""
+"""Response-level methods as askers: they draw whole answers and choose among them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from tokencollab.policies.responses.response_methods import ResponseMethod
 
 @dataclass(frozen=True, slots=True)
 class ResponseLevel:
-    """A method between models over ``members``, in this order. It has no full collaboration to be measured against."""
+    """A response-level method over ``members``, in this order. It has no full collaboration to be measured against."""
 
     name: str
     method: ResponseMethod

@@ -1,4 +1,4 @@
-"""Runs every method on the same items, many answers at once."""
+"""Runs every method on the same items, many answers concurrently."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

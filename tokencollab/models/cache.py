@@ -93,7 +93,7 @@ class ModelCache:
         size = self.size(key)
         if size:
             with self.scratch(key) as scratch:
-                self.folder(key).rename(scratch / "removed")  # gone at once for everybody, then deleted
+                self.folder(key).rename(scratch / "removed")  # gone for every process in one step, then deleted
         return size
 
     @contextmanager

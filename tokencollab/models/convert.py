@@ -3,7 +3,7 @@
     python -P convert.py FILE.gguf FOLDER
 
 A process of its own because the file is somebody else's and reading it needs several times the model's
-memory: a crash stays outside, the memory is given back, and Ctrl-C ends it at once. It imports nothing of
+memory: a crash stays outside, the memory is given back, and Ctrl-C ends it immediately. It imports nothing of
 tokencollab. Standard output gets a line "step of steps what" per step; the last line of standard error says
 what went wrong.
 

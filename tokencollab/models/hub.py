@@ -1,4 +1,4 @@
-"""Bring one model from the Hugging Face hub. Run as a program, so that Ctrl-C ends the download at once:
+"""Bring one model from the Hugging Face hub. Run as a program, so that Ctrl-C ends the download immediately:
 
     python -P hub.py ORGANISATION/NAME
 

@@ -240,4 +240,4 @@ def _about(what: str, progress: ReportProgress) -> Callable[[int, int], None]:
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
-    """Progress that nobody wants to see."""
+    """Progress that is not shown."""

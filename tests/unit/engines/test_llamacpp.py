@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_refused_or_full(load: Any) -> None:
 
 def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"GGUF" + b"\0" * 64)
-    with pytest.raises(ModelRefused, match=r"bad cannot take part: llama\.cpp cannot load .*bad\.gguf"):
+    with pytest.raises(ModelRefused, match=r"bad is incompatible: llama\.cpp cannot load .*bad\.gguf"):
         llamacpp_engine.LlamaCppEngine.from_file("bad", tmp_path / "bad.gguf", EngineOptions(threads=1))
 
 

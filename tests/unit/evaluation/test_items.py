@@ -60,9 +60,9 @@ def test_simplemath_is_made_and_is_the_same_for_a_seed() -> None:
         (OPEN | {"choices": ["a", 2]}, "choices must be a list"),
         (CHOICE | {"answer": "C"}, "a letter from A to B"),
         (OPEN | {"context": 3}, "context must be"),
-        (OPEN | {"id": "\ud800"}, "half of a surrogate pair, which is no character"),
-        (OPEN | {"context": "\ud800"}, "half of a surrogate pair"),
-        (CHOICE | {"choices": ["a", "\udfff"]}, "half of a surrogate pair"),
+        (OPEN | {"id": "\ud800"}, "contains a lone surrogate"),
+        (OPEN | {"context": "\ud800"}, "contains a lone surrogate"),
+        (CHOICE | {"choices": ["a", "\udfff"]}, "contains a lone surrogate"),
     ],
 )
 def test_a_row_that_is_no_item_is_named_with_its_number(tmp_path: Path, row: object, reason: str) -> None:

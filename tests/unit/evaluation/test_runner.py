@@ -177,7 +177,7 @@ async def test_a_sweep_takes_each_method_over_the_settings_it_uses(tmp_path: Pat
     [
         ([], {}, "no method is named"),
         (["telepathy"], {}, "unknown method 'telepathy'; there are .*each, alone:MODEL"),
-        (["alone:three"], {}, "no model 'three' takes part; there are one, two"),
+        (["alone:three"], {}, "no member 'three'; there are one, two"),
         (["unite", "unite"], {}, "unite is given twice"),
         (["each", "alone:one"], {}, "alone:one is given twice"),
         (["unite:omega=5"], {}, "omega has no effect"),
@@ -286,7 +286,7 @@ def test_priors_and_prices_of_models() -> None:
     assert switch.settings["response"]["prices"] == {"one": 0.5}
     assert small.settings["response"]["prices"] == {"one": 2}
     for name in ("modelswitch:prior.two=2:on=one", "transfer:price.three=1", "self-consistency:price.two=1"):
-        with pytest.raises(UsageError, match="does not take part; the models are one"):
+        with pytest.raises(UsageError, match="is not a member; the members are one"):
             make_askers([name], ["one", "two"], {})
     with pytest.raises(UsageError, match="priors has no effect with the method transfer"):
         make_askers(["transfer:prior.one=2"], ["one", "two"], {})

@@ -66,7 +66,7 @@ class ModelLink(Protocol):
         ...
 
     async def alive(self) -> None:
-        """Returns as soon as the model's process says a word, however busy the model is. Raises as `ask`."""
+        """Liveness probe: returns when the model's process answers, however busy the model is. Raises as `ask`."""
         ...
 
 
@@ -77,7 +77,7 @@ class Runtime(Protocol):
         """Starts the models, in the order given.
 
         Raises:
-            ModelRefused: a model cannot be loaded or cannot take part.
+            ModelRefused: a model could not be loaded, or is incompatible.
         """
         ...
 
@@ -99,7 +99,7 @@ class DynamicRuntime(Runtime, Protocol):
     """A runtime whose models come and go by themselves."""
 
     async def names(self) -> tuple[str, ...]:
-        """Which models can be started at once."""
+        """Which models can be started now."""
         ...
 
     async def base(self) -> str:

@@ -32,7 +32,7 @@ class FrameActor(ABC):
     """An actor at Ray's edge: frames in, frames out, by Ray's calls or over a socket."""
 
     async def alive(self) -> None:  # noqa: B027 - nothing more than an answer
-        """The process says a word."""
+        """Liveness probe."""
 
     async def ask(self, frame: bytes) -> bytes:
         """One request frame, one reply frame."""
@@ -51,7 +51,7 @@ class FrameActor(ABC):
 
     @abstractmethod
     def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
-        """As `replies`, over a connection that has ``opened`` sessions. What goes wrong is a reply too."""
+        """As `replies`, over a connection that has ``opened`` sessions. An error is a reply too."""
 
     @abstractmethod
     async def _left(self, opened: set[str]) -> None:
@@ -68,7 +68,7 @@ class RayModel(FrameActor):
         self._loading: asyncio.Future[_Ready] | None = None
 
     async def ready(self) -> _Ready:
-        """What the model is, or why it cannot take part; and the node and the path of its socket.
+        """What the model is, or why it is incompatible; and the node and the path of its socket.
 
         The first call loads the model; all wait for that.
         """
@@ -191,7 +191,7 @@ class RayLink:
                         yield answer
             finished = True
         finally:
-            if not finished:  # the reader left: the actor must not go on for nobody
+            if not finished:  # the reader left: the actor must not go on without a reader
                 self._handle.ask.remote(codec.encode(Close(request.session)))
 
     async def alive(self) -> None:
@@ -233,7 +233,11 @@ class RayRuntime:
                 await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
             except Exception as error:  # Ray has no type of its own for this
                 address = os.environ.get("RAY_ADDRESS")
-                where = f"the Ray cluster at RAY_ADDRESS={address} lets nobody in" if address else "Ray does not start"
+                where = (
+                    f"the Ray cluster at RAY_ADDRESS={address} refuses the connection"
+                    if address
+                    else "Ray does not start"
+                )
                 raise ModelUnavailable(f"{where}: {str(error).partition(chr(10))[0]}") from error
         install_ray_metrics()
         shares = gpu_shares([spec.options.device for spec in specs], ray.available_resources().get("GPU", 0.0))

@@ -84,7 +84,7 @@ class Channel:
         """A connection to the socket at ``path``.
 
         Raises:
-            OSError: nobody answers there.
+            OSError: no process answers at the address.
         """
         return cls(*await asyncio.open_unix_connection(path))
 

@@ -38,7 +38,7 @@ def checked(reply: Reply) -> Reply:
     """The reply, after the checks on arrival.
 
     Raises:
-        MalformedAnswer: it has candidates or figures that cannot be.
+        MalformedAnswer: a candidate or figure is out of range.
     """
     match reply:
         case CandidatesReply() | SoloPiece() | Unsure():
@@ -93,7 +93,7 @@ class LocalRuntime:
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """See `Runtime.start`. Models load side by side."""
         if self._load is load_engine:
-            # Imported before the threads start: two threads importing transformers at once trip over each other.
+            # Imported before the threads start: transformers cannot be imported by two threads at the same time.
             for name in dict.fromkeys(spec.options.engine for spec in specs):
                 await asyncio.to_thread(engine_type(name).prepare)
             torch = sys.modules.get("torch")

@@ -65,7 +65,7 @@ class AnswerText:
         back to the model's own tokenisation once it is finished. (docs/tokenisation.md has the figures.)
         """
         held = self.text[start:]
-        if held.startswith(data):
+        if held.startswith(data):  # nothing new; what is beyond ``data`` was taken back
             if len(held) > len(data):
                 self._truncate(start + len(data))
             return
@@ -160,6 +160,7 @@ class AnswerText:
         self._replace(begin, self.tokenizer.encode((self.lead + self.text)[start:]), start)
 
     def _replace(self, begin: int, tokens: list[tuple[int, int]], start: int) -> None:
+        # Tokens that come out as before keep their place in the KV cache.
         same = begin
         for token, end in tokens:
             if same < len(self.ids) and self.ids[same] == token and self.ends[same] == start + end:
@@ -179,6 +180,8 @@ class AnswerText:
             # A word begins at its own leading space.
             if whole.startswith(_WHITESPACE, end) and not whole.startswith(_WHITESPACE, end - 1):
                 return index
+            # A text without spaces (Chinese) would be tokenised from its beginning at every piece: after `_REACH`
+            # bytes the end of any token that is followed by a new character must do.
             if end < floor and whole[end : end + 1] and not 0x80 <= whole[end] < 0xC0:
                 return index
         return 0

@@ -51,12 +51,12 @@ class TextTokenizer:
                     continue
                 raise ModelRefused(
                     f"its tokenizer changes text: {written.decode('utf-8', 'replace')!r} becomes "
-                    f"{piece.decode('utf-8', 'replace')!r}; only models whose tokens spell the text can take part"
+                    f"{piece.decode('utf-8', 'replace')!r}; only models whose tokens spell the text are supported"
                 )
             if dropped := data[start:].strip():
                 raise ModelRefused(
                     f"its tokenizer drops {dropped.decode('utf-8', 'replace')!r} from a text; only models whose "
-                    "tokens spell the text can take part"
+                    "tokens spell the text are supported"
                 )
 
     def encode(self, text: bytes) -> Tokens:

@@ -279,7 +279,7 @@ def latency(evaluations: Sequence[Evaluation]) -> Picture | None:
         rows = pd.concat([own, base[base["runtime"] == runtime]]).drop_duplicates("models").sort_values("models")
         values = spread("y", rows["ms_per_token"], rows["ms_per_token_quartiles"])
         series = f"{method}, {runtime}" if lines["runtime"].nunique() > 1 else method
-        panel = "everybody to the end" if stays else "the base leaves"
+        panel = "all members to the end" if stays else "the base leaves"
         parts.append(pd.DataFrame({"panel": panel, "series": series, "x": rows["models"], **values}))
     points = pd.concat(parts).sort_values("panel", kind="stable")
     apart = 0.3 / points["series"].nunique()
@@ -289,7 +289,8 @@ def latency(evaluations: Sequence[Evaluation]) -> Picture | None:
         axes.set(xticks=sorted(points["x"].unique()), ylim=(0, top))
     at_once = sorted({number for found in evaluations for number in found.summary["concurrency"]})
     caption = (
-        f"Median over answers, with quartiles; {' or '.join(map(str, at_once))} answers at once. One model is the base "
-        "alone. Runs with other sets or models are points of the same line: give only runs that belong together."
+        f"Median over answers, with quartiles, at a concurrency of {' or '.join(map(str, at_once))}. "
+        "One model is the base alone. Runs with other sets or models are points of the same line: give only runs that "
+        "belong together."
     )
     return Picture("latency", "Time per token over the number of models", caption, figure)

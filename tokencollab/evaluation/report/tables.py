@@ -97,7 +97,7 @@ def _methods(evaluation: Evaluation) -> Table:
         pd.DataFrame(columns),
         f"Seed {evaluation.summary['seed']}. In brackets 95 % intervals: Wilson for accuracy, paired bootstrap over "
         "items for loss and save. Loss and save are against the full collaboration of the same aggregation. Cost is "
-        f"candidate sets per item. Times are medians with {' or '.join(map(str, at_once))} answers at once: they "
+        f"candidate sets per item. Times are medians at a concurrency of {' or '.join(map(str, at_once))}: they "
         "compare methods of this run and are no latencies of a single answer"
         + (" (here there was one at a time)." if at_once == [1] else "."),
     )
@@ -165,7 +165,7 @@ def usage_table(evaluation: Evaluation) -> Table | None:
         "token (and scoring), and from the first to the last, summed over answers that may have run at the same time "
         "and under the run's own load: they compare methods of this run."
     )
-    return Table(f"{evaluation.sized_title}: methods between models", pd.DataFrame(rows), note) if rows else None
+    return Table(f"{evaluation.sized_title}: response-level methods", pd.DataFrame(rows), note) if rows else None
 
 
 def cross_tables(evaluations: Sequence[Evaluation]) -> list[Table]:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies.parameters import (
     Declaration,
+    Declarations,
     Numbers,
     Parameter,
-    Registry,
     given_settings,
     parameter,
     parameters_of,
@@ -123,7 +123,7 @@ def _reward_folder(scorer: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Sampling(ResponseMethod):
+class SampledMethod(ResponseMethod):
     """Whole answers drawn of each model."""
 
     family = "sampling"
@@ -135,7 +135,7 @@ class Sampling(ResponseMethod):
 
 
 @dataclass(frozen=True)
-class Voting(Sampling):
+class VotedMethod(SampledMethod):
     """The samples of several models vote."""
 
     priors: Numbers = parameter(
@@ -144,7 +144,7 @@ class Voting(Sampling):
 
 
 @dataclass(frozen=True)
-class Scored(Sampling):
+class ScoredMethod(SampledMethod):
     """Samples may have scores. A ``scorer`` that is given in Python as a function is called ``callable``."""
 
     scorer: str | None = parameter(None, help="what scores samples: likelihood or reward:FOLDER", neutral=None)
@@ -161,7 +161,7 @@ class Scored(Sampling):
 
 
 @dataclass(frozen=True)
-class ModelSwitch(Scored, Voting):
+class ModelSwitch(ScoredMethod, VotedMethod):
     name = "modelswitch"
     help = "samples of one model after another, until one agrees with itself; else a weighted vote"
     paper = _SWITCH
@@ -177,7 +177,7 @@ class ModelSwitch(Scored, Voting):
 
 
 @dataclass(frozen=True)
-class SelfConsistency(Sampling):
+class SelfConsistency(SampledMethod):
     name = "self-consistency"
     help = "samples of one model, the commonest answer"
     paper = "Self-consistency (Wang et al., ICLR 2023)"
@@ -185,7 +185,7 @@ class SelfConsistency(Sampling):
 
 
 @dataclass(frozen=True)
-class RandomSwitch(Voting):
+class RandomSwitch(VotedMethod):
     name = "random-switch"
     help = "ModelSwitch that stops after a model by chance, whether its samples agree or not"
     paper = _SWITCH
@@ -196,7 +196,7 @@ class RandomSwitch(Voting):
 
 
 @dataclass(frozen=True)
-class BestOfN(Scored):
+class BestOfN(ScoredMethod):
     name = "best-of-n"
     help = "samples of every model, the one with the best score"
     paper = "Best-of-N (Stiennon et al., NeurIPS 2020)"
@@ -333,7 +333,7 @@ class SmallReasoning(Reasoning):
     plan = "small reasoning"
 
 
-RESPONSES: Final = Registry(
+RESPONSES: Final = Declarations(
     "method",
     ResponseMethod,
     (
