@@ -115,6 +115,8 @@ def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress
     """
     if platform_of(arguments) is not None:
         return []
+    if arguments.base is None:
+        raise UsageError("--base is missing: name a model; it may be left out with --platform alone")
     return fetch((arguments.base, *arguments.collaborators), options, progress)
 
 

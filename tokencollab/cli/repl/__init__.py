@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
         help="ask at a prompt, and see who backs every piece",
         description="Ask at a prompt, and see who backs every piece. From a pipe: one question or command per line.",
     )
-    add_models(parser, base=False)
+    add_models(parser, base="pair")
     add_answer(parser)
     parser.add_argument("--plain", action="store_true", help="words instead of colours (for a screen reader)")
     add_method(parser)
