@@ -32,7 +32,7 @@ class FrameActor(ABC):
     """An actor at Ray's edge: frames in, frames out, by Ray's calls or over a socket."""
 
     async def alive(self) -> None:  # noqa: B027 - nothing more than an answer
-        """Liveness probe."""
+        """The process says a word."""
 
     async def ask(self, frame: bytes) -> bytes:
         """One request frame, one reply frame."""
@@ -51,7 +51,7 @@ class FrameActor(ABC):
 
     @abstractmethod
     def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
-        """As `replies`, over a connection that has ``opened`` sessions. An error is a reply too."""
+        """As `replies`, over a connection that has ``opened`` sessions. What goes wrong is a reply too."""
 
     @abstractmethod
     async def _left(self, opened: set[str]) -> None:
