@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 QUIET := --quiet --progress-bar off --root-user-action ignore
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo picture test test-fast test-real check format bench results fuzz torture clean
+.PHONY: help setup demo dist picture test test-fast test-real check format bench results fuzz torture clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,11 +51,26 @@ $(VENV)/.ready: $(VENV)/.required pyproject.toml
 	@$(PIP) install $(QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup  ## two real models answer a question together (fetched the first time)
+SUM := 24+21*30+12-28*14
+WORK_OUT = @echo "$(1):"; $(BIN)/tokencollab generate "$(SUM)" $(2) 2> build/demo.log || { cat build/demo.log; exit 1; }
+demo: setup  ## models answer together: two that ship with the package, then two real ones (fetched the first time)
+	@mkdir -p build
+	@echo "1. Two models of 1.7 MB that ship with tokencollab, and a sum that each gets wrong alone: $(SUM) = $$(($(SUM)))"
+	$(call WORK_OUT,arith-pairs alone,--base arith-pairs --method base)
+	$(call WORK_OUT,arith-bytes alone,--base arith-bytes --method base)
+	$(call WORK_OUT,both together (bytewise),--base arith-pairs --with arith-bytes --method bytewise)
+	@echo
+	@echo "2. Two real models with different tokenizers. They are small: this shows that the machine works, not what good models can do."
 	@$(BIN)/tokencollab models pull $(BASE)
 	@$(BIN)/tokencollab models pull $(COLLABORATOR)
 	$(BIN)/tokencollab generate "$(QUESTION)" --base $(BASE) --with $(COLLABORATOR) \
-	  --method duetnet --max-tokens 64 --stop "Question:" --stop "User:"
+	  --method bytewise --max-tokens 64 --stop "Question:" --stop "User:"
+
+dist: setup  ## dist/: the source archive, and the wheel built from it
+	@rm -rf dist *.egg-info
+	@$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" > /dev/null
+	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	@ls dist
 
 picture: setup  ## an answer as the README shows it (docs/repl.svg), from a real run
 	@printf '%s\n/export docs/repl.svg\n' "$(QUESTION)" | $(BIN)/tokencollab repl --base $(BASE) --with $(COLLABORATOR) \

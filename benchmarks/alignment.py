@@ -23,11 +23,12 @@ import numpy as np
 import pandas as pd
 
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.cli.runs import fetch
 from tokencollab.cli.terminal import ProgressView, RunView, quiet_logs
 from tokencollab.collaboration import Collaboration
 from tokencollab.engines.base import Engine
+from tokencollab.engines.built_in import import_engines
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import TokencollabError
 from tokencollab.evaluation.askers import Asker, GivenAnswer, Question
@@ -42,7 +43,7 @@ from tokencollab.evaluation.report.evaluations import Evaluation
 from tokencollab.evaluation.report.tables import NONE, Table, number, percent, probability
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.statistics import bootstrap
-from tokencollab.models.resolve import ModelFiles
+from tokencollab.member import FoundModel
 
 import_engines()
 
@@ -77,9 +78,9 @@ class Spelled:
         return await self.inner.ask(self.team, question)
 
 
-def make_team(models: Sequence[ModelFiles], spelling: str) -> Collaboration:
+def make_team(models: Sequence[FoundModel], spelling: str) -> Collaboration:
     """The models, in threads of this process, holding text in a spelling."""
-    folders = {model.name: model.folder for model in models}
+    folders = {model.name: Path(model.source) for model in models}
 
     class Spelling(TransformersEngine):
         text_type = SPELLINGS[spelling]
@@ -91,7 +92,7 @@ def make_team(models: Sequence[ModelFiles], spelling: str) -> Collaboration:
     return Collaboration(base, others, "base", runtime=LocalRuntime(load), options=EngineOptions(threads=1))
 
 
-async def run(arguments: argparse.Namespace, models: Sequence[ModelFiles]) -> None:
+async def run(arguments: argparse.Namespace, models: Sequence[FoundModel]) -> None:
     """Fills the folder."""
     names = [model.name for model in models]
     teams = {spelling: make_team(models, spelling) for spelling in SPELLINGS}
@@ -104,7 +105,7 @@ async def run(arguments: argparse.Namespace, models: Sequence[ModelFiles]) -> No
         SIMPLEMATH,
         items,
         askers,
-        [{"name": model.name, "sha256": hash_model(model.folder)} for model in models],
+        [{"name": model.name, "sha256": hash_model(Path(model.source))} for model in models],
         seed=arguments.seed,
         prompt="bare",
         max_tokens=max_tokens,

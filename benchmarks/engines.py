@@ -27,7 +27,7 @@ _ROUND_TEXT = "Sunlight is made of all colours, and air scatters the short waves
 def listed(engine: Engine, session: str, text: bytes, start: int, k: int = 10) -> CandidateSet:
     """The engine's candidates after ``text``."""
     while True:
-        (answered,) = engine.answer([NextCandidates(session, start, text[start:], k)])
+        (answered,) = engine.next_candidates([NextCandidates(session, start, text[start:], k)])
         if answered is not None:
             assert isinstance(answered.reply, CandidatesReply)
             return answered.reply.candidates
@@ -44,7 +44,7 @@ def batch(engine: Engine, sessions: int, rounds: int) -> list[float]:
     for _ in range(rounds):
         asks = [NextCandidates(*ask, 10) for ask in zip(names, offsets, pieces, strict=True)]
         began = time.perf_counter()
-        answers = engine.answer(asks)
+        answers = engine.next_candidates(asks)
         seconds.append((time.perf_counter() - began) / sessions)
         for index, answered in enumerate(answers):
             assert answered is not None

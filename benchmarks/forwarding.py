@@ -21,8 +21,9 @@ from benchmarks.measure import Figure, figure, report
 from benchmarks.retokenisation import TEXTS
 from tokencollab import Collaboration, EngineOptions
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import Engine, EngineReply, EngineRequest
+from tokencollab.engines.built_in import import_engines
 from tokencollab.models.resolve import resolve
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import CandidatesReply
@@ -44,9 +45,9 @@ QUESTIONS = {
 class Endless(TransformersEngine):
     """An engine that never lists EOS."""
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         """As the engine itself, without EOS."""
-        return [self._going_on(answered) for answered in super().answer(requests)]
+        return [self._going_on(answered) for answered in super().next_candidates(requests)]
 
     def _going_on(self, answered: EngineReply | None) -> EngineReply | None:
         if answered is None or not isinstance(reply := answered.reply, CandidatesReply):

@@ -33,7 +33,7 @@ def steps(engine: Engine, question: str, go_on: Callable[[int], bool]) -> list[f
     seconds: list[float] = []
     while go_on(len(seconds) - 1):
         began = time.perf_counter()
-        (answered,) = engine.answer([NextCandidates("bench", offset, data, 10)])
+        (answered,) = engine.next_candidates([NextCandidates("bench", offset, data, 10)])
         if answered is None:
             continue
         seconds.append(time.perf_counter() - began)

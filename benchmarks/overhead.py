@@ -32,10 +32,10 @@ def script(text: bytes) -> Mapping[Piece, float]:
 class Paced(ScriptedEngine):
     """Answers after exactly `STEP` seconds."""
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
-        """See `Engine.answer`."""
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        """See `Engine.next_candidates`."""
         due = time.perf_counter() + STEP
-        answers = super().answer(requests)
+        answers = super().next_candidates(requests)
         self.calls.clear()
         time.sleep(max(0.0, due - time.perf_counter() - _SPIN))
         while time.perf_counter() < due:

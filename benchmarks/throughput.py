@@ -20,8 +20,9 @@ from benchmarks.latency import generate_step
 from benchmarks.measure import Figure, figure, report
 from tokencollab import Collaboration, EngineOptions
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.actors.runtimes.threads import LocalRuntime, import_engines
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import Engine
+from tokencollab.engines.built_in import import_engines
 from tokencollab.engines.kv_cache import capacity_for
 from tokencollab.models.resolve import resolve
 from tokencollab.protocol.messages import ChatMessage, NextCandidates, Open
@@ -188,7 +189,7 @@ def memory(model: str, options: EngineOptions) -> list[Figure]:
     files = resolve(model)
     engine = TransformersEngine.from_folder(files.name, Path(files.folder), options)
     engine.open(Open("s", (ChatMessage("user", question(1)),)))
-    while engine.answer([NextCandidates("s", 0, b"", 10)])[0] is None:
+    while engine.next_candidates([NextCandidates("s", 0, b"", 10)])[0] is None:
         pass
     config = engine._model.config.get_text_config()
     width = 2 if engine.info.dtype in {"bfloat16", "float16"} else 4

@@ -21,6 +21,7 @@ from tokencollab.errors import (
     UnknownModel,
     UsageError,
 )
+from tokencollab.member import Member
 from tokencollab.policies.aggregations import Aggregation, Ballot
 from tokencollab.policies.evidence import Evidence, Exit, ExitPolicy, Verdict
 from tokencollab.policies.methods import Method, list_methods, parse_method, register
@@ -28,7 +29,7 @@ from tokencollab.policies.parameters import parameter
 from tokencollab.policies.responses.panels import Panel, Role, Stage
 from tokencollab.policies.responses.response_methods import ResponseMethod, list_response_methods, parse_response_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
-from tokencollab.protocol.messages import ChatMessage, ModelInfo
+from tokencollab.protocol.messages import Capabilities, ChatMessage, ModelInfo
 from tokencollab.protocol.pieces import EOS, Piece
 from tokencollab.respondents import Respondent
 from tokencollab.response import Response, Usage
@@ -44,6 +45,7 @@ __all__ = [
     "Ballot",
     "Candidate",
     "CandidateSet",
+    "Capabilities",
     "ChatMessage",
     "Collaboration",
     "EngineOptions",
@@ -54,6 +56,7 @@ __all__ = [
     "FinishReason",
     "Heard",
     "MalformedAnswer",
+    "Member",
     "Method",
     "ModelFailed",
     "ModelInfo",

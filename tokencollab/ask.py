@@ -150,6 +150,7 @@ class Asking:
         self._method = method
         own = scorer if callable(scorer) else scorer_of(method)
         self._scoring = Scoring(team, self._respondents, self._count_scored, own)
+        self._scoring.check(method)
         self._policy = self._make_policy()
         self._heard = heard or (lambda heard: None)
         self._inbox: asyncio.Queue[e.ResponseEvent | Exception] = asyncio.Queue()

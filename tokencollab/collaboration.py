@@ -22,10 +22,13 @@ from tokencollab.actors.request import AnswerRequest
 from tokencollab.actors.runtimes.base import DynamicRuntime, ModelLink, ModelSpec, Runtime
 from tokencollab.actors.supervisor import FaultPolicy, Supervisor
 from tokencollab.answer_stream import AnswerStream, finished_answer
+from tokencollab.engines.entry_points import engine_type
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UsageError
+from tokencollab.member import FoundModel, Member, MemberLike, weights_of
 from tokencollab.models.catalogue import ReportProgress
-from tokencollab.models.resolve import lasting_source, resolve, unique_names
+from tokencollab.models.resolve import unique_names
+from tokencollab.policies.capabilities import check_capabilities, lacking
 from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
@@ -43,8 +46,8 @@ class Collaboration:
 
     def __init__(
         self,
-        base: str | os.PathLike[str],
-        collaborators: Sequence[str | os.PathLike[str]] | None = (),
+        base: MemberLike,
+        collaborators: Sequence[MemberLike] | None = (),
         method: str | Method = "duetnet",
         *,
         runtime: RuntimeName | Runtime = "local",
@@ -60,12 +63,13 @@ class Collaboration:
         """Nothing is loaded before ``async with``.
 
         Args:
-            base: the base model: a known name, a hub id, a folder of safetensors, or a ``.gguf`` file.
+            base: the base model: a known name, a hub id, a folder of safetensors, a ``.gguf`` file, or a `Member` with
+                options of its own, also as text (`Member.parse`).
             collaborators: further models, in the same forms; None, with a platform, for all that it has at any time.
             method: a preset (`list_methods`) or a `Method`.
             runtime: ``local`` (threads of this process), ``ray`` (actors of a cluster), a platform (`PlatformRuntime`),
                 or one of your own; these two get the models' names as they are written here.
-            options: how the models compute; threads are shared out evenly by default.
+            options: how the models compute that do not say otherwise; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
             notify: hears notices of the method, each once per answer.
             fault_policy: deadlines and restarts of models that fail.
@@ -84,7 +88,7 @@ class Collaboration:
             raise UsageError(f"unknown runtime {runtime!r}: there are local and ray")
         if collaborators is None and not isinstance(runtime, DynamicRuntime):
             raise UsageError("collaborators=None means all models of a platform: give runtime=PlatformRuntime(...)")
-        self._specs = [os.fspath(spec) for spec in (base, *(collaborators or ()))]
+        self._wanted = [Member.of(member) for member in (base, *(collaborators or ()))]
         self._everybody = collaborators is None
         self._runtime_choice = runtime
         self._options = options or EngineOptions()
@@ -97,8 +101,9 @@ class Collaboration:
         self._keep_journal = keep_journal
         self._exit_policy = exit_policy
         self._members: dict[str, Supervisor] = {}
-        self._sources: dict[str, str] = {}  # what each was asked for as
-        self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], bool]] = {}  # whether new models join it
+        self._specs: dict[str, Member] = {}  # what each was asked for as
+        # With the method, which new models that can do it join; None where its members were named.
+        self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], Method | None]] = {}
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -112,13 +117,21 @@ class Collaboration:
             raise UsageError("this Collaboration is in use already: share it, or make another one")
         self._runtime = runtime = self._make_runtime()
         self._loop = asyncio.get_running_loop()
-        wanted = self._specs
+        wanted = self._wanted
         try:
             if self._everybody and isinstance(runtime, DynamicRuntime):
-                wanted = [*wanted, *(name for name in await runtime.names() if name not in wanted)]
+                named = [member.model for member in wanted]
+                wanted = [*wanted, *(Member(name) for name in await runtime.names() if name not in named)]
             specs = await self._specifications(wanted)
+            if isinstance(self._runtime_choice, str):  # the engines are known
+                check_capabilities(
+                    self.method, {spec.name: engine_type(spec.options.engine).capabilities for spec in specs}
+                )
             self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
             links = await runtime.start(specs)
+            check_capabilities(
+                self.method, {spec.name: link.info.capabilities for spec, link in zip(specs, links, strict=True)}
+            )
             self._progress("ready", 1, 1)
         except BaseException:
             self._runtime = None
@@ -127,26 +140,31 @@ class Collaboration:
         for spec, link in zip(specs, links, strict=True):
             self._members[spec.name] = self._member(spec, link)
         if isinstance(runtime, DynamicRuntime):
-            later = None if self._everybody else wanted
+            later = None if self._everybody else [member.model for member in wanted]
             self._watching = asyncio.create_task(follow(runtime, self._members, later, self._take_in, self.remove))
         return self
 
-    async def _specifications(self, wanted: Sequence[str]) -> list[ModelSpec]:
+    async def _specifications(self, wanted: Sequence[Member]) -> list[ModelSpec]:
         """What is to be started, with names that nobody here has yet."""
         if isinstance(self._runtime_choice, str):
-            find = partial(resolve, progress=self._progress, keep_gguf=self._options.reads_gguf)
-            found = [await asyncio.to_thread(find, spec) for spec in wanted]
-            files = [(model.name, str(model.folder)) for model in found]
+            found = [await asyncio.to_thread(member.find, self._options, self._progress) for member in wanted]
         else:  # a runtime of the caller's own gets what the caller wrote
-            files = [(spec, spec) for spec in wanted]
-        names = unique_names([name for name, _ in files], taken=self._members)
-        options = self._options
-        if options.threads is None:
-            # One model per core: two models with all threads each are ten times slower (facts.md).
-            models = len(names) + len(self._members)
-            options = replace(options, threads=max(1, (os.cpu_count() or 1) // models))
-        self._sources |= {name: lasting_source(source) for name, source in zip(names, wanted, strict=True)}
-        return [ModelSpec(name, folder, options) for name, (_, folder) in zip(names, files, strict=True)]
+            if isinstance(self._runtime_choice, DynamicRuntime):
+                for member in wanted:
+                    if set(member.given) - {"weight"}:
+                        raise UsageError(f"{member}: the models of a platform have their names and options already")
+            found = [
+                FoundModel(member.name or member.model, member.model, member.options(self._options))
+                for member in wanted
+            ]
+        names = unique_names([model.name for model in found], taken=self._members)
+        # One model per core: two models with all threads each are ten times slower.
+        share = max(1, (os.cpu_count() or 1) // (len(names) + len(self._members)))
+        self._specs |= {name: member.lasting() for name, member in zip(names, wanted, strict=True)}
+        return [
+            ModelSpec(name, model.source, replace(model.options, threads=model.options.threads or share))
+            for name, model in zip(names, found, strict=True)
+        ]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -167,7 +185,7 @@ class Collaboration:
         if runtime is not None:
             await runtime.close()
 
-    async def add(self, model: str | os.PathLike[str]) -> str:
+    async def add(self, model: MemberLike) -> str:
         """Starts one more collaborator, which joins the answers that are being written; its name.
 
         Raises:
@@ -175,7 +193,7 @@ class Collaboration:
             UsageError: outside ``async with``.
         """
         runtime = self._entered()
-        (spec,) = await self._specifications([os.fspath(model)])
+        (spec,) = await self._specifications([Member.of(model)])
         await self._begin(runtime, spec)
         return spec.name
 
@@ -207,8 +225,8 @@ class Collaboration:
     async def _begin(self, runtime: Runtime, spec: ModelSpec) -> None:
         (link,) = await runtime.start([spec])
         self._members[spec.name] = member = self._member(spec, link)
-        for coordinator, (_, open_to_all) in self._streams.items():
-            if open_to_all:
+        for coordinator, (_, joining) in self._streams.items():
+            if joining is not None and not lacking(joining, member.info.capabilities):
                 coordinator.join(member)
 
     def _entered(self) -> Runtime:
@@ -247,6 +265,15 @@ class Collaboration:
         """The models by name with their health, the base first."""
         return dict(self._members)
 
+    def check_method(self, method: Method, members: Sequence[str] | None = None) -> None:
+        """Whether the models that are here, or those of them that are named, can do what ``method`` requires.
+
+        Raises:
+            UsageError: one cannot; the line names the nearest method that fits.
+        """
+        names = self._members if members is None else members
+        check_capabilities(method, {name: self._members[name].info.capabilities for name in names})
+
     def stream(
         self,
         prompt: Prompt,
@@ -278,6 +305,8 @@ class Collaboration:
                 the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
+        if chosen.uses("weights") and (own := weights_of(self._specs)):
+            chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
         request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
         return self._stream(request, trace, members=members, keep=keep)
 
@@ -318,6 +347,7 @@ class Collaboration:
             raise UsageError(
                 f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
             )
+        self.check_method(request.method, wanted)
         names = wanted
         if past is not None:  # its base and its order
             names = past.trace.models
@@ -332,7 +362,8 @@ class Collaboration:
         journal: Journal | None = None
         folder = self._journal if past is None else past.path.parent
         if folder is not None:
-            settings |= {"sources": self._sources, "options": self._options.to_json()}
+            sources = {name: str(member) for name, member in self._specs.items()}
+            settings |= {"sources": sources, "options": self._options.to_json()}
             journal = Journal(folder, session, names, settings, request.messages, keep=self._keep_journal, past=past)
             recorders.append(journal)
         coordinator = Coordinator(
@@ -362,7 +393,8 @@ class Collaboration:
             everybody = tuple(dict.fromkeys((*names, *coordinator.tally.took_part)))  # those that came later as well
             return finished_answer(text, coordinator, everybody, request.method.name, request.seed, started, ended)
 
-        tokens = measured(self._track(coordinator, members is None), coordinator, request.method.name)
+        joining = request.method if members is None else None
+        tokens = measured(self._track(coordinator, joining), coordinator, request.method.name)
         return AnswerStream(coordinator, tokens, finish, None if journal is None else journal.path)
 
     async def generate(
@@ -384,9 +416,9 @@ class Collaboration:
             pass
         return stream.answer
 
-    async def _track(self, coordinator: Coordinator, open_to_all: bool) -> AsyncGenerator[Token, None]:
+    async def _track(self, coordinator: Coordinator, joining: Method | None) -> AsyncGenerator[Token, None]:
         tokens = coordinator.tokens()
-        self._streams[coordinator] = tokens, open_to_all
+        self._streams[coordinator] = tokens, joining
         try:
             async for token in tokens:
                 yield token

@@ -6,6 +6,7 @@
     │   ├── UnknownModel        2  404  no such model name, hub id, folder or file
     │   ├── UnknownMethod       2  404  no such method, or parameters that do not go together
     │   ├── PromptTooLong       2  413  the prompt leaves no room in a model's context
+    │   ├── MissingExtra        2  400  a package of an optional extra is not installed
     │   ├── ModelRefused        2  422  this model cannot take part (its tokenizer changes text, ...)
     │   └── TraceError          2  400  a trace that cannot be replayed
     ├── ModelUnavailable        2  503  a model could not be fetched or loaded
@@ -21,6 +22,19 @@
 What fails in the ordinary course of an answer (a timeout, a crash) is an event for the policy, and raised only where no
 policy hears it.
 """
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "eval": ("scipy", "matplotlib", "pandas"),
+    "repl": ("prompt_toolkit",),
+    "serve": ("fastapi", "uvicorn"),
+    "gguf": ("xllamacpp",),
+    "hub": ("datasets",),
+}
+"""The optional extras of pyproject.toml and the packages that each adds."""
 
 
 class TokencollabError(Exception):
@@ -58,6 +72,10 @@ class PromptTooLong(UsageError):
     """The prompt leaves no room for an answer in a model's context."""
 
     http_status = 413
+
+
+class MissingExtra(UsageError):
+    """A package of an optional extra is not installed."""
 
 
 class ModelRefused(UsageError):
@@ -111,3 +129,28 @@ class ProtocolError(TokencollabError):
 
 class MalformedAnswer(ProtocolError):
     """A model's answer fails the checks on arrival and must not be used."""
+
+
+_REFUSALS = {kind.__name__: kind for kind in (PromptTooLong, ModelRefused, PlatformFull)}
+
+
+def refusal(kind: str, reason: str) -> TokencollabError:
+    """The error of a model that refuses a request, by the name that its reply brings."""
+    return _REFUSALS.get(kind, ModelFailed)(reason)
+
+
+@contextmanager
+def extra(purpose: str) -> Iterator[None]:
+    """A block that needs packages of `EXTRAS`.
+
+    Raises:
+        MissingExtra: one of them cannot be imported; one line with ``purpose`` and the command that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        for name, packages in EXTRAS.items():
+            if package in packages:
+                raise MissingExtra(f"{purpose} needs {package}: pip install 'tokencollab[{name}]'") from error
+        raise

@@ -34,6 +34,21 @@ def write_whole(path: Path, text: str) -> None:
         raise UsageError(f"{str(path)!r} cannot be written: no file has such a name") from None
 
 
+def read_text(path: Path, what: str) -> str:
+    """The text of a file, which the message calls ``what``.
+
+    Raises:
+        UsageError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"
+    raise UsageError(f"{what} cannot be read: {reason}")
+
+
 def cache_folder() -> Path:
     """Where models are kept: $TOKENCOLLAB_CACHE, or this user's cache folder."""
     chosen = os.environ.get("TOKENCOLLAB_CACHE")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import UsageError
+from tokencollab.member import split_members
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.policies.responses.response_methods import ResponseMethod
@@ -39,7 +40,7 @@ class Respondent:
         found = re.fullmatch(r"([a-z][a-z0-9-]*)\((.*)\)", text.strip())
         if found is None:
             return cls(text, (text,))
-        members = tuple(member.strip() for member in found[2].split(","))
+        members = tuple(split_members(found[2]))
         if len(members) < 2 or not all(members):
             raise UsageError(f"{text}: models that answer together are written as method(BASE,MODEL,...)")
         return cls(text, members, parse_method(found[1]))
@@ -75,6 +76,8 @@ def resolve_respondents(team: Collaboration, wanted: Sequence[str | Respondent] 
         for member in respondent.members:
             if member not in here:
                 raise UsageError(f"no model {member!r} is here; there are {', '.join(here) or 'none'}")
+        if respondent.method is not None:
+            team.check_method(respondent.method, respondent.members)
     names = unique_names([respondent.name for respondent in found])
     if not names:
         raise UsageError("nobody is asked: name at least one model")

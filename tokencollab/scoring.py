@@ -53,6 +53,21 @@ class Scoring:
         self._count = count
         self._scorer = scorer
 
+    def check(self, method: ResponseMethod) -> None:
+        """Whether the models that the method has score texts can do it.
+
+        Raises:
+            UsageError: one cannot.
+        """
+        if method.scorer != "likelihood" and not method.selector.startswith("surprise"):
+            return
+        for member in dict.fromkeys(member for one in self._respondents.values() for member in one.members):
+            if not self._team.members[member].info.capabilities.text_logprobs:
+                raise UsageError(
+                    f"{member} does not give log-probabilities of a text, which {method.name} needs: use another "
+                    "scorer or selector, or leave the model out"
+                )
+
     async def scores(self, command: e.ScoreSamples) -> tuple[float, ...]:
         """One score per answer."""
         try:

@@ -35,7 +35,7 @@ def solve(engine: TransformersEngine, questions: Sequence[str]) -> list[str]:
         engine.open(Open(str(index), (ChatMessage("user", question),)))
     for _ in range(LONGEST * 2):  # a forward pass may leave some prompts for the next one
         requests = {index: NextCandidates(str(index), *told, 1) for index, told in writing.items()}
-        for index, answered in zip(requests, engine.answer(list(requests.values())), strict=True):
+        for index, answered in zip(requests, engine.next_candidates(list(requests.values())), strict=True):
             if answered is None:
                 continue
             if answered.greedy is None or len(texts[index]) >= LONGEST:

@@ -137,7 +137,7 @@ def test_models_that_write_together_and_a_panel_of_ones_own(run: Run, models: li
         (["--model", "wrong(a,b)"], "unknown method"),
         (["--scorer", "reward:/nowhere"], "no reward model"),
         (["--trace", "/nowhere/x"], "cannot be written"),
-        (["--stop", ""], "not empty"),
+        (["--stop", ""], "empty stop string"),
     ],
 )
 def test_bad_input_is_one_line(run: Run, models: list[str], arguments: list[str], word: str) -> None:

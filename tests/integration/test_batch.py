@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 LINES = [{"prompt": f"What is {n} + {n}?", "id": f"q{n}", "gold": 2 * n} for n in range(40)]
-MODELS = ("--base", "one", "--with", "two", "--method", "unite", "--top-t", "4", "--sessions", "4")
+MODELS = ("--base", "one", "--with", "two", "--method", "unite", "--top-t", "4", "--concurrency", "4")
 
 
 def start(*arguments: object, program: str = "tests.support.batch_program", **options: Any) -> subprocess.Popen[str]:
@@ -101,7 +101,7 @@ def test_a_signal_ends_it_cleanly_with_what_was_written(
     prompts: Path, whole: dict[str, str], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     out = tmp_path / "answers.jsonl"
-    process = start(prompts, "--out", out, *MODELS, "--sessions", "2")
+    process = start(prompts, "--out", out, *MODELS, "--concurrency", "2")
     until(process, out, 1500)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
@@ -113,7 +113,7 @@ def test_a_signal_ends_it_cleanly_with_what_was_written(
     one_line(run(prompts, "--out", out, *MODELS, code=2), "--resume")
     assert f"40 in {out}, {len(kept)} of them from before" in run(prompts, "--out", out, *MODELS, "--resume")
     assert texts(out) == whole
-    assert "40 of them from before" in run(prompts, "--out", out, *MODELS, "--resume", "--sessions", "1")
+    assert "40 of them from before" in run(prompts, "--out", out, *MODELS, "--resume", "--concurrency", "1")
 
 
 def test_bad_lines_are_reported_and_skipped(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_bad_lines_are_reported_and_skipped(tmp_path: Path) -> None:
         ("nonsense\n", [], ["no prompt", "line 1", "not JSON"]),
         ('{"prompt": "x"}\n', ["--out", "PROMPTS"], ["over the prompts"]),
         ('{"prompt": "x"}\n', ["--out", "/nowhere/at/all"], ["/nowhere/at/all"]),
-        ('{"prompt": "x"}\n', ["--sessions", "0"], ["--sessions"]),
+        ('{"prompt": "x"}\n', ["--concurrency", "0"], ["--concurrency"]),
         ('{"prompt": "x"}\n', ["--method", "duett"], ["duett"]),
         ('{"prompt": "x"}\n', ["--stop", ""], ["--stop"]),
         (None, [], ["cannot be read"]),
@@ -150,7 +150,7 @@ def test_bad_input_is_one_line(tmp_path: Path, lines: str | None, arguments: lis
 
 def test_figures_for_prometheus(prompts: Path, whole: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "answers.jsonl"
-    process = start(prompts, "--out", out, *MODELS, "--sessions", "1", "--metrics", "0")
+    process = start(prompts, "--out", out, *MODELS, "--concurrency", "1", "--metrics", "0")
     assert process.stderr is not None
     line = process.stderr.readline()
     assert line.startswith("metrics: http://127.0.0.1:")

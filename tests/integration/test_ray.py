@@ -3,15 +3,17 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tokencollab import EOS, Answer, Collaboration, ModelUnavailable, Piece
+from tokencollab import EOS, Answer, Collaboration, Member, ModelUnavailable, Piece, UsageError
 from tokencollab.actors.runtimes.base import ModelSpec
-from tokencollab.actors.runtimes.ray_actors import RayRuntime
+from tokencollab.actors.runtimes.ray_actors import RayModel, RayRuntime
 from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import Engine
+from tokencollab.engines.options import EngineOptions
 from tokencollab.testing import ScriptedEngine
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -138,3 +140,25 @@ async def test_the_socket_lies_where_only_its_owner_can_enter_and_is_gone_afterw
         folder = os.path.dirname(path)
         assert os.stat(folder).st_mode & 0o077 == 0
     assert os.path.basename(folder) not in os.listdir(os.path.dirname(folder))
+
+
+def test_a_notebook_asks_an_actor_for_its_candidates() -> None:
+    import ray
+
+    actor = ray.remote(RayModel).remote(ModelSpec("one", "one", EngineOptions()), load)
+    found = ray.get(actor.next_candidates.remote("Zoë says", k=2))
+    assert repr(found).startswith("<' ' 97.5%, ")
+    assert [one.best.piece for one in ray.get(actor.next_candidates.remote("Zoë", 1, [0, 1]))] == [b"Z", b"o"]
+    ray.kill(actor)
+
+
+def test_a_member_is_an_actor_of_its_own(tiny_model: Callable[..., Path]) -> None:
+    import ray
+
+    actor = Member(str(tiny_model("bytes")), threads=1).actor()
+    found = ray.get(actor.next_candidates.remote("The sky is", k=5))
+    assert len(found.candidates) == 5
+    assert ray.get(actor.next_candidates.remote([{"role": "user", "content": "?"}], k=1)) != found
+    with pytest.raises(UsageError, match="k must be from 1 to"):
+        ray.get(actor.next_candidates.remote("The sky is", k=0))
+    ray.kill(actor)

@@ -64,7 +64,7 @@ def test_the_readmes_commands(ray_cluster: Cluster, folder: Path, tiny_model: Ca
     out = folder / "answers.jsonl"
 
     at = submit.index("--")
-    long = [*submit, "--max-tokens", "80", "--sessions", "2"]
+    long = [*submit, "--max-tokens", "80", "--concurrency", "2"]
     ray_cluster.run(*long[:at], "--no-wait", "--submission-id", "first", *long[at:], folder=folder)
     until(lambda: len(texts(out)) >= 3)
     until(lambda: exported(ray_cluster.metrics) >= FIGURES)
@@ -90,7 +90,7 @@ def test_a_killed_driver_loses_nothing_and_the_text_is_that_of_one_machine(ray_c
     subprocess.run([sys.executable, *program, "--out", str(whole)], cwd=folder, env=ray_cluster.environment, check=True)
     job = ["job", "submit", "--address", ray_cluster.address, "--working-dir", "."]
     run = ["--", "python", *program, "--out", str(out), "--resume"]
-    ray_cluster.run(*job, "--no-wait", "--submission-id", "killed", *run, "--sessions", "1", folder=folder)
+    ray_cluster.run(*job, "--no-wait", "--submission-id", "killed", *run, "--concurrency", "1", folder=folder)
     until(lambda: len(texts(out)) >= 3)
     for driver in ray_cluster.drivers(str(out)):
         driver.kill()

@@ -149,7 +149,7 @@ def test_an_evening_at_the_prompt(open_terminal: Callable[..., Terminal], tmp_pa
         (f"/load {tmp_path}/talk.json", "a conversation of 1 questions"),
         (f"/load {tmp_path}/run.jsonl", "a trace of 19 steps"),
         ("/help", "Ctrl-C stops an answer"),
-        ("/nonsense", "there is no command /nonsense"),
+        ("/nonsense", "unknown command /nonsense"),
     ):
         terminal.type(command)
         terminal.until(said)
@@ -322,7 +322,7 @@ def test_a_pipe_gives_answers_on_stdout_and_everything_else_on_stderr() -> None:
 @pytest.mark.parametrize(
     ("stdin", "arguments", "code", "said", "answers"),
     [
-        ("Why?\n/frob\nWhy?\n", [], 2, "tokencollab: line 2: there is no command /frob", 1),
+        ("Why?\n/frob\nWhy?\n", [], 2, "tokencollab: line 2: unknown command /frob", 1),
         ("/set omega x\n", [], 2, "tokencollab: line 1: omega", 0),
         ("/set members two\n/method base\nit is doomed\n", [], 1, "tokencollab: the base was lost", 1),
         ("Why?\n", ["--method", "duett"], 2, "tokencollab: unknown method", 0),
@@ -334,7 +334,7 @@ def test_a_pipe_gives_answers_on_stdout_and_everything_else_on_stderr() -> None:
             "tokencollab: unknown setting 'omega' of modelswitch",
             0,
         ),
-        ("Why?\n", ["--stop", ""], 2, "tokencollab: --stop", 0),
+        ("Why?\n", ["--stop", ""], 2, "tokencollab repl: argument --stop: empty stop string", 0),
         ("", [], 0, "", 0),
     ],
 )

@@ -1,20 +1,20 @@
-"""Drives engines and policies in step, without an event loop: whole answers as plain function calls."""
+"""Engines as models of `tokencollab.testing.Driver`: whole answers as plain function calls."""
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from tokencollab.engines.base import EngineReply, EngineRequest
 from tokencollab.engines.transformers_engine import TransformersEngine
-from tokencollab.policies import events as e
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
 from tokencollab.policies.selection import choose_solo
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
+from tokencollab.testing import Driver
 
 QUESTION = (m.ChatMessage("user", "Why is the sky blue?"),)
 
@@ -25,24 +25,29 @@ class Outcome:
     the tokens that it held then.
     """
 
-    pieces: list[Piece] = field(default_factory=list)
     reason: str = ""
+    driver: Driver | None = None
     forwarded: dict[str, list[int]] = field(default_factory=dict)
     candidates: list[CandidateSet] = field(default_factory=list)
     ids: list[list[int]] = field(default_factory=list)
 
     @property
+    def pieces(self) -> list[Piece]:
+        """What was committed."""
+        return self.driver.pieces if self.driver else []
+
+    @property
     def text(self) -> bytes:
         """The pieces joined."""
-        return b"".join(piece for piece in self.pieces if piece is not None)
+        return self.driver.text if self.driver else b""
 
 
 def answer_all(engine: TransformersEngine, requests: Sequence[EngineRequest]) -> list[EngineReply]:
     """The engine's answers; what it has not finished is given again."""
-    answers = engine.answer(requests)
+    answers = engine.next_candidates(requests)
     while None in answers:
         open_ones = [index for index, answered in enumerate(answers) if answered is None]
-        more = engine.answer([requests[index] for index in open_ones])
+        more = engine.next_candidates([requests[index] for index in open_ones])
         for index, answered in zip(open_ones, more, strict=True):
             answers[index] = answered
     return [answered for answered in answers if answered is not None]
@@ -51,7 +56,7 @@ def answer_all(engine: TransformersEngine, requests: Sequence[EngineRequest]) ->
 def ask(engine: TransformersEngine, request: EngineRequest) -> EngineReply:
     """One answer of an engine, however many parts it is computed in."""
     while True:
-        (answer,) = engine.answer([request])
+        (answer,) = engine.next_candidates([request])
         if answer is not None:
             return answer
 
@@ -77,7 +82,58 @@ def feed(engine: TransformersEngine, pieces: list[bytes], session: str = "s") ->
     return answers
 
 
-def answer(  # noqa: PLR0912
+@dataclass
+class EngineModel:
+    """An engine as a model for `Driver`: what travels is what it has not seen, and a lost session is opened again."""
+
+    engine: TransformersEngine
+    name: str
+    outcome: Outcome
+    prompt: tuple[m.ChatMessage, ...]
+    session: str
+    interrupt: Callable[[], None]
+    held: int = 0
+    spelt: Spelling | None = None
+    greedy: Piece = None
+
+    def candidates(self, text: bytes, k: int) -> CandidateSet:
+        answered = self._put(m.NextCandidates, text, k)
+        assert isinstance(answered.reply, m.CandidatesReply)
+        self.greedy = answered.greedy
+        self.outcome.candidates.append(answered.reply.candidates.checked())
+        return answered.reply.candidates
+
+    def scores(self, text: bytes, pieces: Sequence[Piece]) -> tuple[float, ...]:
+        reply = self._put(m.ScorePieces, text, tuple(pieces)).reply
+        assert isinstance(reply, m.ScoresReply)
+        return reply.logits
+
+    def marginals(self, text: bytes, pending: bytes) -> tuple[float, float, tuple[float, ...]]:
+        reply = self._put(m.ByteMarginals, text, pending).reply
+        assert isinstance(reply, m.MarginalsReply)
+        return reply.exact, reply.end, reply.following
+
+    def _put(self, kind: Callable[..., EngineRequest], text: bytes, what: Any) -> EngineReply:
+        self.interrupt()
+        start = min(self.held, len(text))
+        request = kind(self.session, start, text[start:], what)
+        answered = ask(self.engine, request)
+        if isinstance(answered.reply, m.SessionLost):
+            again = m.Open(self.session, self.prompt, self.outcome.text[: self.held], self.spelt)
+            assert isinstance(self.engine.open(again), m.Opened)
+            answered = ask(self.engine, request)
+        reply = answered.reply
+        assert isinstance(reply, m.CandidatesReply | m.ScoresReply | m.MarginalsReply)
+        self.held = reply.offset
+        assert reply.spelling is not None
+        self.spelt = reply.spelling.after(self.spelt)
+        assert self.spelt is not None
+        self.outcome.ids.append(token_ids(self.engine, self.session))
+        self.outcome.forwarded[self.name].append(reply.forwarded)
+        return answered
+
+
+def answer(
     engines: Mapping[str, TransformersEngine],
     method: str | Method = "base",
     *,
@@ -95,77 +151,20 @@ def answer(  # noqa: PLR0912
     outcome = Outcome(forwarded={name: [] for name in engines})
     for engine in engines.values():
         assert isinstance(engine.open(m.Open(session, prompt)), m.Opened)
-    held = dict.fromkeys(engines, 0)
-    spelt: dict[str, Spelling | None] = dict.fromkeys(engines)
-    inbox: deque[e.Event] = deque()
-    questions = 0
+    asked = count()
+    models = {
+        name: EngineModel(engine, name, outcome, prompt, session, lambda: interrupt(next(asked)))
+        for name, engine in engines.items()
+    }
 
-    def put(model: str, request: EngineRequest) -> EngineReply:
-        nonlocal questions
-        interrupt(questions)
-        questions += 1
-        answered = ask(engines[model], request)
-        if isinstance(answered.reply, m.SessionLost):
-            again = m.Open(session, prompt, outcome.text[: held[model]], spelt[model])
-            assert isinstance(engines[model].open(again), m.Opened)
-            answered = ask(engines[model], request)
-        reply = answered.reply
-        if isinstance(reply, m.CandidatesReply | m.ScoresReply | m.MarginalsReply):
-            held[model] = reply.offset
-            assert reply.spelling is not None
-            spelt[model] = reply.spelling.after(spelt[model])
-            assert spelt[model] is not None
-            outcome.ids.append(token_ids(engines[model], session))
-            outcome.forwarded[model].append(reply.forwarded)
-        if isinstance(reply, m.CandidatesReply):
-            outcome.candidates.append(reply.candidates.checked())
-        return answered
+    def choose(model: str, sent: CandidateSet, step: int) -> Piece:
+        return models[model].greedy if sampling.top_t == (1, 1) else choose_solo(sent, sampling, step)
 
-    def since(model: str, offset: int) -> tuple[int, bytes]:
-        start = min(held[model], offset)
-        return start, outcome.text[start:offset]
-
-    state, commands = policy.start(tuple(engines))
-    while True:
-        for command in commands:
-            match command:
-                case e.Commit(piece, _):
-                    outcome.pieces.append(piece)
-                case e.Stop(reason):
-                    outcome.reason = reason
-                    return outcome
-                case e.RequestCandidates(model, question, offset, k):
-                    reply = put(model, m.NextCandidates(session, *since(model, offset), k)).reply
-                    assert isinstance(reply, m.CandidatesReply)
-                    inbox.append(e.CandidatesArrived(model, question, reply.candidates))
-                case e.RequestScores(model, question, offset, pieces):
-                    reply = put(model, m.ScorePieces(session, *since(model, offset), pieces)).reply
-                    assert isinstance(reply, m.ScoresReply)
-                    inbox.append(e.ScoresArrived(model, question, reply.logits))
-                case e.RequestMarginals(model, question, offset, pending):
-                    reply = put(model, m.ByteMarginals(session, *since(model, offset), pending)).reply
-                    assert isinstance(reply, m.MarginalsReply)
-                    inbox.append(e.MarginalsArrived(model, question, reply.exact, reply.end, reply.following))
-                case e.RunSolo(model, question, offset, first, steps):
-                    start, data = since(model, offset)
-                    for step in range(first, first + steps):
-                        answered = put(model, m.NextCandidates(session, start, data, sampling.top_k))
-                        reply = answered.reply
-                        assert isinstance(reply, m.CandidatesReply)
-                        greedy = sampling.top_t == (1, 1)
-                        picked = answered.greedy if greedy else choose_solo(reply.candidates, sampling, step)
-                        state, done = policy.step(state, e.SoloStep(model, question, picked, reply.candidates))
-                        for result in done:
-                            if isinstance(result, e.Commit):
-                                outcome.pieces.append(result.piece)
-                            elif isinstance(result, e.Stop):
-                                outcome.reason = result.reason
-                                return outcome
-                        assert picked is not None
-                        start, data = reply.offset, picked
-                case e.Exited() | e.Notice():
-                    pass
-        state, commands = policy.step(state, inbox.popleft())
+    driver = Driver(policy, models, sampling=sampling, choose=choose)
+    outcome.driver = driver
+    driver.run()
+    outcome.reason = driver.stop or ""
+    return outcome
 
 
 def load(folder: Path, name: str = "tiny") -> TransformersEngine:

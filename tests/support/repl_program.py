@@ -40,12 +40,12 @@ class Teller(ScriptedEngine):
         self._questions[request.session] = request.messages[-1].content
         return super().open(request)
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         """One after the other, each to its question."""
         answers: list[EngineReply | None] = []
         for request in requests:
             self._asked = self._questions.get(request.session, "")
-            answers += super().answer([request])
+            answers += super().next_candidates([request])
         return answers
 
     def _next(self, text: bytes) -> Mapping[Piece, float]:

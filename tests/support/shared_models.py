@@ -47,15 +47,15 @@ class SlowEngine(ScriptedEngine):
         super().__init__(name, script)
         self._seconds = seconds
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         self.calls.clear()
         time.sleep(self._seconds)
-        return super().answer(requests)
+        return super().next_candidates(requests)
 
 
 def load(spec: ModelSpec) -> SlowEngine:
     """The engine of a shared model; its folder is the seconds of a step."""
-    return SlowEngine(spec.name, float(spec.folder))
+    return SlowEngine(spec.name, float(spec.source))
 
 
 async def bring_up(

@@ -254,7 +254,7 @@ async def test_a_model_that_fails_half_way_counts_with_what_it_gave() -> None:
 
 async def test_nobody_answers() -> None:
     class Broken(ScriptedEngine):
-        def answer(self, requests: Any) -> Any:
+        def next_candidates(self, requests: Any) -> Any:
             raise RuntimeError("broken")
 
     async with team_of(Broken("A", lambda text: {EOS: 1.0})) as team:

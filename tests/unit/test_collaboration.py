@@ -89,9 +89,9 @@ async def test_a_base_that_is_unsure_within_a_word_asks_from_its_beginning_on(me
     asked: list[int] = []
 
     class Witness(ScriptedEngine):
-        def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
             asked.extend(request.start + len(request.data) for request in requests)
-            return super().answer(requests)
+            return super().next_candidates(requests)
 
     chosen = parse_method(method) if method == "consult" else parse_method("unite", exit="consult")
     engines = ScriptedEngine("a", script((3, 10))), Witness("b", script(()))

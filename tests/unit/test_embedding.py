@@ -94,10 +94,10 @@ class Hangs(ScriptedEngine):
 
     released = threading.Event()
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         if self.calls:
             self.released.wait(30)
-        return super().answer(requests)
+        return super().next_candidates(requests)
 
 
 async def test_a_model_that_hangs_does_not_keep_the_program_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ class Answer:
         text: the answer; bytes that are not valid UTF-8 appear as U+FFFD.
         finish_reason: ``end`` (EOS or a stop text), ``length`` (``max_tokens``, or a context is full), ``cancelled``.
         tokens: pieces committed, EOS included.
-        cost: candidate sets produced (methods.md section 6).
+        cost: candidate sets produced (docs/specification.md section 6).
         aligned: candidates that took part, after truncation, summed over steps and models (DuetNet fig. 7); those of
             solo generation, which no other member votes on, do not count.
         exit_step: the step after which the base left the collaboration, None if it never did.

@@ -8,17 +8,17 @@ far (`membership`); only the last one that takes part is waited for.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from tokencollab.actors.answer import FinishReason, Tally, Token
 from tokencollab.actors.journal import Past
 from tokencollab.actors.membership import Membership
-from tokencollab.actors.model_session import ModelSession, ReceivedEvent, SharedText, after_piece
+from tokencollab.actors.model_session import ModelSession, ReceivedEvent, SharedText
 from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.supervisor import Supervisor
 from tokencollab.errors import ModelFailed, PlatformFull, UsageError
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import Policy
+from tokencollab.policies.machine import Machine, State
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.text import TextStream
 
@@ -32,7 +32,7 @@ class Coordinator:
         self,
         session: str,
         members: Mapping[str, Supervisor],
-        policy: Policy,
+        policy: Machine,
         sampling: m.Sampling,
         messages: Sequence[m.ChatMessage],
         *,
@@ -60,7 +60,7 @@ class Coordinator:
         self._inbox: asyncio.Queue[ReceivedEvent] = asyncio.Queue()
         sessions = {name: self._partner(member) for name, member in members.items()}
         self._attendance = Membership(session, sessions, self._announce)
-        self._state: Any = None
+        self._state: State
         self._asked: dict[int, OpenRequest] = {}  # by number: questions that have no answer yet
         self._awaited = {base} if wait_for_base else set()
         self._held_back: set[str] = set()  # lost, but the policy has not heard of it: the answer waits for them
@@ -222,22 +222,19 @@ class Coordinator:
             TraceError: the answer had ended, or the policy does not commit what the journal says that it did.
         """
         tokens: list[Token] = []
-        running: e.RunSolo | None = None
         self._state, commands = self._policy.start(past.trace.models)
         for heard in (None, *past.heard):
             if heard is not None:
                 commands = self._step(heard)
-                if isinstance(heard.event, e.SoloStep) and running is not None:
-                    running = after_piece(running, heard.event.piece)
             past.check_open(commands)
             for command in commands:
                 match command:
                     case e.Commit():
                         tokens.append(self._commit(command))
                     case e.RequestCandidates() | e.RequestScores() | e.RequestMarginals():
-                        self._asked[command.question], running = command, None
+                        self._asked[command.question] = command
                     case e.RunSolo():
-                        running = command
+                        self._asked.clear()
                     case _:
                         self._carry_out(command)
         past.check(self.tally.pieces)
@@ -249,7 +246,8 @@ class Coordinator:
             self._announce(e.ModelLost(model))
         for model in past.away(sessions):
             self._attendance.bring_back(model)
-        open_ones: list[OpenRequest | e.RunSolo] = list(self._asked.values()) if running is None else [running]
+        run = self._state.solo
+        open_ones: list[OpenRequest | e.RunSolo] = list(self._asked.values()) if run is None else [run]
         return tokens, [command for command in open_ones if command.model in sessions]
 
     # ------------------------------------------------------------ commands

@@ -18,6 +18,7 @@ from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.actors.recorder import Recorder
 from tokencollab.errors import CannotWrite, TraceError, UsageError
 from tokencollab.policies import events as e
+from tokencollab.policies.replay import recorded_events
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
@@ -177,28 +178,8 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
 
 
 def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[ReceivedEvent]:
-    """What was heard in a step, in order."""
-    candidates, scores = dict(step.candidates), dict(step.scores)
-    marginals = iter(step.marginals)
-    for entry in entries:
-        model, question = entry["model"], entry.get("question", -1)
-        event: e.Event
-        match entry["event"]:
-            case "lost":
-                event = e.ModelLost(model)
-            case "joined":
-                event = e.ModelJoined(model)
-            case "candidates":
-                event = e.CandidatesArrived(model, question, candidates[model])
-            case "alone":
-                event = e.SoloStep(model, question, step.chosen, candidates.get(model))
-            case "scores":
-                event = e.ScoresArrived(model, question, tuple(logit for _, logit in scores[model]))
-            case "marginals":
-                known = next(known for known in marginals if known.model == model)
-                event = e.MarginalsArrived(model, question, known.exact, known.end, known.following)
-            case unknown:
-                raise TraceError(f"line {step.step + 1}: {unknown!r} is nothing that can have been heard")
+    """What was heard in a step, in order, with how the models held the text."""
+    for event, entry in zip(recorded_events(step), entries, strict=True):
         offset, *spelling = entry.get("spelling", (0,))
         taken_back = int(entry.get("taken_back", 0))
         if spelling:

@@ -8,23 +8,30 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
+from uuid import uuid4
 
+from tokencollab.actors.candidates_along import CandidatesAlong
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
+from tokencollab.actors.prompt import Prompt, read_prompt, sendable
 from tokencollab.actors.solo_generation import Writing
-from tokencollab.engines.base import Engine, EngineReply, EngineRequest
-from tokencollab.errors import ModelGone, PlatformFull
+from tokencollab.engines.base import EXTRA_CANDIDATES, Engine, EngineReply, EngineRequest
+from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, PlatformFull, PromptTooLong, UsageError, refusal
+from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, CandidateSet
 from tokencollab.protocol.messages import (
+    CandidatesReply,
     Close,
     Closed,
+    ContextExhausted,
     GenerateSolo,
     ModelInfo,
+    NextCandidates,
     Open,
     Opened,
     Refused,
@@ -41,17 +48,20 @@ _WORTH_WAITING = 0.15  # of a pass: what sharing the next one gains is several t
 _LONGEST_WAIT = 0.02  # seconds
 
 _T = TypeVar("_T")
+Prefix: TypeAlias = bytes | Prompt
 Deliver: TypeAlias = Callable[[Reply | Exception], None]
 
 
 @dataclass(eq=False)
 class _Job:
-    """A request, where its replies go, what the engine is asked next for it, and the course of one to write alone."""
+    """A request, where its replies go, what the engine is asked next for it, and the course of one that takes several
+    such questions.
+    """
 
     request: Request
     deliver: Deliver
     ask: EngineRequest | None = None
-    writing: Writing | None = None
+    course: Writing | CandidatesAlong | None = None
     cancelled: bool = False
 
 
@@ -113,6 +123,59 @@ class ModelActor:
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._put(_Job(request, partial(_settle, future)))
         return await future
+
+    @overload
+    async def next_candidates(self, prefix: Prefix, k: int = 5, offsets: None = None) -> CandidateSet: ...
+
+    @overload
+    async def next_candidates(self, prefix: Prefix, k: int, offsets: Sequence[int]) -> list[CandidateSet]: ...
+
+    async def next_candidates(
+        self, prefix: Prefix, k: int = 5, offsets: Sequence[int] | None = None
+    ) -> CandidateSet | list[CandidateSet]:
+        """What the model would append to ``prefix``: its ``k`` best pieces, in a session of its own.
+
+        Args:
+            prefix: a text, which the model goes on with, or a conversation, whose answer it begins.
+            k: how many pieces.
+            offsets: bytes of a text after which candidates are wanted, in ascending order; a list of sets then.
+
+        Raises:
+            UsageError: ``k`` or ``offsets`` are out of range, or the prefix is no text and no conversation.
+            PromptTooLong, ModelRefused, PlatformFull, ModelFailed: the model does not answer.
+        """
+        if isinstance(prefix, str):
+            prefix = sendable("the prefix", prefix).encode()
+        text, messages = (prefix, ()) if isinstance(prefix, bytes) else (b"", read_prompt(prefix))
+        wanted = tuple([len(text)] if offsets is None else offsets)
+        if not 1 <= k <= MAX_CANDIDATES - EXTRA_CANDIDATES:
+            raise UsageError(f"k must be from 1 to {MAX_CANDIDATES - EXTRA_CANDIDATES}, not {k}")
+        if not wanted or list(wanted) != sorted(set(wanted)) or not 0 <= wanted[0] <= wanted[-1] <= len(text):
+            raise UsageError(f"offsets must ascend from 0 to the {len(text)} bytes of the prefix at most")
+        session, found, start = uuid4().hex, list[CandidateSet](), 0
+        request: Request = Open(session, messages)
+        try:
+            while True:
+                match await self.ask(request):
+                    case Opened():
+                        pass
+                    case CandidatesReply() as reply:
+                        found += (*reply.earlier, reply.candidates)
+                        start = reply.offset
+                    case Refused(_, kind, reason):
+                        raise refusal(kind, reason)
+                    case ContextExhausted():
+                        raise PromptTooLong(f"the {len(text)} bytes of the prefix do not fit into the model's context")
+                    case other:
+                        raise ModelFailed(f"the model answered {type(other).__name__}")
+                if len(found) == len(wanted):
+                    break
+                rest = wanted[len(found) :][:MAX_OFFSETS]
+                request = NextCandidates(session, start, text[start : rest[-1]], k, rest)
+        finally:
+            await self.ask(Close(session))
+        sets = [CandidateSet(one.candidates[:k], one.log_normaliser) for one in found]
+        return sets[0] if offsets is None else sets
 
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
         """Lets the model write alone; the stream ends after EOS, ``max_steps``, or a reply that is not `SoloPiece`."""
@@ -277,8 +340,16 @@ class ModelActor:
             case _ if len(jobs) >= self._max_sessions * _WAITING:
                 self._call(job.deliver, self._full(engine, session, "requests waiting"))
             case GenerateSolo() as request:
-                job.writing = Writing(request)
-                job.ask = job.writing.first
+                job.course = Writing(request)
+                job.ask = job.course.first
+                jobs.append(job)
+            case NextCandidates(offsets=offsets) as request if offsets:
+                if not request.start <= offsets[0] <= offsets[-1] <= request.start + len(request.data):
+                    reason = "the offsets must lie between the start and the end of the text"
+                    self._call(job.deliver, Refused(session, ModelRefused.__name__, reason))
+                    return
+                job.course = CandidatesAlong(request)
+                job.ask = request
                 jobs.append(job)
             case ask:
                 job.ask = ask
@@ -314,7 +385,7 @@ class ModelActor:
                 else [job for job in chosen if job.request.session not in self._suspects]
             )
         try:
-            answers = engine.answer([job.ask for job in chosen if job.ask is not None])
+            answers = engine.next_candidates([job.ask for job in chosen if job.ask is not None])
         except Exception as error:
             self._failed(engine, chosen, jobs, error)
             return
@@ -341,11 +412,11 @@ class ModelActor:
                 self._suspects.add(session)
 
     def _goes_on(self, job: _Job, answer: EngineReply) -> bool:
-        """Delivers an answer; True while the model goes on writing alone."""
-        if job.writing is None:
+        """Delivers an answer; True while the request needs more of the engine."""
+        if job.course is None:
             self._call(job.deliver, answer.reply)
             return False
-        replies, job.ask = job.writing.heard(answer)
+        replies, job.ask = job.course.heard(answer)
         for reply in replies:
             self._call(job.deliver, reply)
         return job.ask is not None

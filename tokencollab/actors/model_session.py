@@ -7,15 +7,11 @@ from typing import NamedTuple, TypeAlias
 
 from tokencollab import errors
 from tokencollab.actors.supervisor import Supervisor
-from tokencollab.errors import ModelFailed
 from tokencollab.policies import events as e
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.pieces import EOS, MAX_PIECE_BYTES, Piece
+from tokencollab.protocol.pieces import EOS, MAX_PIECE_BYTES
 from tokencollab.protocol.spelling import Spelling
 
-_REFUSALS: dict[str, type[errors.TokencollabError]] = {
-    kind.__name__: kind for kind in (errors.PromptTooLong, errors.ModelRefused, errors.PlatformFull)
-}
 ModelReply: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.SoloPiece | m.Unsure
 
 _MOST_PIECES = 1024  # that a model which comes back is given one by one
@@ -34,12 +30,6 @@ class ReceivedEvent(NamedTuple):
     offset: int = 0
     spelling: Spelling | None = None
     taken_back: int = 0
-
-
-def after_piece(running: e.RunSolo, piece: Piece) -> e.RunSolo:
-    """What is left of a run of the base alone after it wrote ``piece``."""
-    offset = running.offset + len(piece or b"")
-    return running._replace(offset=offset, first_step=running.first_step + 1, max_steps=running.max_steps - 1)
 
 
 class SharedText:
@@ -159,7 +149,7 @@ class ModelSession:
             async for reply in self.member.write(request, self._tokens(running.offset)):
                 match reply:
                     case m.SoloPiece(self._open.session, _, piece, candidates) if reply.offset == running.offset:
-                        running, reopened = after_piece(running, piece), False
+                        running, reopened = running.after(piece), False
                         self._ahead += piece or b""
                         yield self._heard(e.SoloStep(running.model, running.question, piece, candidates), reply)
                         if piece is EOS:
@@ -197,7 +187,7 @@ class ModelSession:
     async def _call(self, request: m.Request) -> m.Reply:
         reply = await self.member.call(request, self._tokens(len(self._text.data)))
         if isinstance(reply, m.Refused):
-            raise _REFUSALS.get(reply.kind, ModelFailed)(reply.reason)
+            raise errors.refusal(reply.kind, reply.reason)
         if reply.session != self._open.session:
             raise self._malformed(reply, request)
         return reply

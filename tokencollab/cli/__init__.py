@@ -10,7 +10,7 @@ from tokencollab import __version__
 from tokencollab.cli.arguments import Parser, collect_settings
 from tokencollab.cli.plugins import load_plugins
 from tokencollab.cli.streams import prepare_streams
-from tokencollab.errors import TokencollabError
+from tokencollab.errors import TokencollabError, extra
 from tokencollab.policies.methods import method_settings
 from tokencollab.policies.responses.response_methods import response_settings
 
@@ -69,7 +69,8 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     arguments.settings = collect_settings(arguments, ("aggregation", "exit", *method_settings()))
     arguments.between = collect_settings(arguments, response_settings())
-    code: int = arguments.run(arguments)
+    with extra("this command"):
+        code: int = arguments.run(arguments)
     return code
 
 

@@ -55,7 +55,20 @@ def file_name(text: str) -> str:
 
 
 utf8 = _text()
-model = _text("the name is empty: name a model")
+stop = _text("empty stop string: give the text before which answers end")
+model_text = _text("the name is empty: name a model")
+
+
+def model(text: str) -> str:
+    """A model, with options of its own after @."""
+    from tokencollab.errors import UsageError  # noqa: PLC0415 - for those who name one
+    from tokencollab.member import Member  # noqa: PLC0415
+
+    try:
+        Member.parse(model_text(text))
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 seconds = _number(0.001, float, "a number of seconds above 0")
@@ -76,7 +89,8 @@ def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool 
         type=model,
         required=base,
         metavar="MODEL",
-        help=f"known name, hub id, folder of safetensors, or .gguf file{default}",
+        help=f"known name, hub id, folder of safetensors, or .gguf file{default}; MODEL@dtype=bfloat16,threads=2 with "
+        "options of its own (engine, device, dtype, threads, kv_megabytes, weight, name)",
     )
     add(
         "--with",
@@ -103,9 +117,10 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--engine",
-        choices=["transformers", "llamacpp"],
         default="transformers",
-        help="what computes .gguf files (llamacpp: pip install 'tokencollab[gguf]')",
+        metavar="NAME",
+        help="what computes the models that it accepts: transformers (default), llamacpp (.gguf files as they are; pip "
+        "install 'tokencollab[gguf]'), or an engine of your own",
     )
     add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights")
     add("--threads", type=positive, metavar="N", help="CPU threads per model (default: cores / models)")
@@ -143,7 +158,7 @@ def add_answer(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens", type=positive, default=256, metavar="N", help="pieces at most (default 256)")
     add(
         "--stop",
-        type=utf8,
+        type=stop,
         action="append",
         default=[],
         metavar="TEXT",

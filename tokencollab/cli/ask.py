@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from tokencollab.actors.recorder import written
 from tokencollab.answers import check_kind
 from tokencollab.ask import Asking, Heard
-from tokencollab.cli.arguments import add_answer, add_engines, add_plugin, file_name, model, utf8
+from tokencollab.cli.arguments import add_answer, add_engines, add_plugin, file_name, model_text, utf8
 from tokencollab.cli.responses import (
     add_extract,
     add_response_method,
@@ -21,14 +21,13 @@ from tokencollab.cli.responses import (
     with_names,
 )
 from tokencollab.cli.runs import (
-    check_stops,
     engine_options,
     fetch_models,
     make_team,
     open_trace,
     read_question,
 )
-from tokencollab.cli.terminal import ProgressView, print_response, quiet_logs
+from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, response_table
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import parse_method
 from tokencollab.policies.responses.response_methods import ResponseMethod
@@ -38,7 +37,6 @@ from tokencollab.response import Response
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "ask",
         help="let models answer one by one, and decide between their answers",
@@ -49,7 +47,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--model",
         dest="models",
-        type=model,
+        type=model_text,
         action="append",
         required=True,
         metavar="MODEL",
@@ -74,7 +72,6 @@ def ask(arguments: argparse.Namespace) -> int:
     check_kind(arguments.extract)
     method = chosen_response_method(arguments.method, arguments.between, len(respondents))
     messages = read_question(arguments)
-    check_stops(arguments)
     options = engine_options(arguments)
     arguments.base, *arguments.collaborators = wanted = members_of(respondents)
     with ExitStack() as stack:
@@ -91,7 +88,7 @@ def ask(arguments: argparse.Namespace) -> int:
     else:
         if response.answer is not None:
             print(response.text if arguments.extract == "text" else response.answer)
-        print_response(response)
+        print_table(response_table(response), stderr=True)
     return 130 if response.reason == "cancelled" else 0
 
 

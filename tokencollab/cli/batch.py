@@ -23,14 +23,13 @@ from tokencollab.cli.responses import (
 )
 from tokencollab.cli.runs import (
     check_stays,
-    check_stops,
     engine_options,
     fetch_models,
     make_team,
     served_metrics,
     stopped_by_signal,
 )
-from tokencollab.cli.terminal import ProgressView, RunView, print_batch_summary, quiet_logs
+from tokencollab.cli.terminal import ProgressView, RunView, add_row, duration, figures_table, print_table, quiet_logs
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import CannotWrite, RunStopped, UsageError
 from tokencollab.policies.methods import Method, method_settings, parse_method
@@ -40,11 +39,10 @@ from tokencollab.protocol.seeds import SEED_DERIVATION
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "batch",
-        help="answer the prompts of a file, many at once",
-        description='Answer the prompts of a file, many at once. A prompt line is {"prompt": TEXT} or {"messages": '
+        help="answer the prompts of a file concurrently",
+        description='Answer the prompts of a file concurrently. A prompt line is {"prompt": TEXT} or {"messages": '
         '[...]}, with "id", "system", "max_tokens", "stop" and "seed" of its own if need be; whatever else it has is '
         "carried through to its answer.",
     )
@@ -59,7 +57,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--resume", action="store_true", help="go on with an --out that is there: nothing is lost, nothing is repeated")
     add("--retry-failed", action="store_true", help="as --resume, and ask those again that have an error")
-    add("--sessions", type=positive, default=16, metavar="N", help="answers written at once (default 16)")
+    add("--concurrency", type=positive, default=16, metavar="N", help="answers under way together (default 16)")
     add_models(parser)
     add_answer(parser)
     add_metrics(parser)
@@ -73,7 +71,6 @@ def batch(arguments: argparse.Namespace) -> int:
     """`tokencollab batch`. Exit code 1: some lines have no answer."""
     quiet_logs()
     method = either_method(arguments, 1 + len(arguments.collaborators))
-    check_stops(arguments)
     options = engine_options(arguments)
     data = _read(Path(arguments.prompts))
     out = _place(arguments.out, arguments.prompts)
@@ -105,7 +102,7 @@ def _answer(
     progress, stopped = Progress(len(todo)), None
 
     def summary() -> None:
-        print_batch_summary(
+        print_summary(
             progress, method=method.name, out=arguments.out, before=before, failed=len(file.failed), bad=len(bad)
         )
 
@@ -157,7 +154,7 @@ async def _run(
                 if isinstance(method, ResponseMethod):
                     write = write_between(team, method, arguments.extract or "text")
                 await answer_all(
-                    team, todo, file, concurrency=arguments.sessions, progress=progress, write=write, report=report
+                    team, todo, file, concurrency=arguments.concurrency, progress=progress, write=write, report=report
                 )
             finally:
                 showing.cancel()
@@ -210,3 +207,25 @@ def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, da
         "dtype": arguments.dtype,
         "version": __version__,
     }
+
+
+def print_summary(batch: Progress, *, method: str, out: str, before: int, failed: int, bad: int) -> None:
+    """Figures of a batch, on standard error.
+
+    ``before``: answers that were there already; ``failed``: lines of the file with an error; ``bad``: prompt lines
+    that could not be used.
+    """
+    table = figures_table()
+    add_row(table, "method", method)
+    add_row(table, "answers", f"{before + batch.done} in {out}" + (f", {before} of them from before" if before else ""))
+    if failed:
+        add_row(table, "failed", f"{failed}; --retry-failed asks them again")
+    if bad:
+        add_row(table, "skipped", f"{bad} bad lines")
+    if batch.done:
+        speed = batch.tokens / batch.seconds
+        add_row(table, "tokens", f"{batch.tokens} in {duration(batch.seconds)}, {speed:.1f} tokens/s")
+        add_row(table, "cost", f"{batch.cost:.12g} candidate sets")
+    if batch.lost:
+        add_row(table, "lost", f"models were lost {batch.lost} times; `answer.lost` says in which answers")
+    print_table(table, stderr=True)

@@ -4,14 +4,15 @@ import argparse
 import asyncio
 import json
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural, positive, utf8
+from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural, positive, stop
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
-from tokencollab.cli.terminal import ProgressView, RunView, print_evaluation, quiet_logs
+from tokencollab.cli.terminal import ProgressView, RunView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import TokencollabError, UsageError
@@ -25,12 +26,13 @@ from tokencollab.evaluation.naming import make_askers, read_grid
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Runner
+from tokencollab.evaluation.token_level import TokenLevel
+from tokencollab.member import Member
 from tokencollab.policies.methods import parse_method
 from tokencollab.pool import Progress
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "eval",
         help="put the same items to many methods, with statistics",
@@ -66,8 +68,13 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="how the question is put (simplemath: bare; else restate)",
     )
     add("--max-tokens", type=positive, metavar="N", help="pieces at most (bare 96, brief 24, restate 256)")
-    add("--stop", type=utf8, action="append", metavar="TEXT", help="end answers before this text (repeatable)")
-    add("--concurrency", type=positive, metavar="N", help="answers at once (default: what KV memory allows, up to 64)")
+    add("--stop", type=stop, action="append", metavar="TEXT", help="end answers before this text (repeatable)")
+    add(
+        "--concurrency",
+        type=positive,
+        metavar="N",
+        help="answers under way (default: what KV memory allows, up to 64)",
+    )
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
     add_plugin(parser)
@@ -99,15 +106,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressView())
         found = fetch_models(arguments, options, progress)
-        names, folders = [model.name for model in found], [model.folder for model in found]
+        names, folders = [model.name for model in found], [Path(model.source) for model in found]
         methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
         askers = make_askers(methods, names, setup.grid)
         models = [
             {
                 "name": name,
                 "sha256": hash_model(folder, lambda done, total: progress.update("reading models", done, total)),
+                **({"options": own} if (own := Member.parse(spec).given) else {}),
             }
-            for name, folder in zip(names, folders, strict=True)
+            for name, folder, spec in zip(names, folders, (arguments.base, *arguments.collaborators), strict=True)
         ]
         plan = make_plan(
             arguments.dataset,
@@ -130,7 +138,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             concurrency=concurrency,
             notices={model.name: model.notice for model in found if model.notice},
         )
-        # A method between models has many answers under way at once.
+        # A response-level method has many answers under way at once.
         options = replace(options, max_sessions=max(options.max_sessions, 64 * concurrency))
         notices: dict[str, None] = {}
         team = make_team(arguments, options, parse_method("base"), progress, lambda text: notices.update({text: None}))
@@ -142,19 +150,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
-        print_evaluation(summary)
+        _print(summary)
     progress.say(f"results are in {arguments.out}" + ("" if stopped is None else "; go on with --resume"))
     return 0 if stopped is None else 128 + stopped
 
 
 def _set_up(arguments: argparse.Namespace) -> _Setup:
     prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
-    if arguments.stop is not None and not all(arguments.stop):
-        raise UsageError("--stop needs a text that is not empty")
     grid = read_grid(arguments.grid)
     items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
-    stop = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
-    return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stop, grid)
+    stops = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
+    return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stops, grid)
 
 
 def _concurrency(setup: _Setup, folders: list[Path], options: EngineOptions) -> int:
@@ -188,6 +194,9 @@ async def _run(
             return None
         try:
             async with team:
+                for asker in askers:
+                    if isinstance(asker, TokenLevel):
+                        team.check_method(asker.method, asker.members)
                 progress.close()
                 await runner.run(concurrency)
         except TokencollabError as error:
@@ -216,3 +225,25 @@ class _Watch:
                     f"about {left / HOURS:.1f} hours for {progress.total - progress.finished:,} answers, by the first "
                     f"{made}; Ctrl-C ends it, --resume goes on"
                 )
+
+
+def _print(summary: Mapping[str, Any]) -> None:
+    """The methods of an evaluation, on standard output."""
+    table = headed_table(
+        "method", ">accuracy", ">95 %", ">cost", ">loss", ">save", ">ms/token", ">tokens", ">unreadable"
+    )
+    for name, row in summary["methods"].items():
+        low, high = row["accuracy_ci"]
+        add_row(
+            table,
+            name,
+            f"{row['accuracy']:.1%}",
+            f"{low:.1%} - {high:.1%}",
+            f"{row['cost']:.1f}",
+            "" if row["loss"] is None else f"{row['loss']:+.1%}",
+            "" if row["save"] is None else f"{row['save']:.1%}",
+            "" if row["ms_per_token"] is None else f"{row['ms_per_token']:.1f}",
+            f"{row['tokens_mean']:.1f}",
+            str(row["unreadable"]),
+        )
+    print_table(table)

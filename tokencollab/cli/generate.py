@@ -12,7 +12,6 @@ from tokencollab.actors.answer import Answer
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, utf8
 from tokencollab.cli.runs import (
-    check_stops,
     chosen_method,
     engine_options,
     fetch_models,
@@ -21,13 +20,12 @@ from tokencollab.cli.runs import (
     read_question,
     served_metrics,
 )
-from tokencollab.cli.terminal import ProgressView, print_summary, quiet_logs
+from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, summary_table
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import UsageError
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "generate",
         help="let models write one answer together",
@@ -50,13 +48,11 @@ def add_parser(commands: Any) -> None:
 
 
 def generate(arguments: argparse.Namespace) -> int:
-    """`tokencollab generate`."""
     quiet_logs()
     if arguments.keep_journal and arguments.journal is None:
         raise UsageError("--keep-journal needs --journal: name the folder of the journal")
     method = chosen_method(arguments)
     messages = read_question(arguments)
-    check_stops(arguments)
     options = engine_options(arguments)
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(arguments.trace))
@@ -86,7 +82,7 @@ def write(
     if arguments.json:
         print(json.dumps(answer.to_json(), ensure_ascii=False))
     else:
-        print_summary(answer)
+        print_table(summary_table(answer), stderr=True)
     return 130 if answer.finish_reason == "cancelled" else 0
 
 

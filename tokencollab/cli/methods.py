@@ -10,7 +10,6 @@ from tokencollab.policies.responses.response_methods import list_response_method
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser("methods", help="list the methods", description="The methods, with their papers.")
     parser.add_argument("--json", action="store_true")
     add_plugin(parser)
@@ -18,7 +17,7 @@ def add_parser(commands: Any) -> None:
 
 
 def methods(arguments: argparse.Namespace) -> int:
-    """`tokencollab methods`: token by token (`generate`), their exits, and between models (`ask`)."""
+    """`tokencollab methods`: token by token (`generate`), their exits, and response-level (`ask`)."""
     listed = {"generate": list_methods(), "generate --exit": list_exits(), "ask": list_response_methods()}
     if arguments.json:
         keys = ("name", "what", "paper", "command")

@@ -4,15 +4,12 @@ import argparse
 import json
 from typing import Any
 
-from rich.table import Table
-
 from tokencollab.cli.arguments import Parser
-from tokencollab.cli.terminal import ProgressView, add_row, print_table
+from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table
 from tokencollab.models.resolve import list_models, remove, resolve
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser("models", help="list, pull or remove models", description="The models known by name.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
     actions.add_parser("list", help="known models and which are installed").add_argument("--json", action="store_true")
@@ -46,9 +43,7 @@ def _list_models(as_json: bool) -> None:
         fields = ("name", "installed", "size", "licence", "source", "built_in")
         print(json.dumps([{field: getattr(row, field) for field in fields} for row in rows], ensure_ascii=False))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "installed", "licence", "source"):
-        table.add_column(heading)
+    table = headed_table("name", "installed", "licence", "source")
     for row in rows:
         installed = "built in" if row.built_in else f"{row.size / 1e6:,.0f} MB" if row.installed else "no"
         add_row(table, row.name, installed, row.licence or "not known", row.source)

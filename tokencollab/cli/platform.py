@@ -10,19 +10,19 @@ from typing import Any
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.cli.arguments import Parser, add_engine, cpus, model, positive
 from tokencollab.cli.runs import engine_options, fetch
-from tokencollab.cli.terminal import ProgressView, print_platform, quiet_logs
+from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.errors import UsageError
+from tokencollab.member import Member
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "platform",
         help="share models between programs, in a running Ray cluster",
         description="Share models between programs, in a running Ray cluster: they stay until they are taken down.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
-    up = actions.add_parser("up", help="start models, beside those that are there")
+    up = actions.add_parser("up", help="start models, beside those that run already")
     up.add_argument(
         "--model",
         dest="models",
@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
     up.add_argument("--cpus-per-model", type=cpus, default=1.0, metavar="N", help="reserved in the cluster (default 1)")
     add_engine(up)
     up.add_argument("--max-sessions", type=positive, default=256, metavar="N", help="answers at a time (default 256)")
-    status = actions.add_parser("status", help="which models are there, and how they are")
+    status = actions.add_parser("status", help="the models of the platform and their health")
     status.add_argument("--json", action="store_true", help="one JSON object per model, one a line")
     down = actions.add_parser("down", help="end models, or the whole platform")
     down.add_argument("--model", dest="models", action="append", metavar="NAME", help="only this one (repeatable)")
@@ -51,14 +51,13 @@ def _add_namespace(parser: argparse.ArgumentParser) -> None:
 
 
 def platform(arguments: argparse.Namespace) -> int:
-    """`tokencollab platform`."""
     quiet_logs()
     action = {"up": _up, "status": _status, "down": _down}[arguments.action]
     return asyncio.run(action(arguments))
 
 
 async def _up(arguments: argparse.Namespace) -> int:
-    from tokencollab.actors.platform.client import PlatformClient, check_room, connect  # noqa: PLC0415
+    from tokencollab.actors.platform.client import PlatformClient, check_room, connect, with_gpus  # noqa: PLC0415
     from tokencollab.actors.platform.ray_platform import SharedSpec  # noqa: PLC0415
 
     connect()
@@ -70,11 +69,14 @@ async def _up(arguments: argparse.Namespace) -> int:
         client = PlatformClient(arguments.namespace)
         entries = await client.entries() if client.is_there() else ()
         there = {entry.name for entry in entries if entry.health != "out"}
-        specs = [SharedSpec(model.name, str(model.folder), options, arguments.cpus_per_model) for model in found]
-        missing = [spec for spec in specs if spec.name not in there]
+        specs = [
+            SharedSpec(model.name, model.source, model.options, Member.parse(text).threads or arguments.cpus_per_model)
+            for model, text in zip(found, arguments.models, strict=True)
+        ]
+        missing = with_gpus([spec for spec in specs if spec.name not in there])
         for spec in specs:
             if spec.name in there:
-                progress.say(f"{spec.name} is there already; it stays as it is")
+                progress.say(f"{spec.name} runs already and stays as it is")
         check_room(missing)
         if missing:
             progress.update("loading " + ", ".join(spec.name for spec in missing), 0, 0)
@@ -84,7 +86,7 @@ async def _up(arguments: argparse.Namespace) -> int:
         failed = [
             each for each in await asyncio.gather(*waiting, return_exceptions=True) if not isinstance(each, Entry)
         ]
-    print_platform(await client.entries())
+    _print(await client.entries())
     if failed:
         raise failed[0]
     return 0
@@ -101,7 +103,7 @@ async def _status(arguments: argparse.Namespace) -> int:
         for entry in entries:
             print(json.dumps(asdict(entry), ensure_ascii=False))
     else:
-        print_platform(entries)
+        _print(entries)
     return 0
 
 
@@ -114,9 +116,29 @@ async def _down(arguments: argparse.Namespace) -> int:
     there = [entry.name for entry in await client.entries()]
     names: Sequence[str] = arguments.models or there
     if unknown := [name for name in names if name not in there]:
-        raise UsageError(f"the platform has no {', '.join(unknown)}; there: {', '.join(there) or 'nothing'}")
+        raise UsageError(f"unknown model {', '.join(unknown)}; the platform has: {', '.join(there) or 'nothing'}")
     gone = await client.down(names)
     if not arguments.models:
         client.end()
     print(f"taken down: {', '.join(gone) or 'nothing'}")
     return 0
+
+
+def _print(entries: Sequence[Entry]) -> None:
+    """The models of a platform, on standard output."""
+    table = headed_table("name", "health", ">sessions", ">tokens/s", ">memory", ">restarts", "model")
+    for entry in entries:
+        info = entry.info
+        what = "" if info is None else f"{info.engine}, {info.dtype}, context {info.context_length}"
+        figures = entry.figures
+        add_row(
+            table,
+            entry.name,
+            entry.health,
+            str(figures.sessions),
+            f"{entry.tokens_per_second:.1f}",
+            f"{figures.memory / 1e6:.0f} MB",
+            str(entry.restarts),
+            what,
+        )
+    print_table(table)

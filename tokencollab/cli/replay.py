@@ -7,14 +7,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from tokencollab.answers import canonical, check_kind
 from tokencollab.ask import switch_chances
 from tokencollab.cli.arguments import add_method
 from tokencollab.cli.responses import add_extract, add_response_method, chosen_response_method
-from tokencollab.cli.terminal import add_row, print_table
+from tokencollab.cli.terminal import add_row, headed_table, print_table
 from tokencollab.errors import UsageError
+from tokencollab.files import read_text
 from tokencollab.policies.methods import method_settings, parse_method
 from tokencollab.policies.replay import replay as replay_trace
 from tokencollab.policies.responses.events import Decision
@@ -30,7 +29,6 @@ from tokencollab.protocol.trace import parse_trace
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "replay",
         help="recompute every decision of a trace, without models",
@@ -49,12 +47,7 @@ def add_parser(commands: Any) -> None:
 
 def replay(arguments: argparse.Namespace) -> int:
     """`tokencollab replay TRACE`: of tokens, or of recorded samples."""
-    try:
-        text = Path(arguments.trace).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the trace {arguments.trace} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{arguments.trace} is no trace: it is not UTF-8 text") from None
+    text = read_text(Path(arguments.trace), f"the trace {arguments.trace}")
     between = is_response_method(arguments.method) if arguments.method else are_samples(text)
     settings = arguments.between if between else arguments.settings
     if settings and not arguments.method:
@@ -76,9 +69,7 @@ def _replay_tokens(arguments: argparse.Namespace, text: str) -> int:
         for step in steps:
             print(json.dumps(step, ensure_ascii=False))
         return 0
-    table = Table(box=None, pad_edge=False)
-    for heading in ("step", "recorded", "chosen", "ranks", "ST", "RT", "T0", ""):
-        table.add_column(heading)
+    table = headed_table("step", "recorded", "chosen", "ranks", "ST", "RT", "T0", "")
     for step in steps:
         ranks = " ".join("-" if rank is None else str(rank) for rank in step["ranks"].values())
         figures = ["" if step[key] is None else f"{step[key]:.3f}" for key in ("st", "rt", "t0")]
@@ -98,9 +89,7 @@ def replay_samples(arguments: argparse.Namespace, text: str) -> int:
         for outcome in outcomes:
             print(json.dumps(_plain(outcome), ensure_ascii=False))
         return 0
-    table = Table(box=None, pad_edge=False)
-    for heading in ("line", "answer", "decided by", "samples", "of", "scores"):
-        table.add_column(heading)
+    table = headed_table("line", "answer", "decided by", "samples", "of", "scores")
     for question, outcome in zip(questions, outcomes, strict=True):
         answer = "(unreadable)" if outcome.answer is None else outcome.answer
         scores = ", ".join(f"{found} {score:.3f}" for found, score in outcome.scores[:4])

@@ -9,7 +9,6 @@ from tokencollab.cli.arguments import file_name
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "report",
         help="tables and figures of evaluations",
@@ -22,7 +21,6 @@ def add_parser(commands: Any) -> None:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """`tokencollab report`."""
     from tokencollab.evaluation.report.document import write_report  # noqa: PLC0415 - pandas and matplotlib
     from tokencollab.evaluation.report.evaluations import Evaluation  # noqa: PLC0415
 

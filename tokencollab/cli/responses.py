@@ -11,7 +11,8 @@ from tokencollab.answers import check_kind
 from tokencollab.cli.arguments import add_parameter
 from tokencollab.cli.runs import chosen_method
 from tokencollab.errors import UsageError
-from tokencollab.models.resolve import ModelFiles
+from tokencollab.files import read_text
+from tokencollab.member import FoundModel
 from tokencollab.policies.methods import Method
 from tokencollab.policies.parameters import Numbers
 from tokencollab.policies.responses.response_methods import (
@@ -39,7 +40,7 @@ def add_response_method(
 
     ``beside``: those that the command has already. ``replayed``: only what a replay can change.
     """
-    group = parser.add_argument_group("between models", "settings of methods that draw whole answers")
+    group = parser.add_argument_group("response level", "settings of methods that draw whole answers")
     for declared in response_settings().values():
         if declared.name not in beside and (declared.replayed or not replayed):
             add_parameter(group, declared, RESPONSES.note(declared.name))
@@ -52,17 +53,22 @@ def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) 
         UsageError: no such method, settings that do not go with it, or a panel that cannot be read.
     """
     if "panel" in settings:
-        settings = {**settings, "panel": _panel(settings["panel"])}
+        settings = {**settings, "panel": read_panel(Path(settings["panel"]))}
     return parse_response_method(name, models=models, **settings)
 
 
-def _panel(path: str) -> Mapping[str, Any]:
+def read_panel(path: Path) -> Mapping[str, Any]:
+    """A panel of one's own.
+
+    Raises:
+        UsageError: the file cannot be read, or is not a JSON object.
+    """
     try:
-        panel = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"the panel {path} cannot be read: {error.strerror}") from None
+        panel = json.loads(read_text(path, f"the panel {path}"))
     except ValueError as error:
         raise UsageError(f"the panel {path} is not JSON: {error}") from None
+    except RecursionError:
+        raise UsageError(f"the panel {path} is nested too deeply") from None
     if not isinstance(panel, Mapping):
         raise UsageError(f"the panel {path} is not an object with roles and stages")
     return panel
@@ -77,7 +83,7 @@ def either_method(arguments: argparse.Namespace, models: int) -> Method | Respon
     if not is_response_method(arguments.method or ""):
         for name in ["extract"] * (arguments.extract is not None) + list(arguments.between):
             if name not in arguments.settings:
-                raise UsageError(f"--{name.replace('_', '-')} belongs to methods between models, such as modelswitch")
+                raise UsageError(f"--{name.replace('_', '-')} belongs to response-level methods, such as modelswitch")
         return chosen_method(arguments)
     for name in arguments.settings:
         if name not in arguments.between:
@@ -91,7 +97,7 @@ def members_of(respondents: Sequence[Respondent]) -> list[str]:
     return list(dict.fromkeys(member for one in respondents for member in one.members))
 
 
-def names_of(wanted: Sequence[str], found: Sequence[ModelFiles]) -> dict[str, str]:
+def names_of(wanted: Sequence[str], found: Sequence[FoundModel]) -> dict[str, str]:
     """What the wanted models are called: as they were found; on a platform, where nothing is fetched, as written."""
     return dict(zip(wanted, [model.name for model in found] or wanted, strict=True))
 

@@ -15,11 +15,10 @@ from tokencollab.errors import UsageError
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "resume",
-        help="go on with an answer whose writing was cut off",
-        description="Go on with an answer whose writing was cut off, from its journal, with the models named there.",
+        help="go on with an interrupted answer",
+        description="Go on with an interrupted answer from its journal, with the models named there.",
     )
     parser.add_argument("journal", metavar="JOURNAL", help="the file that was left by --journal")
     add_runtime(parser)

@@ -19,7 +19,8 @@ from tokencollab.cli.terminal import ProgressView
 from tokencollab.collaboration import Collaboration, RuntimeName
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UnknownMethod, UsageError
-from tokencollab.models.resolve import ModelFiles, resolve, unique_names
+from tokencollab.member import FoundModel, Member
+from tokencollab.models.resolve import unique_names
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.policies.responses.response_methods import is_response_method
 from tokencollab.protocol.messages import ChatMessage
@@ -97,12 +98,6 @@ def open_trace(path: str | None) -> Iterator[TextIO | None]:
             file.close()
 
 
-def check_stops(arguments: argparse.Namespace) -> None:
-    """Raises UsageError where a stop text is empty."""
-    if not all(arguments.stop):
-        raise UsageError("--stop needs a text that is not empty")
-
-
 def engine_options(arguments: argparse.Namespace) -> EngineOptions:
     """How the models compute."""
     return EngineOptions(
@@ -113,7 +108,7 @@ def engine_options(arguments: argparse.Namespace) -> EngineOptions:
     )
 
 
-def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> list[ModelFiles]:
+def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> list[FoundModel]:
     """Fetches the models that are not here yet: in the main thread, so that Ctrl-C ends a download.
 
     Returns what was found, the base first, named as `Collaboration` names it; nothing where a platform has them.
@@ -123,15 +118,15 @@ def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress
     return fetch((arguments.base, *arguments.collaborators), options, progress)
 
 
-def fetch(models: Sequence[str], options: EngineOptions, progress: ProgressView) -> list[ModelFiles]:
+def fetch(models: Sequence[str], options: EngineOptions, progress: ProgressView) -> list[FoundModel]:
     """As `fetch_models`, of ``models``."""
     found = []
-    for model in models:
-        found.append(files := resolve(model, progress.update, keep_gguf=options.reads_gguf))
-        if files.notice:
-            progress.say(files.notice)
+    for member in [Member.parse(model) for model in models]:
+        found.append(model := member.find(options, progress.update))
+        if model.notice:
+            progress.say(model.notice)
     names = unique_names([model.name for model in found])
-    return [replace(model, name=name) for name, model in zip(names, found, strict=True)]
+    return [model._replace(name=name) for name, model in zip(names, found, strict=True)]
 
 
 def in_ray_job() -> bool:

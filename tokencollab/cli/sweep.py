@@ -15,7 +15,6 @@ def _values(text: str) -> tuple[str, list[str]]:
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "sweep",
         help="an evaluation over a grid of settings",

@@ -40,7 +40,7 @@ class Engine(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
+        """What the model is, and what the engine can answer. It is asked nothing else."""
         ...
 
     @property
@@ -55,10 +55,11 @@ class Engine(Protocol):
         """
         ...
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         """Answers requests of different sessions with one forward pass.
 
-        None stands for a request that is not finished (a long prompt is computed in parts): give it again.
+        None stands for a request that is not finished (a long prompt is computed in parts): give it again. Of several
+        offsets a beginning may be answered, one at least.
         """
         ...
 

@@ -18,12 +18,11 @@ from typing import Any, TypeAlias
 
 import torch
 
-from tokencollab.errors import ModelRefused, ModelUnavailable
+from tokencollab.errors import ModelRefused, ModelUnavailable, extra
 
 SEATS = 64
 """Sequences that the KV cache keeps apart; each costs a row of logits in memory."""
 
-_INSTALL = "install it with: pip install 'tokencollab[gguf]'"
 _ERROR = 4  # log level
 
 TokenRow: TypeAlias = tuple[int, int, Sequence[int]]
@@ -139,13 +138,15 @@ def library() -> Any:
     """The loaded library.
 
     Raises:
-        ModelUnavailable: the package is missing, or has another version of llama.cpp.
+        MissingExtra: xllamacpp is not installed.
+        ModelUnavailable: it has another version of llama.cpp.
     """
-    try:
-        import xllamacpp  # noqa: PLC0415  (an optional extra)
-    except ImportError as error:
-        raise ModelUnavailable(f"the engine llamacpp needs the package xllamacpp; {_INSTALL}") from error
-    other = f"xllamacpp {xllamacpp.__version__} has another llama.cpp than tokencollab knows; {_INSTALL}"
+    with extra("the engine llamacpp"):
+        import xllamacpp  # noqa: PLC0415
+    other = (
+        f"xllamacpp {xllamacpp.__version__} has another llama.cpp than tokencollab knows: "
+        "pip install 'tokencollab[gguf]'"
+    )
     try:
         lib = ctypes.CDLL(sys.modules["xllamacpp.xllamacpp"].__file__)
         for name, (result, arguments) in _SIGNATURES.items():
@@ -182,7 +183,7 @@ class LlamaModel:
         """Loads the weights.
 
         Raises:
-            ModelUnavailable: see `library`.
+            MissingExtra, ModelUnavailable: see `library`.
             ModelRefused: llama.cpp cannot load it, or it keeps state that cannot be cropped.
         """
         lib = library()

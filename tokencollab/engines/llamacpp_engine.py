@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tokencollab.engines.built_in import WHOLE_ROWS
 from tokencollab.engines.kv_cache import SessionCache, capacity_for
 from tokencollab.engines.llamacpp_binding import SEATS, LlamaModel
 from tokencollab.engines.logits_engine import SHORT, LogitsEngine
@@ -83,7 +84,7 @@ class LlamaCppEngine(LogitsEngine):
         """Loads a GGUF file.
 
         Raises:
-            ModelUnavailable: the package xllamacpp is missing or of another version.
+            MissingExtra, ModelUnavailable: the package xllamacpp is missing or of another version.
             ModelRefused: the model is incompatible; the message says why.
         """
         options = options or EngineOptions()
@@ -106,6 +107,7 @@ class LlamaCppEngine(LogitsEngine):
             dtype=llama.quantisation,
             engine="llamacpp",
             chat_template=bool(tokenizer.chat_template),
+            capabilities=WHOLE_ROWS,
         )
         return cls(llama, info, tokenizer, vocabulary, cells, options)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tokencollab.engines.built_in import WHOLE_ROWS
 from tokencollab.engines.kv_cache import ATTENTION, Segment, SessionCache, packed, packed_attention
 from tokencollab.engines.options import DtypeName, EngineOptions
 from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary
@@ -71,6 +72,7 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         dtype=str(dtype).removeprefix("torch."),
         engine="transformers",
         chat_template=bool(tokenizer.chat_template),
+        capabilities=WHOLE_ROWS,
     )
     return LoadedModel(model, tokenizer, vocabulary, info, kv_bytes_per_token)
 

@@ -134,11 +134,12 @@ class LogitsEngine(ABC):
         """Forgets a session and frees its KV cache."""
         self._pool.remove(session)
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
-        """See `Engine.answer`."""
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        """See `Engine.next_candidates`."""
         answers: list[EngineReply | None] = [None] * len(requests)
         ready: list[tuple[int, _Question, Session]] = []
-        for index, request in enumerate(requests):
+        for index, asked in enumerate(requests):
+            request = asked.at_first_offset() if isinstance(asked, NextCandidates) else asked
             session = self._pool.get(request.session)
             if session is None or len(session.text.text) < request.start:
                 answers[index] = EngineReply(SessionLost(request.session))

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Final, Literal, TypeAlias, get_args
 
+from tokencollab.engines.entry_points import DEFAULT, engine_type
 from tokencollab.errors import UsageError
 
 DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
-EngineName: TypeAlias = Literal["transformers", "llamacpp"]
 
 MAX_THREADS: Final = max(1024, 4 * (os.cpu_count() or 1))
 """Of one model, which may be computed on a larger machine than this one; torch takes minutes to start millions."""
@@ -20,9 +20,10 @@ class EngineOptions:
     """How a model computes.
 
     Attributes:
-        engine: what computes ``.gguf`` files: ``transformers``, after converting them to float32, or ``llamacpp``,
-            quantised as they are (there the file decides on the dtype, and KV caches have 1 GB at most unless
-            ``kv_megabytes`` says otherwise). Models in other forms are always computed by transformers.
+        engine: what computes the models that it accepts, by the name of its entry point: ``transformers``, which
+            converts ``.gguf`` files to float32, or ``llamacpp``, which computes only these, quantised as they are
+            (there the file decides on the dtype, and KV caches have 1 GB at most unless ``kv_megabytes`` says
+            otherwise). Other models are computed by transformers, or by the first engine that accepts them.
         dtype: ``auto`` is float32 on a CPU (bfloat16 there changes answers) and bfloat16 on a GPU.
         threads: CPU threads of one forward pass, None for torch's own choice.
         device: a torch device, ``auto`` for the first GPU or else the CPU.
@@ -41,14 +42,16 @@ class EngineOptions:
     device: str = "auto"
     prefill_chunk: int = 256
     kv_megabytes: int | None = None
-    engine: EngineName = "transformers"
+    engine: str = DEFAULT
     max_sessions: int = 256
     max_batch: int = 64
 
     def __post_init__(self) -> None:
-        for what, known in (("engine", get_args(EngineName)), ("dtype", get_args(DtypeName))):
-            if getattr(self, what) not in known:
-                raise UsageError(f"unknown {what} {getattr(self, what)!r}; there are {', '.join(known)}")
+        if not isinstance(self.engine, str):
+            raise UsageError(f"engine must be the name of an engine, not {self.engine!r}")
+        engine_type(self.engine)
+        if self.dtype not in get_args(DtypeName):
+            raise UsageError(f"unknown dtype {self.dtype!r}; there are {', '.join(get_args(DtypeName))}")
         if not isinstance(self.device, str) or not self.device:
             raise UsageError(f"device must be a text such as auto, cpu or cuda:0, not {self.device!r}")
         for what, most in (
@@ -78,8 +81,3 @@ class EngineOptions:
         if not isinstance(data, Mapping):
             raise UsageError(f"the options of an engine must be an object, not {data!r}")
         return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})
-
-    @property
-    def reads_gguf(self) -> bool:
-        """Whether the engine computes ``.gguf`` files as they are."""
-        return self.engine == "llamacpp"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from tokencollab.errors import ModelUnavailable, UsageError
+from tokencollab.errors import ModelUnavailable, UsageError, extra
 from tokencollab.evaluation.items import LETTERS
 
 Row = Mapping[str, Any]
@@ -69,7 +69,7 @@ def hub_rows(dataset: str) -> Iterator[object]:
     """The rows of a set in the form of `items`.
 
     Raises:
-        UsageError: no set has this name, or the library is not installed.
+        UsageError: no set has this name, or the extra `hub` is not installed.
         ModelUnavailable: the hub cannot be reached, or does not have it.
     """
     if dataset not in HUB_SETS:
@@ -77,13 +77,8 @@ def hub_rows(dataset: str) -> Iterator[object]:
         raise UsageError(
             f"unknown set {dataset!r}; there are {known}, and with --data DIR the .jsonl files of a folder"
         )
-    try:
+    with extra(f"{dataset} of the Hugging Face hub (instead of a folder with {dataset}.jsonl, --data DIR)"):
         import datasets  # noqa: PLC0415
-    except ImportError:
-        raise UsageError(
-            f"{dataset} is read from the Hugging Face hub with the library datasets; pip install 'tokencollab[hub]', "
-            f"or give a folder that has {dataset}.jsonl with --data"
-        ) from None
     wanted = HUB_SETS[dataset]
     try:
         configs = [wanted.config]

@@ -27,12 +27,12 @@ Answers = Mapping[str, Mapping[str, Record]]
 def summarise(path: Path) -> dict[str, Any]:
     """Reads a run's folder, and writes and returns its summary.
 
-    Per method: ``accuracy`` (share; what could not be read is wrong), ``cost`` (candidate sets per item), ``loss`` and
-    ``save`` against the full collaboration of the same aggregation (methods.md section 6), ``aligned_per_item``
-    (candidates compared), ``exit_rate`` (share of answers that the base finished alone), ``exit_step_median`` (of
-    those), ``ms_per_token`` and ``time_to_first_token_ms`` (medians, under the run's own load), ``tokens_mean``,
-    ``unreadable``. ``pairs`` has for each two methods the difference of their accuracies (a - b) on the items that all
-    methods answered, with McNemar's p, and ``p_adjusted`` for the number of pairs.
+    Per method: ``accuracy`` (share; what could not be read is wrong), ``cost`` (candidate sets per item), ``loss``
+    and ``save`` against the full collaboration of the same aggregation (docs/specification.md section 6),
+    ``aligned_per_item`` (candidates compared), ``exit_rate`` (share of answers that the base finished alone),
+    ``exit_step_median`` (of those), ``ms_per_token`` and ``time_to_first_token_ms`` (medians, under the run's own
+    load), ``tokens_mean``, ``unreadable``. ``pairs`` has for each two methods the difference of their accuracies (a -
+    b) on the items that all methods answered, with McNemar's p, and ``p_adjusted`` for the number of pairs.
 
     Raises:
         UsageError: it is no folder of a run, or damaged.

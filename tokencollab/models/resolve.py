@@ -32,7 +32,7 @@ class ModelFiles:
     """A model's files, complete and checked."""
 
     name: str
-    folder: Path  # or the GGUF file, where that is not converted
+    folder: Path
     licence: str | None  # None: not known
     source: str  # where the files came from, in words
     sha256: str | None = None  # of the GGUF file that was converted, if one was
@@ -52,21 +52,20 @@ class ModelRow:
     built_in: bool = False  # part of tokencollab: always installed, never removed
 
 
-def resolve(spec: str, progress: ReportProgress | None = None, *, keep_gguf: bool = False) -> ModelFiles:
+def resolve(spec: str, progress: ReportProgress | None = None) -> ModelFiles:
     """The files of the model that `spec` means, fetched and converted if they are not here yet.
 
     Args:
         spec: a known name, a hub id "organisation/name", a folder of safetensors, or a `.gguf` file.
         progress: called as `progress(what, done, total)`, several times a second while something takes time.
             An exception that it raises ends the work, leaves nothing half done, and comes out here.
-        keep_gguf: whether a `.gguf` file is given back as it is, unread, for an engine that computes such files.
 
     Raises:
         UnknownModel: nothing has this name.
         ModelRefused: what it names cannot be used; one line says why.
         ModelUnavailable: it could not be fetched or kept; one line says what was tried.
     """
-    return ModelStore().resolve(spec, progress or _silent, keep_gguf=keep_gguf)
+    return ModelStore().resolve(spec, progress or _silent)
 
 
 def list_models() -> list[ModelRow]:
@@ -109,7 +108,7 @@ class ModelStore:
     convert: Callable[[Path, Path, Callable[[int, int], None]], None] = fetch.convert_gguf
     hub: Callable[[str, Callable[[], None]], Path] = fetch.fetch_hub
 
-    def resolve(self, spec: str, progress: ReportProgress, *, keep_gguf: bool = False) -> ModelFiles:
+    def resolve(self, spec: str, progress: ReportProgress) -> ModelFiles:
         """See the function of this name."""
         if spec in self.known:
             return self._known_model(self.known[spec], progress)
@@ -118,8 +117,6 @@ class ModelStore:
             check_folder(path)
             return ModelFiles(path.name, path, None, "folder")
         if path.is_file():
-            if keep_gguf and path.suffix == ".gguf":
-                return ModelFiles(path.stem, path, None, "file")
             return self._own_gguf(path, progress)
         if spec.startswith(("/", "./", "../", "~")) or spec.endswith((".gguf", ".safetensors")):
             raise UnknownModel(f"there is no file or folder {spec}")

@@ -1,4 +1,4 @@
-"""Aggregations: candidate sets into scores (docs/methods.md), one class each. Arithmetic only.
+"""Aggregations: candidate sets into scores (docs/specification.md section 3), one class each. Arithmetic only.
 
 Every sum over models runs in the order of the ballots, which callers sort by model name: float addition is not
 associative, and order of arrival would decide exact ties.
@@ -76,7 +76,6 @@ class Aggregation(Declaration):
         raise ValueError(f"{self.name} has no piece-level aggregation")
 
     def check_given(self, given: Collection[str]) -> None:
-        """See `Declaration`."""
         if "temperature" in given and self.top_t == (1, 1):
             raise UnknownMethod("temperature has no effect on the best piece; give top_t above 1, e.g. 2, as well")
         if "over" in given and getattr(self, "top_p", None) is None:
@@ -122,7 +121,6 @@ class GaC(Aggregation):
     top_k: int = 50
 
     def score(self, ballots: Sequence[Ballot]) -> list[Scored]:
-        """See `Aggregation`."""
         total = 0.0
         for ballot in ballots:
             total += ballot.weight
@@ -143,7 +141,6 @@ class UniTE(Aggregation):
     requires = frozenset({"logits", "scores"})
 
     def score(self, ballots: Sequence[Ballot]) -> list[Scored]:
-        """See `Aggregation`."""
         union = list(dict.fromkeys([candidate.piece for ballot in ballots for candidate in ballot.kept]))
         totals = [0.0] * len(union)
         weights = 0.0
@@ -175,7 +172,6 @@ class _LogitSum(Softened):
     reference: Literal["raw", "floor"] = parameter("raw", help="where a model's logits are counted from")
 
     def score(self, ballots: Sequence[Ballot]) -> list[Scored]:
-        """See `Aggregation`."""
         scores: dict[Piece, float] = {}
         ties: dict[Piece, float] = {}
         for ballot in ballots:
@@ -212,7 +208,6 @@ class DP(CutByMass):
     top_p: float | None = 0.75
 
     def score(self, ballots: Sequence[Ballot]) -> list[Scored]:
-        """See `Aggregation`."""
         return _probability_sums(ballots)
 
 

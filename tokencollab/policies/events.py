@@ -133,7 +133,7 @@ class RequestScores(NamedTuple):
     """Ask ``model`` for raw logits of ``pieces`` at its last position: it still holds them, no forward pass.
 
     The logit of a piece is that of the token with the same bytes, else of the first token of the model's own
-    tokenisation of the piece (methods.md section 3, UniTE).
+    tokenisation of the piece (docs/specification.md section 3, UniTE).
     """
 
     model: str
@@ -201,6 +201,11 @@ class RunSolo(NamedTuple):
     max_steps: int
     report: bool
     unsure: float = 0.0
+
+    def after(self, piece: Piece) -> "RunSolo":
+        """What is left of the run when ``piece`` is written."""
+        offset = self.offset + len(piece or b"")
+        return self._replace(offset=offset, first_step=self.first_step + 1, max_steps=self.max_steps - 1)
 
 
 class Exited(NamedTuple):

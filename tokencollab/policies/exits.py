@@ -1,4 +1,4 @@
-"""Exits: who still takes part (docs/methods.md), one class each. `self_efficacy` has ConfiPara's and its ablations."""
+"""Exits: who still takes part (docs/specification.md section 5), one class each. ConfiPara has `self_efficacy`."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -4,11 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies.aggregations import AGGREGATIONS, DK, DP, Aggregation, Base, Bytewise, DuetNet, GaC, UniTE
-from tokencollab.policies.events import Command, Event
 from tokencollab.policies.evidence import Exit, ExitPolicy
 from tokencollab.policies.exits import EXITS, Fixed, Never
 from tokencollab.policies.parameters import (
@@ -23,6 +22,9 @@ from tokencollab.policies.parameters import (
 from tokencollab.policies.self_efficacy import SelfEfficacy
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.values import shown
+
+if TYPE_CHECKING:
+    from tokencollab.policies.machine import Machine
 
 _value: Final = dataclass(frozen=True, init=False)  # not seen by mypy: `dataclasses.replace` takes every setting
 
@@ -131,7 +133,7 @@ _NAMES: Final = ("name", "aggregation", "exit")
 
 def _known(*classes: type[Aggregation] | type[Exit] | None) -> dict[str, Parameter]:
     """The parameters of the JSON form: all that are built in, and those of ``classes``, whoever wrote them."""
-    known = AGGREGATIONS.parameters(built_in=True) | EXITS.parameters(built_in=True)
+    known = AGGREGATIONS.known | EXITS.known
     for cls in filter(None, classes):
         known |= parameters_of(cls)
     return known
@@ -311,25 +313,9 @@ def sampling_of(method: Method, seed: int) -> Sampling:
     )
 
 
-class Policy(Protocol):
-    """Two pure functions over a frozen state (see `events`); the state is comparable data."""
-
-    def start(self, members: tuple[str, ...]) -> tuple[Any, tuple[Command, ...]]:
-        """The state and the first commands for ``members``, the base first."""
-        ...
-
-    def step(self, state: Any, event: Event) -> tuple[Any, tuple[Command, ...]]:
-        """The state and the commands after ``event``. The same object, where it changes nothing."""
-        ...
-
-    def taking_part(self, state: Any) -> tuple[str, ...]:
-        """The models whose loss this state would notice."""
-        ...
-
-
 def make_policy(
     method: Method, *, max_tokens: int, seed: int, report: bool, exit_policy: ExitPolicy[Any] | None = None
-) -> Policy:
+) -> "Machine":
     """The state machine that carries out ``method`` for one answer of up to ``max_tokens`` pieces, EOS
     included.
 
@@ -339,12 +325,13 @@ def make_policy(
     Raises:
         UnknownMethod: ``max_tokens`` is below 1.
     """
-    from tokencollab.policies.bytewise import BytewisePolicy  # noqa: PLC0415 - the policies know `Method`
-    from tokencollab.policies.collaboration import CollaborationPolicy  # noqa: PLC0415
+    from tokencollab.policies.bytewise.voting import ByteVoting  # noqa: PLC0415 - the policies know `Method`
+    from tokencollab.policies.machine import Machine  # noqa: PLC0415
+    from tokencollab.policies.pieces import PieceVoting  # noqa: PLC0415
 
     if max_tokens < 1:
         raise UnknownMethod(f"an answer must have at least 1 token, not {max_tokens}")
     leaving: ExitPolicy[Any] = method.exit_policy if exit_policy is None else exit_policy
-    if isinstance(method.scoring, Bytewise):
-        return BytewisePolicy(method, max_tokens=max_tokens, seed=seed, report=report, exit_policy=leaving)
-    return CollaborationPolicy(method, leaving, max_tokens=max_tokens, seed=seed, report=report)
+    kind = ByteVoting if isinstance(method.scoring, Bytewise) else PieceVoting
+    voting = kind(method, seed, leaving.needs_decisive)
+    return Machine(method, voting, leaving, max_tokens=max_tokens, seed=seed, report=report)

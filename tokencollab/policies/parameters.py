@@ -8,6 +8,7 @@ prompt, `eval --methods` and sweeps are read by these declarations, and refused 
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cached_property
 from importlib.metadata import entry_points
 from math import inf
 from sys import float_info
@@ -392,12 +393,12 @@ class Registry(Generic[D]):
             raise UnknownMethod(f"unknown {self.what} {name!r}; there are {', '.join(self.all())}")
         return found
 
-    def parameters(self, built_in: bool = False) -> dict[str, Parameter]:
-        """The parameters of all classes by name; of several that share one, the first's."""
+    @cached_property
+    def known(self) -> dict[str, Parameter]:
+        """The parameters of the built-in classes by name; of several that share one, the first's."""
         found: dict[str, Parameter] = {}
-        for cls in (self.built_in if built_in else self.all()).values():
-            for name, declared in parameters_of(cls).items():
-                found.setdefault(name, declared)
+        for cls in self.built_in.values():
+            found |= {name: declared for name, declared in parameters_of(cls).items() if name not in found}
         return found
 
     def users(self, setting: str) -> list[str]:

@@ -1,21 +1,63 @@
-"""Recomputing from a trace, without any model, what a method would choose and when the base would leave."""
+"""The machine, run on recorded events.
+
+`recorded_events` reads back what a policy heard: a journal is resumed with it. `replay` recomputes from a trace,
+without any model, what a method would choose and when the base would leave. The exit policy is observed and not
+obeyed: who takes part, and when the base is alone, follows the recording.
+
+A trace of votes on pieces has all candidates at the end of the recorded text. So every step is a vote of its own,
+after which the recorded piece is committed whatever was chosen (`_Stepwise`), and any method can be replayed over it.
+
+In a trace of bytewise voting the models stand where they stood. It is heard in order, and goes on from its own bytes
+(`InOrder`). Between two commits no model is asked for candidates twice, and always at the end of the text as it was
+then, so the candidates by model, and the marginals by model, offset and pending bytes, are all that there is to know
+of a step.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tokencollab.errors import TraceError, UsageError
+from tokencollab.policies import events as e
 from tokencollab.policies.aggregations import Ballot
-from tokencollab.policies.bytewise_replay import misses_of, replay_bytewise, vote_at
-from tokencollab.policies.decision import Decider, gather_evidence
-from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Verdict
+from tokencollab.policies.machine import Machine, Result, State, Turn
 from tokencollab.policies.methods import Method, parse_method, sampling_of
+from tokencollab.policies.pieces import PieceVoting
 from tokencollab.policies.selection import choose_solo
+from tokencollab.policies.voting import Decision, Ranks, Voting
 from tokencollab.protocol.pieces import Piece, piece_to_json
 from tokencollab.protocol.trace import Trace, TraceStep
 
 _NO_FIGURES: Mapping[str, None] = dict.fromkeys(("s", "f", "st", "s_w", "f_w", "rt", "t0"))
+
+
+def recorded_events(step: TraceStep) -> Iterator[e.Event]:
+    """What the policy heard in ``step``, in order; nothing where the trace does not say.
+
+    Raises:
+        TraceError: an answer was heard that the step does not have, or an event that does not exist.
+    """
+    candidates, scores = dict(step.candidates), dict(step.scores)
+    marginals = list(step.marginals)
+    for what, model, question in step.heard:
+        match what:
+            case "lost":
+                yield e.ModelLost(model)
+            case "joined":
+                yield e.ModelJoined(model)
+            case "alone":
+                yield e.SoloStep(model, question, step.chosen, candidates.get(model))
+            case "candidates" if model in candidates:
+                yield e.CandidatesArrived(model, question, candidates[model])
+            case "scores" if model in scores:
+                yield e.ScoresArrived(model, question, tuple([logit for _, logit in scores[model]]))
+            case "marginals" if known := next((one for one in marginals if one.model == model), None):
+                marginals.remove(known)
+                yield e.MarginalsArrived(model, question, known.exact, known.end, known.following)
+            case "candidates" | "scores" | "marginals":
+                raise TraceError(f"step {step.step}: the trace has no {what} of {model}, which were heard")
+            case _:
+                raise TraceError(f"line {step.step + 1}: unknown event {what!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +73,7 @@ class ReplayStep:
     recorded: Piece
     decided: bool
     ranks: tuple[tuple[str, int | None], ...]
-    efficacy: Efficacy | None
+    efficacy: e.Efficacy | None
     exited: bool
 
     def to_json(self) -> dict[str, object]:
@@ -83,11 +125,14 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     strangers = [model for model, _ in chosen.weights if model not in trace.models]
     if strangers:
         raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
+    voting = Recorded
     if chosen.aggregation == "bytewise":
+        from tokencollab.policies.bytewise.replay import BytesOverPieces, InOrder  # noqa: PLC0415 - it builds on this
+
         if _is_bytewise(trace):
-            return _bytewise(trace, chosen, seed, past_exit)
-        return _BytewiseReplayer(trace, chosen, seed).steps(past_exit)
-    return _Replayer(trace, chosen, seed).steps(past_exit)
+            return InOrder(trace, chosen, seed).steps(past_exit)
+        voting = BytesOverPieces
+    return _Stepwise(trace, chosen, seed, voting).steps(past_exit)
 
 
 def _recorded_method(trace: Trace) -> Method | None:
@@ -107,146 +152,128 @@ def _is_bytewise(trace: Trace) -> bool:
     return own is not None and own.aggregation == "bytewise"
 
 
-def _consulted_below(trace: Trace) -> float:
+def consulted_below(trace: Trace) -> float:
     """How sure the base had to be where ``trace`` was recorded with the exit consult; else 0."""
     own = _recorded_method(trace)
     return own.consult_below if own is not None and own.exit == "consult" else 0.0
 
 
-def _bytewise(trace: Trace, method: Method, seed: int, past_exit: bool) -> Iterator[ReplayStep]:
-    """A trace of bytewise voting goes on from its own bytes: the figures are those of the recomputed pieces.
+class Follower(Machine):
+    """Notes what the exit policy says; a subclass says what is obeyed. Lives for one replay."""
 
-    Where they part from the recorded ones there are no candidates for what would follow, and the replay ends.
+    def __init__(self, trace: Trace, method: Method, seed: int, voting: Voting) -> None:
+        enough = len(trace.steps) + 1
+        super().__init__(method, voting, method.exit_policy, max_tokens=enough, seed=seed, report=True)
+        self._trace = trace
+        self._base = trace.models[0]
+        self._sampling = sampling_of(method, seed)
+        self._exited = False
+        self._efficacy: e.Efficacy | None = None
+
+    def _observe(self, turn: Turn, evidence: Evidence) -> Verdict:
+        verdict = super()._observe(turn, evidence)
+        self._exited = self._exited or verdict.alone
+        self._efficacy = verdict.efficacy or self._efficacy
+        return verdict
+
+    def _replayed(self, step: TraceStep, chosen: Piece, ranks: Ranks) -> ReplayStep:
+        return ReplayStep(step.step, chosen, step.chosen, step.decided, ranks, self._efficacy, self._exited)
+
+
+# ------------------------------------------------------------ every step a vote of its own
+
+
+class _Stepwise(Follower):
+    """Any method over the candidates at the end of the recorded text.
+
+    The members of a step are those that the trace has candidates of, without those that the exit policy sent away.
     """
-    steps = trace.steps
-    enough = len(steps) + 1
-    until = _consulted_below(trace)
-    for made in replay_bytewise(
-        method, trace.models, steps, seed=seed, max_tokens=enough, past_exit=past_exit, until=until
-    ):
-        recorded = trace.steps[made.step - 1]
-        yield ReplayStep(
-            made.step, made.chosen, recorded.chosen, recorded.decided, made.ranks, made.efficacy, made.exited
-        )
-        if recorded.decided and not recorded.alone and made.chosen != recorded.chosen:
-            raise TraceError(
-                f"line {made.step + 1}: with these settings bytewise voting writes {made.chosen!r} where the trace "
-                f"has {recorded.chosen!r}; the trace has no candidates for what would follow"
-            )
 
-
-class _Replayer:
-    """The state of a replay between two steps."""
-
-    def __init__(self, trace: Trace, method: Method, seed: int) -> None:
-        self._trace, self._base = trace, trace.models[0]
-        self._decider = Decider(method, sampling_of(method, seed))
-        self._solo = method.aggregation == "base" or len(trace.models) == 1
-        self._exit = method.exit_policy
-        self._exit_state: Any = self._exit.start(self._base)
-        self._left: frozenset[str] = frozenset()
-        self._alone = False
+    def __init__(self, trace: Trace, method: Method, seed: int, voting: "type[Recorded]") -> None:
+        self._votes = voting(trace, method, seed, method.exit_policy.needs_decisive)
+        super().__init__(trace, method, seed, self._votes)
+        self._always_solo = method.aggregation == "base" or len(trace.models) == 1
+        self._left = frozenset[str]()
         self._until = 0.0
-        self._consulted = _consulted_below(trace) > 0.0
-        self._length = 0
-        self._efficacy: Efficacy | None = None
+        self._consulted = consulted_below(trace) > 0.0
 
     def steps(self, past_exit: bool) -> Iterator[ReplayStep]:
-        exited = False
+        """One after the other."""
+        state = State(self._base, "waiting", self._exit.start(self._base), ())
         for step in self._trace.steps:
-            replayed = self._step(step)
-            exited = exited or self._alone
-            yield ReplayStep(*replayed, self._efficacy, exited)
-            if exited and not past_exit and not self._until:
+            state, commands = self._begin(state, step)
+            requests, commits = list(commands), list[e.Commit]()
+            while not commits:
+                state, commands = self.step(state, self._answer(requests.pop(0), step))
+                commits = [command for command in commands if isinstance(command, e.Commit)]
+                requests += commands
+            yield self._replayed(step, self._votes.chosen, commits[0].record.ranks)
+            if self._exited and not past_exit and not self._until:
                 return
 
-    def _step(self, step: TraceStep) -> tuple[int, Piece, Piece, bool, tuple[tuple[str, int | None], ...]]:
-        alone = step.alone or self._solo or (self._until > 0.0 and not self._unsure(step))
-        piece, ballots = self._choose(step, alone)
-        fed = step.chosen if step.decided else piece
-        decisive: frozenset[str] = frozenset()
-        if self._exit.needs_decisive and not alone:
-            decisive = self._decisive(step.step, fed, ballots)
-        evidence = gather_evidence(step.step, self._base, fed, ballots, decisive)
-        if not alone:
-            evidence = self._seen(evidence, fed, ballots)
-        if not alone and any(ballot.model == self._base for ballot in ballots):
-            self._exit_state, verdict = self._exit.observe(self._exit_state, evidence)
-            self._follow(verdict)
-        self._length += len(fed or b"")
-        return step.step, piece, step.chosen, step.decided, evidence.ranks
+    def _begin(self, state: State, step: TraceStep) -> Result:
+        """The questions of ``step``, whatever came before it."""
+        turn = Turn(state)
+        sets = dict(step.candidates)
+        if step.alone or self._always_solo or (self._until > 0.0 and not self._is_unsure(step)):
+            if self._base not in sets:
+                raise TraceError(f"line {step.step + 1}: no candidates of the base, {self._base!r}, which is alone")
+            turn.live = (self._base,)
+            self._run_solo(turn)
+            return turn.done()
+        voters = tuple([model for model in sets if model not in step.lost])  # it may have answered before it was lost
+        if not voters:
+            raise TraceError(f"line {step.step + 1}: every model with candidates was lost; nobody could choose")
+        turn.live = tuple([model for model in voters if model not in self._left]) or voters
+        self._ask_all(turn)
+        return turn.done()
 
-    def _unsure(self, step: TraceStep) -> bool:
+    def _is_unsure(self, step: TraceStep) -> bool:
         """Whether the base asks the others about this step: as recorded, else judged by this piece alone."""
         if self._consulted:
             return not step.alone
         own = dict(step.candidates).get(self._base)
         return own is None or own.confidence < self._until
 
-    def _choose(self, step: TraceStep, alone: bool) -> tuple[Piece, list[Ballot]]:
-        """The recomputed piece, and the votes it comes from."""
+    def _answer(self, request: e.Command, step: TraceStep) -> e.Event:
         sets = dict(step.candidates)
-        if alone:
-            if self._base not in sets:
-                raise TraceError(f"line {step.step + 1}: no candidates of the base, {self._base!r}, which is alone")
-            own = sets[self._base]
-            piece = choose_solo(own, self._decider.sampling, step.step)
-            return piece, [self._decider.ballot(self._base, own)]
-        voters = [model for model in sets if model not in step.lost]  # it may have answered before it was lost
-        if not voters:
-            raise TraceError(f"line {step.step + 1}: every model with candidates was lost; nobody could choose")
-        staying = [model for model in voters if model not in self._left] or voters
-        scores = dict(step.scores)
-        ballots = [self._decider.ballot(model, sets[model], scores.get(model, ())) for model in staying]
-        return self._vote(step.step, ballots), ballots
+        match request:
+            case e.RequestCandidates(model, question):
+                return e.CandidatesArrived(model, question, sets[model])
+            case e.RequestScores(model, question, _, pieces):
+                known, lowest = dict(dict(step.scores).get(model, ())), sets[model].candidates[-1].logit
+                return e.ScoresArrived(model, question, tuple([known.get(piece, lowest) for piece in pieces]))
+            case e.RunSolo(model, question):
+                chosen = self._votes.chosen = choose_solo(sets[model], self._sampling, step.step)
+                return e.SoloStep(model, question, step.chosen if step.decided else chosen, sets[model])
+            case _:
+                raise AssertionError(f"{request} is no question of a vote on pieces")
 
-    def _vote(self, step: int, ballots: Sequence[Ballot]) -> Piece:
-        """What ``ballots`` choose."""
-        return self._decider.decide(step, ballots)
-
-    def _decisive(self, step: int, fed: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
-        """The collaborators without which another piece than ``fed`` would have been chosen."""
-        return self._decider.decisive(step, fed, ballots, self._base)
-
-    def _seen(self, evidence: Evidence, fed: Piece, ballots: Sequence[Ballot]) -> Evidence:
-        """The ``evidence`` of a step together."""
-        return evidence
-
-    def _follow(self, verdict: Verdict) -> None:
-        self._alone, self._until = verdict.alone, verdict.until
+    def _observe(self, turn: Turn, evidence: Evidence) -> Verdict:
+        verdict = super()._observe(turn, evidence)
         self._left |= verdict.out
-        self._efficacy = verdict.efficacy or self._efficacy
+        self._until = verdict.until
+        return verdict
+
+    def _proceed(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:
+        self._proceed_solo(turn, decision.piece)
+
+    def _proceed_solo(self, turn: Turn, piece: Piece) -> None:
+        turn.phase, turn.vote, turn.solo = "waiting", None, None
 
 
-class _BytewiseReplayer(_Replayer):
-    """Bytewise voting over the candidates of another method, all of them for the end of the recorded text.
+class Recorded(PieceVoting):
+    """Notes what would be chosen, and decides what was recorded."""
 
-    So every step begins at a common boundary, whatever was chosen before, and is a vote of its own.
-    """
+    def __init__(self, trace: Trace, method: Method, seed: int, needs_decisive: bool) -> None:
+        super().__init__(method, seed, needs_decisive)
+        self._steps = trace.steps
+        self.chosen: Piece = None
 
-    def _vote(self, step: int, ballots: Sequence[Ballot]) -> Piece:
-        try:
-            return vote_at(self._decider.method, self._decider.sampling.seed, self._length, ballots)
-        except TraceError as error:
-            raise TraceError(f"line {step + 1}: {error}") from error
+    def choose(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
+        self.chosen = self.choice(turn, ballots)
+        step = self._steps[turn.committed]
+        return step.chosen if step.decided else self.chosen
 
-    def _decisive(self, step: int, fed: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
-        """Those without which one of the bytes would have been another: a shorter or longer piece is none."""
-        found = set()
-        for ballot in ballots:
-            others = [other for other in ballots if other is not ballot]
-            if others and ballot.model != self._base and not _agree(self._vote(step, others), fed):
-                found.add(ballot.model)
-        return frozenset(found)
-
-    def _seen(self, evidence: Evidence, fed: Piece, ballots: Sequence[Ballot]) -> Evidence:
-        commit = self._decider.method.commit
-        ranks = tuple((ballot.model, misses_of(fed, ballot, commit)) for ballot in ballots)
-        return evidence._replace(ranks=ranks)
-
-
-def _agree(one: Piece, other: Piece) -> bool:
-    """Whether one of two pieces begins with the other; EOS is like EOS alone."""
-    if one is None or other is None:
-        return one is other
-    return one.startswith(other) or other.startswith(one)
+    def choice(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
+        return super().choose(turn, ballots)

@@ -1,4 +1,4 @@
-"""Selection: Top-T among scored pieces (methods.md section 4). Chance is a function of seed and step."""
+"""Selection: Top-T among scored pieces (docs/specification.md section 4). Chance is a function of seed and step."""
 
 from collections.abc import Sequence
 from math import exp, fsum

@@ -1,4 +1,4 @@
-"""Truncation: how much of a model's candidates takes part (methods.md section 2)."""
+"""Truncation: how much of a model's candidates takes part (docs/specification.md section 2)."""
 
 from math import exp
 from typing import Literal

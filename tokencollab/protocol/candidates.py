@@ -14,6 +14,10 @@ LOGPROB_SLACK: Final = 1e-3
 """How far a log-probability may stand above zero, or two neighbours out of order: float32 rounding."""
 
 
+MAX_OFFSETS: Final = 1024
+"""More offsets than this in one request are refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One piece with the model's raw logit and its log-probability (natural log, full softmax, temperature 1)."""
@@ -23,7 +27,7 @@ class Candidate:
     logprob: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CandidateSet:
     """A model's most probable next pieces, best first, each piece once.
 
@@ -63,6 +67,11 @@ class CandidateSet:
             previous = candidate.logprob
         return self
 
+    def __repr__(self) -> str:
+        """The pieces with their probabilities, best first: ``<' blue' 31.2%, ' clear' 8.0%, EOS 0.4%>``."""
+        named = ("EOS" if c.piece is None else _shown(c.piece) for c in self.candidates)
+        return f"<{', '.join(f'{n} {exp(c.logprob):.1%}' for n, c in zip(named, self.candidates, strict=True))}>"
+
     @property
     def best(self) -> Candidate:
         """The most probable candidate."""
@@ -72,3 +81,10 @@ class CandidateSet:
     def confidence(self) -> float:
         """Its probability: how sure the model is of what comes next."""
         return exp(self.best.logprob)
+
+
+def _shown(piece: bytes) -> str:
+    try:
+        return repr(piece.decode())
+    except UnicodeDecodeError:
+        return repr(piece)

@@ -7,6 +7,7 @@ type, and numbers must be finite. Nothing is ever unpickled.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple, fields
+from itertools import pairwise
 from math import isfinite
 from typing import Any, Final, TypeAlias
 
@@ -14,7 +15,7 @@ import msgpack
 
 from tokencollab.errors import MalformedAnswer, ProtocolError
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.candidates import LOGPROB_SLACK, MAX_CANDIDATES, Candidate, CandidateSet
+from tokencollab.protocol.candidates import LOGPROB_SLACK, MAX_CANDIDATES, MAX_OFFSETS, Candidate, CandidateSet
 from tokencollab.protocol.pieces import MAX_PIECE_BYTES, Piece
 from tokencollab.protocol.spelling import TOKEN_BYTES, Spelling
 
@@ -31,7 +32,7 @@ _MAX_TOKENS: Final = 1 << 18  # of one text
 _SMALL_FRAME: Final = 1 << 16  # whatever such a frame makes of itself is small
 _SMALL_LIST: Final = 1024
 _MAX_VALUES: Final = 2 * _MAX_TOKENS + 64  # of one frame
-_MAX_DEPTH: Final = 4  # lists within lists
+_MAX_DEPTH: Final = 5  # lists within lists
 
 Message: TypeAlias = m.Request | m.Reply
 _Check: TypeAlias = Callable[[Any], Any]
@@ -70,10 +71,10 @@ def decode(frame: bytes) -> Message:
     if entry is None:
         raise MalformedAnswer(f"unknown kind of message {str(kind)[:40]!r}")
     cls, checks = entry
-    if len(values) != len(checks):
+    if len(values) != len(checks) and not (cls in _LAST_IS_OPTIONAL and len(values) == len(checks) - 1):
         raise MalformedAnswer(f"{kind}: {len(values)} fields instead of {len(checks)}")
     try:
-        message: Message = cls(*(check(value) for check, value in zip(checks, values, strict=True)))
+        message: Message = cls(*(check(value) for check, value in zip(checks, values, strict=False)))
     except (TypeError, ValueError) as error:
         raise MalformedAnswer(f"{kind}: {error}") from error
     return message
@@ -116,7 +117,8 @@ def _unpack(frame: bytes) -> Any:
 
 
 def _plain(message: Message) -> list[Any]:
-    return [_flat(getattr(message, field.name)) for field in fields(message)]
+    values = [_flat(getattr(message, field.name)) for field in fields(message)]
+    return values[:-1] if type(message) in _LAST_IS_OPTIONAL and not values[-1] else values
 
 
 def _flat(value: Any) -> Any:
@@ -128,6 +130,8 @@ def _flat(value: Any) -> Any:
         return list(astuple(value))
     if isinstance(value, tuple) and value and isinstance(value[0], m.ChatMessage):
         return [(turn.role, turn.content) for turn in value]
+    if isinstance(value, tuple) and value and isinstance(value[0], CandidateSet):
+        return [_flat(one) for one in value]
     return value
 
 
@@ -206,6 +210,10 @@ def _candidates(value: Any) -> CandidateSet:
     return CandidateSet(tuple(found), _number(normaliser)).checked()
 
 
+def _earlier(value: Any) -> tuple[CandidateSet, ...]:
+    return tuple(_candidates(item) for item in _list(value, MAX_OFFSETS - 1))
+
+
 def _maybe_candidates(value: Any) -> CandidateSet | None:
     return None if value is None else _candidates(value)
 
@@ -257,6 +265,13 @@ def _offsets(value: Any) -> tuple[int, ...]:
     return tuple(_count(item) for item in _list(value, _MAX_TOKENS))
 
 
+def _ascending(value: Any) -> tuple[int, ...]:
+    offsets = tuple(_count(item) for item in _list(value, MAX_OFFSETS))
+    if any(one >= other for one, other in pairwise(offsets)):
+        raise ValueError("offsets that ascend expected")
+    return offsets
+
+
 def _logprobs(value: Any) -> tuple[float, ...]:
     numbers = tuple(_number(item) for item in _list(value, _MAX_TOKENS))
     if any(number > LOGPROB_SLACK for number in numbers):
@@ -270,14 +285,14 @@ def _shares(value: Any) -> tuple[float, ...]:
 
 _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = {
     "open": (m.Open, (_text, _conversation, _bytes, _maybe_spelling, _pieces)),
-    "ask": (m.NextCandidates, (_text, _count, _bytes, _count)),
+    "ask": (m.NextCandidates, (_text, _count, _bytes, _count, _ascending)),
     "score": (m.ScorePieces, (_text, _count, _bytes, _pieces)),
     "marginals": (m.ByteMarginals, (_text, _count, _bytes, _bytes)),
     "logprobs": (m.ScoreText, (_text, _count, _bytes)),
     "alone": (m.GenerateSolo, (_text, _count, _bytes, _count, _count, _flag, _sampling, _share)),
     "close": (m.Close, (_text,)),
     "opened": (m.Opened, (_text, _count, _count)),
-    "candidates": (m.CandidatesReply, (_text, _count, _candidates, _count, _maybe_spelling)),
+    "candidates": (m.CandidatesReply, (_text, _count, _candidates, _count, _maybe_spelling, _earlier)),
     "scores": (m.ScoresReply, (_text, _count, _numbers, _count, _maybe_spelling)),
     "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count, _maybe_spelling)),
     "likelihoods": (m.LogprobsReply, (_text, _count, _offsets, _logprobs, _count)),
@@ -289,3 +304,4 @@ _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = 
     "refused": (m.Refused, (_text, _reason, _reason)),
 }
 _KIND: Final = {cls: kind for kind, (cls, _) in _BY_KIND.items()}
+_LAST_IS_OPTIONAL: Final = frozenset({m.NextCandidates, m.CandidatesReply})  # left out where it is empty: one offset

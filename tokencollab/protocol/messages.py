@@ -8,7 +8,7 @@ restarted, or dropped the session) answers `SessionLost`, and is sent `Open` wit
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.candidates import MAX_CANDIDATES, CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
 
@@ -61,12 +61,28 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class NextCandidates:
-    """Bring the text in line, then answer with the best ``k`` pieces after it."""
+    """Bring the text in line, then answer with the best ``k`` pieces after it.
+
+    With ``offsets``, which ascend from ``start`` to the end of the text at most, candidates are wanted at each of them.
+    A reply may cover a beginning of them; the rest is asked again from there.
+    """
 
     session: str
     start: int
     data: bytes
     k: int
+    offsets: tuple[int, ...] = ()
+
+    def at_first_offset(self) -> "NextCandidates":
+        """The same with one offset, the first: the text ends there."""
+        if not self.offsets:
+            return self
+        return NextCandidates(self.session, self.start, self.data[: self.offsets[0] - self.start], self.k)
+
+    def after(self, answered: int) -> "NextCandidates":
+        """What is left of several offsets when so many of them are answered: the model holds the text up to there."""
+        start = self.offsets[answered - 1]
+        return NextCandidates(self.session, start, self.data[start - self.start :], self.k, self.offsets[answered:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +157,8 @@ class Opened:
 class CandidatesReply:
     """The answer to `NextCandidates` at ``offset``; ``forwarded`` tokens went through the model for it.
 
+    Where several offsets were asked, ``earlier`` has the candidates at those before ``offset``, in order.
+
     ``spelling``, here and in the other answers: how the model holds the text up to ``offset``; None from a model whose
     answers depend on the text alone.
     """
@@ -150,6 +168,7 @@ class CandidatesReply:
     candidates: CandidateSet
     forwarded: int
     spelling: Spelling | None = None
+    earlier: tuple[CandidateSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +282,33 @@ Reply: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can answer, beside candidates with log-probabilities. By default, what whole rows of logits give.
+
+    Attributes:
+        raw_logits: the logits of candidates and scores are the model's own, not log-probabilities in their place.
+        max_candidates: how many candidates can be asked for at one offset.
+        piece_scores: it answers `ScorePieces`.
+        marginals: it answers `ByteMarginals`.
+        several_offsets: candidates at several offsets cost one forward pass; otherwise they are answered one by one.
+        text_logprobs: it answers `ScoreText`.
+        images: conversations may have images.
+    """
+
+    raw_logits: bool = True
+    max_candidates: int = MAX_CANDIDATES
+    piece_scores: bool = True
+    marginals: bool = True
+    several_offsets: bool = False
+    text_logprobs: bool = True
+    images: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_candidates <= MAX_CANDIDATES:
+            raise ValueError(f"max_candidates must be from 1 to {MAX_CANDIDATES}, not {self.max_candidates}")
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a model is: shown to users and recorded with every result."""
 
@@ -274,3 +320,4 @@ class ModelInfo:
     dtype: str
     engine: str
     chat_template: bool
+    capabilities: Capabilities = Capabilities()

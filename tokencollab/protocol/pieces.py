@@ -1,7 +1,7 @@
 """Pieces: what a model may append to the shared text.
 
 A piece is the *bytes* that a token would append, or EOS (any of the model's end-of-sequence tokens).
-Identity is by bytes, never by token id or token string (methods.md section 1).
+Identity is by bytes, never by token id or token string (docs/specification.md section 1).
 """
 
 from typing import Any, Final, TypeAlias

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from tokencollab.errors import MalformedAnswer, ProtocolError, TraceError
 from tokencollab.protocol.candidates import Candidate, CandidateSet
@@ -35,11 +35,19 @@ class TraceMarginals:
     following: tuple[float, ...]
 
 
+class TraceEvent(NamedTuple):
+    """An event as traces keep it: its name, the model, and the number of the question that it answers (-1: none)."""
+
+    event: str
+    model: str
+    question: int = -1
+
+
 @dataclass(frozen=True, slots=True)
 class TraceStep:
     """One step: ``candidates`` by model, sorted; ``chosen`` means something only where ``decided``.
 
-    ``heard``: what the policy heard, in order, as (event, model); empty where the trace does not say.
+    ``heard``: what the policy heard, in order; empty where the trace does not say.
     """
 
     step: int
@@ -52,7 +60,7 @@ class TraceStep:
     lost: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
     marginals: tuple[TraceMarginals, ...] = ()
-    heard: tuple[tuple[str, str], ...] = ()
+    heard: tuple[TraceEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,14 +305,14 @@ def _marginals(number: int, value: object) -> tuple[TraceMarginals, ...]:
     return tuple(marginals)
 
 
-def _heard(number: int, value: object) -> tuple[tuple[str, str], ...]:
+def _heard(number: int, value: object) -> tuple[TraceEvent, ...]:
     heard = []
     for entry in _list(number, "heard", value):
         fields = _object(number, "an entry of heard", entry)
-        event, model = fields.get("event"), fields.get("model")
-        if not isinstance(event, str) or not isinstance(model, str):
-            _fail(number, "an entry of heard must have an event and a model")
-        heard.append((event, model))
+        event, model, question = fields.get("event"), fields.get("model"), fields.get("question", -1)
+        if not isinstance(event, str) or not isinstance(model, str) or not isinstance(question, int):
+            _fail(number, "an entry of heard must have an event and a model, and a question that is a number")
+        heard.append(TraceEvent(event, model, question))
     return tuple(heard)
 
 

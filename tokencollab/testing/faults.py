@@ -116,7 +116,7 @@ class _FaultyLink:
     def _answer(self, request: NextCandidates | ScorePieces | ByteMarginals) -> EngineReply:
         answered = None
         while answered is None:  # an engine may compute a long text in parts
-            (answered,) = self._model.engine.answer([request])
+            (answered,) = self._model.engine.next_candidates([request])
         return answered
 
     async def _travel(self) -> None:

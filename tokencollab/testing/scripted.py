@@ -9,6 +9,7 @@ from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import (
     ByteMarginals,
     CandidatesReply,
+    Capabilities,
     ContextExhausted,
     LogprobsReply,
     MarginalsReply,
@@ -32,16 +33,56 @@ Script = Callable[[bytes], Mapping[Piece, float]]
 _IMPROBABLE = -30.0
 
 
+class ScriptedModel:
+    """A script as a model for `drive`: deterministic, instant, no weights."""
+
+    def __init__(self, script: Script) -> None:
+        """``script``: the raw logit of every piece after a text."""
+        self._script = script
+
+    def candidates(self, text: bytes, k: int) -> CandidateSet:
+        """The ``k`` best pieces, and a few more."""
+        logits = self._script(text)
+        normaliser = _normaliser(logits)
+        ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))[: k + EXTRA_CANDIDATES]
+        return CandidateSet(tuple(Candidate(piece, x, x - normaliser) for piece, x in ranked), normaliser)
+
+    def scores(self, text: bytes, pieces: Sequence[Piece]) -> tuple[float, ...]:
+        """The raw logits of ``pieces``; one that is not in the vocabulary has the lowest."""
+        logits = self._script(text)
+        lowest = min(logits.values())
+        return tuple(logits.get(piece, lowest) for piece in pieces)
+
+    def marginals(self, text: bytes, pending: bytes) -> tuple[float, float, tuple[float, ...]]:
+        """The masses of `events.MarginalsArrived`, over the whole vocabulary."""
+        logits = self._script(text)
+        normaliser = _normaliser(logits)
+        mass = {piece: exp(logit - normaliser) for piece, logit in logits.items()}
+        longer = [0.0] * 256
+        for piece, probability in mass.items():
+            if piece is not None and len(piece) > len(pending) and piece.startswith(pending):
+                longer[piece[len(pending)]] += probability
+        return (mass.get(pending, 0.0), 0.0, tuple(longer)) if pending else (0.0, mass.get(None, 0.0), tuple(longer))
+
+
+def _normaliser(logits: Mapping[Piece, float]) -> float:
+    return log(sum(exp(logit) for logit in logits.values()))
+
+
 class ScriptedEngine:
     """An engine whose answers are a function of the text: deterministic, instant, no weights."""
 
-    def __init__(self, name: str, script: Script, context_length: int = 1 << 20) -> None:
-        """``context_length`` counts bytes of the answer."""
+    def __init__(
+        self, name: str, script: Script, context_length: int = 1 << 20, capabilities: Capabilities | None = None
+    ) -> None:
+        """``context_length`` counts bytes of the answer; ``capabilities`` are what it says of itself."""
         self._script = script
+        self._model = ScriptedModel(script)
         self._context = context_length
         self.texts: dict[str, bytes] = {}
         self.calls: list[list[EngineRequest]] = []
-        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False)
+        can = capabilities or Capabilities(several_offsets=True)
+        self.info = ModelInfo(name, "Scripted", 0, 0, context_length, "float64", "scripted", False, can)
 
     @property
     def kv_bytes(self) -> int:
@@ -60,8 +101,8 @@ class ScriptedEngine:
         """See `Engine.close`."""
         self.texts.pop(session, None)
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
-        """See `Engine.answer`."""
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        """See `Engine.next_candidates`."""
         self.calls.append(list(requests))
         return [self._answer(request) for request in requests]
 
@@ -69,32 +110,24 @@ class ScriptedEngine:
         text = self.texts.get(request.session)
         if text is None or len(text) < request.start:
             return EngineReply(SessionLost(request.session))
-        text = self.texts[request.session] = text[: request.start] + request.data
+        text = text[: request.start] + request.data
+        ends = (request.offsets if isinstance(request, NextCandidates) else ()) or (len(text),)
+        text = self.texts[request.session] = text[: ends[-1]]
         if len(text) >= self._context:
             return EngineReply(ContextExhausted(request.session, len(text)))
-        logits = self._script(text)
-        normaliser = log(sum(exp(logit) for logit in logits.values()))
+        session, at = request.session, len(text)
         reply: Reply
         match request:
             case NextCandidates(k=k):
-                ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))
-                listed = tuple(Candidate(piece, x, x - normaliser) for piece, x in ranked[: k + EXTRA_CANDIDATES])
-                reply = CandidatesReply(request.session, len(text), CandidateSet(listed, normaliser), 1)
-                return EngineReply(reply, ranked[0][0])
+                *earlier, last = (self._model.candidates(text[:end], k) for end in ends)
+                reply = CandidatesReply(session, at, last, len(ends), None, tuple(earlier))
+                return EngineReply(reply, last.best.piece)
             case ScorePieces(pieces=pieces):
-                lowest = min(logits.values())
-                reply = ScoresReply(request.session, len(text), tuple(logits.get(p, lowest) for p in pieces), 0)
+                reply = ScoresReply(session, at, self._model.scores(text, pieces), 0)
             case ScoreText():
-                reply = self._logprobs(request.session, text)
+                reply = self._logprobs(session, text)
             case ByteMarginals(pending=pending):
-                mass = {piece: exp(logit - normaliser) for piece, logit in logits.items()}
-                longer = [0.0] * 256
-                for piece, probability in mass.items():
-                    if piece is not None and len(piece) > len(pending) and piece.startswith(pending):
-                        longer[piece[len(pending)]] += probability
-                exact = mass.get(pending, 0.0) if pending else 0.0
-                end = 0.0 if pending else mass.get(None, 0.0)
-                reply = MarginalsReply(request.session, len(text), exact, end, tuple(longer), 0)
+                reply = MarginalsReply(session, at, *self._model.marginals(text, pending), 0)
         return EngineReply(reply)
 
     def _logprobs(self, session: str, text: bytes) -> LogprobsReply:
@@ -104,7 +137,7 @@ class ScriptedEngine:
         at = 0
         while at < len(text):
             logits = self._script(text[:at])
-            normaliser = log(sum(exp(logit) for logit in logits.values()))
+            normaliser = _normaliser(logits)
             fitting = [piece for piece in logits if piece and text.startswith(piece, at)]
             piece = max(fitting, key=len, default=None)
             at += len(piece) if piece else 1

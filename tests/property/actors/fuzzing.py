@@ -29,6 +29,7 @@ REQUESTS: list[codec.Message] = [
     m.Open("s", (m.ChatMessage("system", "Be brief."), m.ChatMessage("user", "Zoë?")), b"", None),
     m.Open("t", (m.ChatMessage("user", "?"),), b"abc", SPELLING),
     m.NextCandidates("s", 0, b"ab", 10),
+    m.NextCandidates("s", 0, b"abcd", 10, (1, 3, 4)),
     m.ScorePieces("s", 0, b"ab", (b"a", None, b"bc")),
     m.ByteMarginals("s", 0, b"ab", b"c"),
     m.GenerateSolo("s", 0, b"ab", 1, 6, True, SAMPLING),
@@ -39,6 +40,7 @@ REQUESTS: list[codec.Message] = [
 REPLIES: list[codec.Message] = [
     m.Opened("s", 12, 1 << 20),
     m.CandidatesReply("s", 2, LISTED, 1, SPELLING),
+    m.CandidatesReply("s", 2, LISTED, 1, SPELLING, (LISTED, LISTED)),
     m.ScoresReply("s", 2, (1.0, -3.5), 1, None),
     m.MarginalsReply("s", 2, 0.25, 0.25, (0.5, *[0.0] * 255), 1, None),
     m.SoloPiece("s", 2, b"ab", LISTED, 1, SPELLING),

@@ -183,7 +183,7 @@ def candidates(model: str, text: bytes, listed: int) -> CandidateSet:
     """What ``model`` lists after ``text``."""
     scripted = engine(model)
     scripted.texts["s"] = text
-    (answered,) = scripted.answer([m.NextCandidates("s", len(text), b"", listed - EXTRA_CANDIDATES)])
+    (answered,) = scripted.next_candidates([m.NextCandidates("s", len(text), b"", listed - EXTRA_CANDIDATES)])
     assert answered is not None
     assert isinstance(answered.reply, m.CandidatesReply)
     return answered.reply.candidates

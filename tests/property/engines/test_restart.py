@@ -173,11 +173,11 @@ class Forgetful:
         self.session = request.session
         return self.engine.open(request)
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         self.calls += 1
         if self.calls % 3 == 0:
             self.engine.close(self.session)
-        answers = self.engine.answer(requests)
+        answers = self.engine.next_candidates(requests)
         if not isinstance(answers[0] and answers[0].reply, m.SessionLost | None):
             self.ids.append(token_ids(self.engine, self.session))
         return answers

@@ -151,7 +151,7 @@ def test_alone_or_among_others(tiny_engine: Engines, kind: str, others: list[lis
             if step < len(script):
                 requests.append(m.NextCandidates(name, held[name], script[step], 10))
                 held[name] += len(script[step])
-        answers = engine.answer(requests)
+        answers = engine.next_candidates(requests)
         assert answers[0] is not None
         together.append(candidates_of(answers[0].reply))
     assert [[piece for piece, _ in listed] for listed in together] == [

@@ -1,4 +1,4 @@
-"""Bytewise voting against the plain rule of methods.md section 9, on toy models that cut the text differently."""
+"""Bytewise voting against the plain rule of docs/specification.md section 9, on toy models with different cuts."""
 
 import pickle
 from math import inf
@@ -8,55 +8,72 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.policies.test_bytewise_toys import (
+from tests.support.toys import (
     BYTES,
     CUTS,
     PAIRS,
     WORDS,
     Plain,
-    Run,
     Toy,
+    asks,
     bytewise,
     plain_rule,
     play,
     toys,
 )
-from tokencollab.policies.bytewise import BytewisePolicy
-from tokencollab.policies.bytewise_decision import best_of, certain, choose, scores_of
-from tokencollab.policies.bytewise_round import Round
-from tokencollab.policies.bytewise_state import BytewiseState
-from tokencollab.policies.bytewise_voter import Row
-from tokencollab.policies.methods import sampling_of
+from tokencollab.policies import events as e
+from tokencollab.policies.bytewise.decision import best_of, certain, choose, scores_of
+from tokencollab.policies.bytewise.voter import Row
+from tokencollab.policies.bytewise.voting import Count
+from tokencollab.policies.methods import make_policy, sampling_of
+from tokencollab.testing import Driver
 
 seeds = st.integers(0, 10**6)
 kinds = st.lists(st.sampled_from(CUTS), min_size=1, max_size=3)
 common = settings(derandomize=True, deadline=None, max_examples=150)
 
 
-def same_text(run: Run, plain: Any) -> bool:
+def ended(run: Driver) -> bool:
+    return run.stop == "end"
+
+
+def marginals(run: Driver) -> int:
+    """How often one was asked for."""
+    return sum(isinstance(question, e.RequestMarginals) for question in run.questions.values())
+
+
+def same_text(run: Driver, plain: Any) -> bool:
     """Whether both wrote the same, or a lead so small that rounding decides was met."""
-    return (run.text, run.ended) == (plain.text, plain.ended) or min(plain.leads, default=inf) < 1e-9
+    return (run.text, ended(run)) == (plain.text, plain.ended) or min(plain.leads, default=inf) < 1e-9
 
 
-@settings(common, max_examples=60)
+@common
 @given(
     seeds,
     kinds,
     st.sampled_from([2, 4, 20]),
     st.sampled_from([2.0, 9.0]),
-    st.sampled_from([{}, {"carry": False}, {"commit": 0.2}, {"weights": (("a", 1e-3),)}]),
+    st.text("012", max_size=20).map(str.encode),
+    st.sampled_from([{}, {"carry": False}, {"commit": 0.2}, {"commit": 0.7}, {"weights": (("a", 1e-3),)}]),
     st.sampled_from([{}, {"exit": "per-collaborator", "patience": 4}, {"exit": "self-efficacy", "omega": 3}]),
 )
 def test_what_is_taken_without_counting_votes_is_what_counting_gives(
-    seed: int, cuts: list[Any], k: int, sharpness: float, voting: dict[str, Any], leaving: dict[str, Any]
+    seed: int,
+    cuts: list[Any],
+    k: int,
+    sharpness: float,
+    target: bytes,
+    voting: dict[str, Any],
+    leaving: dict[str, Any],
 ) -> None:
-    models, method = toys(seed, cuts, sharpness=sharpness), bytewise(top_k=k, **voting, **leaving)
+    models = toys(seed, cuts, sharpness=sharpness, target=target)
+    method = bytewise(top_k=k, **voting, **leaving)
     quick = play(method, models)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Round, "_take_agreed", lambda _: False)
-        patch.setattr(Round, "_take_undisputed", lambda _: False)
+        patch.setattr(Count, "_take_agreed", lambda _: None)
+        patch.setattr(Count, "_take_undisputed", lambda _: False)
         counted = play(method, models)
-    assert (quick.commits, quick.others, quick.events) == (counted.commits, counted.others, counted.events)
+    assert (quick.commits, quick.others, quick.heard) == (counted.commits, counted.others, counted.heard)
 
 
 @common
@@ -74,8 +91,8 @@ def test_a_base_that_is_never_sure_enough_writes_what_all_write_together(
     asking = play(bytewise(top_k=k, exit="consult", consult_below=1.0, **voting), toys(seed, cuts))
     assert (asking.text, [commit.piece for commit in asking.commits]) == (whole.text, [c.piece for c in whole.commits])
     assert not any(commit.record.alone for commit in asking.commits)
-    others = {name: count for name, count in whole.asks.items() if name != "a"}
-    assert {name: count for name, count in asking.asks.items() if name != "a"} == others
+    others = {name: count for name, count in asks(whole).items() if name != "a"}
+    assert {name: count for name, count in asks(asking).items() if name != "a"} == others
 
 
 @common
@@ -85,10 +102,10 @@ def test_the_text_is_that_of_the_full_vocabularies_whatever_is_listed(
 ) -> None:
     models = toys(seed, cuts)
     run = play(bytewise(top_k=k, carry=carry, commit=commit), models)
-    plain = plain_rule(models, len(run.text) + run.ended, carry=carry, commit=commit)
+    plain = plain_rule(models, len(run.text) + ended(run), carry=carry, commit=commit)
     assert same_text(run, plain)
     if k == 20:
-        assert run.marginals == 0
+        assert marginals(run) == 0
 
 
 @common
@@ -99,7 +116,7 @@ def test_sampled_text_does_not_depend_on_what_is_listed(
     models = toys(seed, cuts)
     runs = [play(bytewise(top_k=n, top_t=top_t, carry=carry), models, seed=seed, max_tokens=8) for n in (k, 20)]
     assert runs[0].text == runs[1].text
-    assert runs[0].ended == runs[1].ended
+    assert ended(runs[0]) == ended(runs[1])
 
 
 @common
@@ -112,7 +129,7 @@ def test_neither_the_order_of_delivery_nor_that_of_the_models_matters(
     mixed = play(bytewise(top_k=k), [models[i] for i in order], shuffle=shuffle)
     assert [c.piece for c in straight.commits] == [c.piece for c in mixed.commits]
     assert [c.record.ranks for c in straight.commits] == [c.record.ranks for c in mixed.commits]
-    assert straight.asks == mixed.asks
+    assert asks(straight) == asks(mixed)
 
 
 @common
@@ -136,20 +153,22 @@ def test_commits_are_the_text_and_steps_count_from_one(seed: int, cuts: list[Any
     assert b"".join(c.piece or b"" for c in run.commits) == run.text
     assert [c.record.step for c in run.commits] == list(range(1, len(run.commits) + 1))
     assert all(c.piece != b"" for c in run.commits)
-    assert [c.piece for c in run.commits].count(None) == run.ended
+    assert [c.piece for c in run.commits].count(None) == ended(run)
 
 
 @common
 @given(seeds, kinds, st.integers(0, 9))
 def test_a_state_saved_and_restored_goes_on_identically(seed: int, cuts: list[Any], shuffle: int) -> None:
-    def restored(state: BytewiseState) -> BytewiseState:
-        again: BytewiseState = pickle.loads(pickle.dumps(state))  # noqa: S301 - our own state
-        assert again == state
-        return again
-
-    models, method = toys(seed, cuts), bytewise(top_k=3)
-    straight = play(method, models, shuffle=shuffle)
-    assert play(method, models, shuffle=shuffle, watch=restored).commits == straight.commits
+    method = bytewise(top_k=3)
+    models = {toy.name: toy for toy in toys(seed, cuts)}
+    straight = play(method, list(models.values()), shuffle=shuffle)
+    driver = Driver(make_policy(method, max_tokens=12, seed=0, report=True), models)
+    while driver.stop is None:
+        again = pickle.loads(pickle.dumps(driver.state))  # noqa: S301 - our own state
+        assert again == driver.state
+        driver.state = again
+        driver.answer(driver.open[0])
+    assert driver.commits == straight.commits
 
 
 @common
@@ -158,28 +177,13 @@ def test_agreeing_models_are_asked_once_per_token_of_their_own(seed: int, target
     models = toys(seed, target=target)
     run = play(bytewise(top_k=k), models, max_tokens=100)
     assert run.text == target
-    assert run.ended
+    assert ended(run)
     for toy in models:
         text, tokens = b"", 1
-        while (piece := toy.listed(text, 1).best.piece) is not None:
+        while (piece := toy.candidates(text, 1).best.piece) is not None:
             text += piece
             tokens += 1
-        assert run.asks[toy.name] == tokens
-
-
-@common
-@given(seeds, kinds, st.text("012", max_size=20).map(str.encode), st.sampled_from([0.3, 0.5, 0.7]), st.booleans())
-def test_taking_an_agreed_piece_at_once_is_the_same_as_byte_by_byte(
-    seed: int, cuts: list[Any], target: bytes, commit: float, carry: bool
-) -> None:
-    models = toys(seed, cuts, target=target, sharpness=9.0)
-    method = bytewise(top_k=4, commit=commit, carry=carry)
-    fast = play(method, models)
-    policy = BytewisePolicy(method, max_tokens=12, seed=0, report=True)
-    policy._settings.greedy = False
-    slow = play(method, models, policy=policy)
-    assert fast.commits == slow.commits
-    assert fast.events == slow.events
+        assert asks(run)[toy.name] == tokens
 
 
 @common
@@ -237,9 +241,27 @@ def test_what_is_certified_holds_for_every_way_to_complete_the_lists(data: st.Da
 def test_few_questions_are_about_marginals_where_the_models_are_sure(carry: bool) -> None:
     models = toys(5, (BYTES, PAIRS, WORDS), target=b"0120110120" * 5)
     run = play(bytewise(top_k=4, carry=carry), models, max_tokens=200)
-    assert run.marginals <= sum(run.asks.values()) / 4
+    assert marginals(run) <= sum(asks(run).values()) / 4
 
 
 def test_the_plain_rule_has_votes_that_add_up() -> None:
     for toy in toys(9):
         assert sum(Plain(toy, 1.0).votes(b"").values()) == pytest.approx(1.0)
+
+
+def test_toys_add_up() -> None:
+    for toy in (*toys(3), *toys(4, target=b"0120110")):
+        for text in (b"", b"0", b"0120"):
+            assert abs(sum(toy.after(text).values()) - 1) < 1e-9
+            exact, end, following = toy.marginals(text, b"")
+            assert exact == 0
+            assert abs(end + sum(following) - 1) < 1e-9
+
+
+def test_the_target_is_written_in_every_cut() -> None:
+    target = b"012011020121"
+    for toy in toys(1, target=target):
+        text = b""
+        while (piece := toy.candidates(text, 1).best.piece) is not None:
+            text += piece
+        assert text == target

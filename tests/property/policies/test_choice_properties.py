@@ -11,22 +11,25 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.property.policies.oracle import best, score
-from tests.property.policies.test_collaboration_machine import candidate_sets
-from tests.unit.policies.policykit import Driver, by_logit, toy
+from tests.property.policies.test_machine_pieces import candidate_sets
+from tests.support.candidates import by_logit, toy
+from tests.support.oracle import best, score
 from tokencollab.policies import events as e
-from tokencollab.policies.decision import Decider
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.pieces import Decider
 from tokencollab.policies.selection import choose_solo, select
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece, piece_order
 from tokencollab.protocol.trace import header_line, parse_trace, step_line
+from tokencollab.testing import Driver
 
 quick = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 AGGREGATIONS = ("gac", "unite", "duetnet", "dp", "dk")
 three_sets = st.tuples(candidate_sets(), candidate_sets(), candidate_sets())
-complete_sets = st.integers(0, 2**32).map(lambda seed: tuple(toy(f"{seed}{name}", listed=10)(b"") for name in "abc"))
+complete_sets = st.integers(0, 2**32).map(
+    lambda seed: tuple(toy(f"{seed}{name}", listed=10).listed(b"") for name in "abc")
+)
 ROOT = Path(__file__).parents[3]
 
 
@@ -161,13 +164,14 @@ def test_a_trace_keeps_every_bit(sets: tuple[CandidateSet, ...], alone: bool) ->
 
 
 PROGRAM = """
-from tests.unit.policies.policykit import Driver, toy
+from tests.support.candidates import toy
 from tokencollab.policies.methods import make_policy, parse_method
+from tokencollab.testing import drive
 for name in ("gac", "unite", "duetnet", "dp", "dk"):
     for settings in ({}, {"top_t": "1-3"}):
         method = parse_method(name, top_k=5, exit="self-efficacy", omega=4, theta=0.3, **settings)
         book = {name: toy(name) for name in ("m", "zz", "a", "kk")}
-        print(Driver(make_policy(method, max_tokens=25, seed=4, report=False), book).run().trace)
+        print(drive(make_policy(method, max_tokens=25, seed=4, report=True), book).commits)
 """
 
 
@@ -180,7 +184,7 @@ def test_nothing_depends_on_the_hash_seed() -> None:
         )
         outputs.add(done.stdout)
     assert len(outputs) == 1
-    assert outputs.pop().count('"chosen"') > 100
+    assert outputs.pop().count("Commit(") > 100
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)
@@ -190,5 +194,5 @@ def test_whole_answers_are_the_same_in_any_order_of_members(name: str) -> None:
     texts = set()
     for others in permutations(("a", "c", "z")):
         policy = make_policy(method, max_tokens=30, seed=0, report=False)
-        texts.add(tuple(Driver(policy, book, ("m", *others)).run().trace))
+        texts.add(tuple(Driver(policy, book, members=("m", *others)).run().commits))
     assert len(texts) == 1

@@ -1,4 +1,4 @@
-"""The invariants of methods.md section 5, for self-efficacy and what is built on it."""
+"""The invariants of docs/specification.md section 5, for self-efficacy and what is built on it."""
 
 from dataclasses import replace
 from math import inf
@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.policies.oracle import History
+from tests.support.oracle import History
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.methods import Method, parse_method

@@ -44,7 +44,7 @@ class Held(ScriptedEngine):
         super().__init__("m", script)
         self.broken: set[str] = set()
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         self.calls.append(list(requests))
         if any(request.session in self.broken for request in requests):
             raise ZeroDivisionError("broken")
@@ -76,13 +76,13 @@ async def test_a_queue_that_is_full_refuses_requests_at_once() -> None:
     engine = Held()
     gate = asyncio.Event()
     loop = asyncio.get_running_loop()
-    answer = engine.answer
+    answer = engine.next_candidates
 
     def slow(requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
         asyncio.run_coroutine_threadsafe(gate.wait(), loop).result()
         return answer(requests)
 
-    engine.answer = slow  # type: ignore[method-assign]
+    engine.next_candidates = slow  # type: ignore[method-assign]
     actor = ModelActor(lambda: engine, max_sessions=1)
     await opened(actor, "one")
     asking = [asyncio.create_task(actor.ask(NextCandidates("one", 0, b"", 1))) for _ in range(8)]

@@ -39,11 +39,11 @@ class Failing(ScriptedEngine):
         super().__init__(name, script)
         self._left = after
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[Any]:
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[Any]:
         self._left -= 1
         if self._left < 0:
             raise RuntimeError("broken")
-        return list(super().answer(requests))
+        return list(super().next_candidates(requests))
 
 
 def team(*engines: ScriptedEngine) -> Collaboration:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.repl.replkit import laid
+from tests.unit.cli.repl.replkit import scripted_shell
 from tokencollab.cli import main
 
 WILD = "[red]:smile:\x1b[2J\x9b\u202e" + "long " * 50
@@ -34,8 +34,8 @@ def test_a_row_of_samples_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 
 async def test_a_row_of_tokens_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = tmp_path / "tokens.jsonl"
-    async with laid() as desk:
-        await desk.do("be wild", f"/save {trace}")
+    async with scripted_shell() as shell:
+        await shell.do("be wild", f"/save {trace}")
     lines = trace.read_text(encoding="utf-8").splitlines()
     trace.write_text("\n".join(lines).replace("sky ", "\x9b\u202e" + "sky" * 60))
     rows = replayed(trace, capsys)

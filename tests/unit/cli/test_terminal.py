@@ -9,12 +9,12 @@ from rich.console import Console
 from tokencollab import pool
 from tokencollab.actors.answer import Answer
 from tokencollab.cli import terminal
+from tokencollab.cli.batch import print_summary
 from tokencollab.cli.terminal import (
     ProgressView,
     RunView,
     harmless,
-    print_batch_summary,
-    print_response,
+    print_table,
     response_table,
     summary_table,
 )
@@ -24,7 +24,7 @@ from tokencollab.response import Response, Usage
 
 def test_a_row_of_figures_is_one_line_and_a_path_in_it_stands_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     out = f"/data/{'deep/' * 40}[bold]run[1]/answers.jsonl"
-    print_batch_summary(Progress(10, done=7), method="unite", out=out, before=10, failed=0, bad=0)
+    print_summary(Progress(10, done=7), method="unite", out=out, before=10, failed=0, bad=0)
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().err.splitlines()]
     assert [first for first, _ in lines] == ["method", "answers", "tokens", "cost"]
     assert lines[1][1] == f"17 in {out}, 10 of them from before"
@@ -44,7 +44,7 @@ def test_names_and_answers_stand_as_they_are_and_a_row_stays_a_row(
         usage={name: Usage(2, 4, 4.0)}, lost=(name,),
     )  # fmt: skip
     if console is None:
-        print_response(response)
+        print_table(response_table(response), stderr=True)
         printed = capsys.readouterr().err
     else:
         console.print(response_table(response))

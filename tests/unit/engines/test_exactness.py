@@ -1,4 +1,4 @@
-"""The six things that must hold of text and tokens (design.md), on tiny models over every kind of tokenizer."""
+"""The six things that must hold of text and tokens (docs/architecture.md), on tiny models of every kind."""
 
 from collections.abc import Callable
 from typing import Any

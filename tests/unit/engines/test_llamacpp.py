@@ -13,7 +13,7 @@ from tests.support.gguf_files import write_gguf
 from tokencollab.actors.runtimes.base import ModelSpec
 from tokencollab.actors.runtimes.threads import load_engine
 from tokencollab.engines.options import EngineOptions
-from tokencollab.errors import ModelRefused, ModelUnavailable
+from tokencollab.errors import MissingExtra, ModelRefused, ModelUnavailable
 from tokencollab.protocol import messages as m
 
 xllamacpp = pytest.importorskip("xllamacpp", reason="needs the extra tokencollab[gguf]")
@@ -135,13 +135,13 @@ def test_more_questions_at_once_than_seats_wait_for_their_turn(load: Any) -> Non
     names = [f"s{index}" for index in range(llamacpp_binding.SEATS + 2)]
     opened(engine, *names)
     asks = [m.NextCandidates(name, 0, b"The", 5) for name in names]
-    while None in (answers := engine.answer(asks[: llamacpp_binding.SEATS])):
+    while None in (answers := engine.next_candidates(asks[: llamacpp_binding.SEATS])):
         pass
-    answers = engine.answer(asks)
+    answers = engine.next_candidates(asks)
     assert answers[llamacpp_binding.SEATS :] == [None, None]
     assert None not in answers[: llamacpp_binding.SEATS]
     engine.close("s0")
-    assert None not in engine.answer(asks[-1:])
+    assert None not in engine.next_candidates(asks[-1:])
 
 
 def test_a_long_prompt_is_computed_in_parts_that_give_the_same(load: Any) -> None:
@@ -162,10 +162,10 @@ def test_what_does_not_fit_is_refused_or_full(load: Any) -> None:
     assert isinstance(reply, m.Refused)
     assert reply.kind == "PromptTooLong"
     opened(engine, "s")
-    full = engine.answer([m.NextCandidates("s", 0, b"x1" * context, 5)])[0]
+    full = engine.next_candidates([m.NextCandidates("s", 0, b"x1" * context, 5)])[0]
     assert full is not None
     assert isinstance(full.reply, m.ContextExhausted)
-    unknown = engine.answer([m.NextCandidates("nobody", 0, b"", 5)])[0]
+    unknown = engine.next_candidates([m.NextCandidates("nobody", 0, b"", 5)])[0]
     assert unknown is not None
     assert isinstance(unknown.reply, m.SessionLost)
 
@@ -184,7 +184,7 @@ def test_another_version_of_the_library_is_not_used(monkeypatch: pytest.MonkeyPa
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    with pytest.raises(ModelUnavailable, match=r"pip install 'tokencollab\[gguf\]'"):
+    with pytest.raises(MissingExtra, match=r"llamacpp needs xllamacpp: pip install 'tokencollab\[gguf\]'"):
         llamacpp_binding.library.__wrapped__()
 
 
@@ -193,8 +193,3 @@ def test_logits_are_whole_rows_of_finite_numbers(load: Any) -> None:
     rows = engine._llama.decode([(0, 0, [5, 6, 7]), (1, 0, [9])])
     assert rows.shape == (2, engine._llama.vocabulary)
     assert torch.isfinite(rows).all()
-
-
-def test_llamacpp_reads_gguf_files_as_they_are() -> None:
-    assert EngineOptions(engine="llamacpp").reads_gguf
-    assert not EngineOptions().reads_gguf

@@ -73,7 +73,7 @@ def test_an_unknown_session_and_a_full_one(tiny_engine: Engines) -> None:
 def test_a_scripted_model_knows_its_own_text() -> None:
     engine = ScriptedEngine("a", lambda text: {b"ab": 1.0, b"a": 0.0, None: 0.0})
     engine.open(m.Open("s", QUESTION))
-    (answered,) = engine.answer([m.ScoreText("s", 0, b"aba?")])
+    (answered,) = engine.next_candidates([m.ScoreText("s", 0, b"aba?")])
     assert answered is not None
     assert isinstance(answered.reply, m.LogprobsReply)
     assert answered.reply.ends == (2, 3, 4)

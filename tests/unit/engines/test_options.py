@@ -20,7 +20,8 @@ def test_options_go_through_json_and_what_is_unknown_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"engine": "x"}, "unknown engine 'x'; there are transformers, llamacpp"),
+        ({"engine": "x"}, "unknown engine 'x'; there are llamacpp, transformers"),
+        ({"engine": None}, "engine must be the name of an engine, not None"),
         ({"dtype": "int4"}, "unknown dtype 'int4'; there are auto, float32, bfloat16, float16"),
         ({"dtype": ["auto"]}, "unknown dtype"),
         ({"device": 7}, "device must be a text such as auto, cpu or cuda:0, not 7"),

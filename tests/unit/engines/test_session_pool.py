@@ -81,7 +81,7 @@ def test_a_short_common_beginning_is_not_waited_for(tiny_model: Build) -> None:
     prompts = {name: (m.ChatMessage("user", f"the {name}"),) for name in "ab"}
     for name, messages in prompts.items():
         two.open(m.Open(name, messages))
-    assert None not in two.answer([m.NextCandidates(name, 0, b"", 10) for name in prompts])
+    assert None not in two.next_candidates([m.NextCandidates(name, 0, b"", 10) for name in prompts])
 
 
 def test_a_shared_beginning_is_copied_and_not_aliased(tiny_model: Build) -> None:
@@ -111,7 +111,7 @@ def test_a_long_prompt_is_computed_in_parts_and_others_do_not_wait(tiny_model: B
         passes += 1
         requests = [m.NextCandidates("long", 0, b"", 10), m.NextCandidates("short", len(text), b" a", 10)]
         text += b" a"
-        long, short = chunked.answer(requests)
+        long, short = chunked.next_candidates(requests)
         assert short is not None
         if long is not None:
             break
@@ -191,4 +191,4 @@ def test_sessions_join_and_leave_at_any_step(tiny_model: Build) -> None:
         single.open(m.Open(name, messages))
         (expected,) = best(single, name, text=b" one two")
         assert [c.piece for c in given.candidates.candidates] == [c.piece for c in expected.candidates.candidates]
-    assert many.answer([m.NextCandidates("a", 0, b"", 10)])[0].reply == m.SessionLost("a")  # type: ignore[union-attr]
+    assert many.next_candidates([m.NextCandidates("a", 0, b"", 10)])[0].reply == m.SessionLost("a")  # type: ignore[union-attr]

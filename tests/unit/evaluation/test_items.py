@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tokencollab.errors import ModelUnavailable, UsageError
+from tokencollab.errors import MissingExtra, ModelUnavailable, UsageError
 from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.hub import HUB_SETS
 from tokencollab.evaluation.items import Item
@@ -147,7 +147,7 @@ def test_a_hub_out_of_reach_or_a_missing_library_is_one_line(monkeypatch: pytest
         load_items("gsm8k", None, 0, None)
     assert "\n" not in str(error.value)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UsageError, match="pip install"):
+    with pytest.raises(MissingExtra, match=r"gsm8k .*--data DIR\) needs datasets: pip install 'tokencollab\[hub\]'"):
         load_items("gsm8k", None, 0, None)
     with pytest.raises(UsageError, match="unknown set 'gsm9k'"):
         load_items("gsm9k", None, 0, None)

@@ -1,9 +1,7 @@
 """Reports of made-up runs: which tables and figures there are, and that their numbers are those of the answers."""
 
-import importlib
 import json
 import re
-import sys
 import xml.etree.ElementTree as ET
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -11,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import tokencollab.evaluation.report
 from tests.unit.evaluation.made import make_run
 from tokencollab.errors import UsageError
 from tokencollab.evaluation.folder import read_records
@@ -203,14 +200,6 @@ def test_the_first_answers_of_a_run_and_none_are_a_report_too(tmp_path: Path, an
     evaluations = [Evaluation(folder)]
     assert len(json.loads((folder / "summary.json").read_text())["methods"]) == answers
     assert write_report(evaluations, tmp_path / "report").is_file()
-
-
-@pytest.mark.parametrize("missing", ["pandas", "matplotlib", "scipy"])
-def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(UsageError) as error:
-        importlib.reload(tokencollab.evaluation.report)
-    assert str(error.value) == "the report needs pandas and matplotlib: pip install 'tokencollab[eval]'"
 
 
 def test_similarity_is_one_for_the_same_text_and_falls_with_difference() -> None:

@@ -148,7 +148,7 @@ async def test_the_order_of_answers_and_their_number_at_once_change_no_figure(tm
 
 async def test_a_model_that_fails_stops_the_run_instead_of_spoiling_it(tmp_path: Path) -> None:
     class Broken(Calculator):
-        def answer(self, requests: Any) -> Any:
+        def next_candidates(self, requests: Any) -> Any:
             raise RuntimeError("out of memory")
 
     with pytest.raises(RunStopped, match=r"two failed .* --resume"):

@@ -321,19 +321,6 @@ def test_a_built_in_model_that_is_gone_or_damaged_is_said_so(tiny: ModelStore, t
         models.resolve("mine", silent)
 
 
-def test_a_gguf_file_is_kept_for_an_engine_that_reads_it(tiny: ModelStore, tmp_path: Path) -> None:
-    (file := tmp_path / "mine.gguf").write_bytes(b"GGUF")
-    kept = tiny.resolve(str(file), silent, keep_gguf=True)
-    assert (kept.name, kept.folder) == ("mine", file)
-    assert not tiny.cache.root.exists()
-    with pytest.raises(ModelRefused, match="damaged or incomplete"):
-        tiny.resolve(str(file), silent)
-    with pytest.raises(UnknownModel):
-        tiny.resolve("no/such.gguf", silent, keep_gguf=True)
-    with pytest.raises(ModelRefused, match="holds no model"):
-        tiny.resolve(str(tmp_path), silent, keep_gguf=True)
-
-
 def test_every_catalogue_entry_is_pinned() -> None:
     for name, model in CATALOGUE.items():
         assert name == model.name

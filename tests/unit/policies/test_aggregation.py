@@ -5,12 +5,11 @@ from math import exp
 
 import pytest
 
-from tests.unit.policies.policykit import by_logit, by_probability
+from tests.support.candidates import by_logit, by_probability
 from tokencollab.policies.aggregations import foreign_pieces, negative_logit
-from tokencollab.policies.decision import Decider, gather_evidence
 from tokencollab.policies.events import CandidatesArrived, Commit, RequestCandidates
-from tokencollab.policies.evidence import Evidence
 from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.pieces import Decider
 from tokencollab.policies.selection import select
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
@@ -93,14 +92,6 @@ def test_the_base_alone_and_bytewise_voting_have_no_ballots_to_add_up() -> None:
     for name in ("base", "bytewise"):
         with pytest.raises(ValueError, match=f"{name} has no piece-level aggregation"):
             scores(parse_method(name), ONE_PLUS_ONE)
-
-
-def test_evidence_has_the_ranks_of_all() -> None:
-    method = parse_method("dk", top_k=1)
-    decider = Decider(method, sampling_of(method, 0))
-    ballots = [decider.ballot(model, ONE_PLUS_ONE[model]) for model in ("A", "B")]
-    found = gather_evidence(7, "B", b"1", ballots, frozenset("A"))
-    assert found == Evidence(7, "B", (("A", 0), ("B", None)), frozenset("A"))
 
 
 def test_large_logits_do_not_overflow() -> None:

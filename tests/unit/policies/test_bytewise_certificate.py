@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.policies.bytewisekit import BYTEWISE, Table, Watch, listed, surely
+from tests.support.byte_table import BYTEWISE, Table, Watch
+from tests.support.candidates import listed, surely
 from tokencollab.policies import events as e
-from tokencollab.policies.bytewise_branch import EOS_SYMBOL
-from tokencollab.policies.bytewise_decision import certain, choose, misses, scores_of
-from tokencollab.policies.bytewise_voter import Row
+from tokencollab.policies.bytewise.branch import EOS_SYMBOL
+from tokencollab.policies.bytewise.decision import certain, choose, misses, scores_of
+from tokencollab.policies.bytewise.voter import Row
 from tokencollab.policies.methods import sampling_of
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.seeds import uniform

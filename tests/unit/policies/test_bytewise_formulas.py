@@ -1,10 +1,11 @@
-"""The formulas of bytewise voting (methods.md section 9) on numbers worked out by hand."""
+"""The formulas of bytewise voting (docs/specification.md section 9) on numbers worked out by hand."""
 
 import pytest
 
-from tests.unit.policies.bytewisekit import BYTEWISE, listed
-from tokencollab.policies.bytewise_branch import EOS_SYMBOL, Branch, branch_from, follow, informed, votes_of
-from tokencollab.policies.bytewise_decision import (
+from tests.support.byte_table import BYTEWISE
+from tests.support.candidates import listed
+from tokencollab.policies.bytewise.branch import EOS_SYMBOL, Branch, branch_from, follow, informed, votes_of
+from tokencollab.policies.bytewise.decision import (
     best_of,
     certain,
     choose,
@@ -13,8 +14,7 @@ from tokencollab.policies.bytewise_decision import (
     piece_of,
     scores_of,
 )
-from tokencollab.policies.bytewise_round import refreshed
-from tokencollab.policies.bytewise_voter import (
+from tokencollab.policies.bytewise.voter import (
     Debt,
     Row,
     Settled,
@@ -30,6 +30,7 @@ from tokencollab.policies.bytewise_voter import (
     weighed,
     with_marginals,
 )
+from tokencollab.policies.bytewise.voting import refreshed
 from tokencollab.policies.methods import parse_method, sampling_of
 from tokencollab.protocol.candidates import CandidateSet
 

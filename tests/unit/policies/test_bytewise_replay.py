@@ -1,20 +1,18 @@
 """Replay of bytewise voting step by step, over traces written by hand."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from tests.unit.policies.bytewisekit import BYTEWISE, listed, surely
+from tests.support.byte_table import BYTEWISE
+from tests.support.candidates import listed, surely
 from tokencollab.errors import TraceError
-from tokencollab.policies.aggregations import Ballot
-from tokencollab.policies.bytewise_replay import ReplayedStep, replay_bytewise, vote_at
-from tokencollab.policies.decision import Decider
-from tokencollab.policies.methods import Method, sampling_of
+from tokencollab.policies.methods import Method
+from tokencollab.policies.replay import ReplayStep, replay
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.seeds import uniform
-from tokencollab.protocol.trace import TraceMarginals, TraceStep
+from tokencollab.protocol.trace import Trace, TraceMarginals, TraceStep
 
 FIXED = replace(BYTEWISE, exit="fixed", exit_after=1)
 
@@ -27,25 +25,28 @@ def step(
     return TraceStep(number, candidates, chosen, True, alone, marginals=told)
 
 
-def replayed(steps: list[TraceStep], method: Method = BYTEWISE, **settings: Any) -> list[ReplayedStep]:
-    return list(replay_bytewise(method, ("b", "a"), steps, **{"seed": 0, "max_tokens": 9, **settings}))
+def replayed(
+    steps: list[TraceStep], method: Method = BYTEWISE, *, seed: int = 0, past_exit: bool = False
+) -> list[ReplayStep]:
+    settings = {"method": BYTEWISE.to_json(), "seed": seed}
+    return list(replay(Trace(("b", "a"), settings, tuple(steps)), method, past_exit))
 
 
-def both(number: int, piece: Piece, chosen: Piece = b"?") -> TraceStep:
-    return step(number, chosen, a=surely(piece), b=surely(piece))
+def both(number: int, piece: Piece) -> TraceStep:
+    return step(number, piece, a=surely(piece), b=surely(piece))
 
 
-def test_what_is_chosen_what_was_recorded_and_where_the_models_stood() -> None:
+def test_what_is_chosen_and_what_was_recorded() -> None:
     steps = [
-        step(1, b"?", a=surely(b"8"), b=surely(b"84")),
+        step(1, b"8", a=surely(b"8"), b=surely(b"84")),
         step(2, b"4", a=listed((b"6", 0.6), (b"4", 0.4))),
-        both(3, None, None),
+        both(3, None),
         both(4, b"x"),  # after the end: no longer read
     ]
     assert replayed(steps) == [
-        ReplayedStep(1, b"8", b"?", (("a", 0), ("b", 0)), (), None, False),
-        ReplayedStep(2, b"4", b"4", (("a", 1), ("b", 0)), (("a", 1), ("b", 0)), None, False),
-        ReplayedStep(3, None, None, (("a", 0), ("b", 0)), (), None, False),
+        ReplayStep(1, b"8", b"8", True, (("a", 0), ("b", 0)), None, False),
+        ReplayStep(2, b"4", b"4", True, (("a", 1), ("b", 0)), None, False),
+        ReplayStep(3, None, None, True, (("a", 0), ("b", 0)), None, False),
     ]
 
 
@@ -122,24 +123,25 @@ def test_models_that_are_lost_and_come_back() -> None:
 
 def test_one_vote_over_lists_that_count_as_all_there_is() -> None:
     """x has .3 / .4 + .3 / .9 = 1.08, y has .1 / .4 + .6 / .9 = .92; with twice the weight b decides."""
-    a, b = listed((b"x", 0.3), (b"y", 0.1)), listed((b"y", 0.6), (b"x", 0.3))
+    votes = step(1, b"z", a=listed((b"x", 0.3), (b"y", 0.1)), b=listed((b"y", 0.6), (b"x", 0.3)))
     for weight, chosen in ((1.0, b"x"), (2.0, b"y")):
         method = replace(BYTEWISE, weights=(("b", weight),))
-        assert vote_at(method, 0, 7, [ballot(method, "a", a), ballot(method, "b", b)]) == chosen
+        assert [s.chosen for s in replayed_over([votes], method)] == [chosen]
     drawn = replace(BYTEWISE, top_t=(2, 2))
     for seed in range(9):
-        even = ballot(drawn, "a", listed((b"x", 0.5), (b"y", 0.5)))
-        assert vote_at(drawn, seed, 7, [even]) == (b"x" if uniform(seed, 8, 1) < 0.5 else b"y")
+        even = [step(1, b"1234567", a=listed((b"x", 1.0))), step(2, b"z", a=listed((b"x", 0.5), (b"y", 0.5)))]
+        _, second = replayed_over(even, drawn, seed)
+        assert second.chosen == (b"x" if uniform(seed, 8, 1) < 0.5 else b"y")
 
 
-def ballot(method: Method, model: str, sent: CandidateSet) -> Ballot:
-    return Decider(method, sampling_of(method, 0)).ballot(model, sent)
+def replayed_over(steps: list[TraceStep], method: Method, seed: int = 0) -> list[ReplayStep]:
+    """Over the candidates of another method."""
+    return list(replay(Trace(("a", "b"), {"method": "dp", "seed": seed}, tuple(steps)), method, True))
 
 
 def test_draws_are_those_of_the_seed() -> None:
     method = replace(BYTEWISE, top_t=(2, 2))
     even = listed((b"x", 0.5), (b"y", 0.5))
-    trace = [step(n, b"x", a=even, b=even) for n in range(1, 9)]
-    texts = {b"".join(s.chosen or b"" for s in replayed(trace, method, seed=seed)) for seed in range(9)}
+    undecided = [replace(step(n, b"x", a=even, b=even), decided=False) for n in range(1, 9)]
+    texts = {b"".join(s.chosen or b"" for s in replayed(undecided, method, seed=seed)) for seed in range(9)}
     assert len(texts) > 5
-    assert len(replayed(trace, method, max_tokens=3)) == 3

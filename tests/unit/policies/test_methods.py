@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.unit.policies.policykit import Driver, toy
+from tests.support.candidates import toy
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies import events as e
 from tokencollab.policies.aggregations import AGGREGATIONS
@@ -16,6 +16,7 @@ from tokencollab.policies.exits import EXITS
 from tokencollab.policies.methods import Method, list_methods, make_policy, parse_method, sampling_of
 from tokencollab.policies.self_efficacy import EfficacyState, SelfEfficacy
 from tokencollab.protocol.messages import Sampling
+from tokencollab.testing import Driver, drive
 
 NAMES = [name.replace("N", "20") for name, _, _ in list_methods()]
 
@@ -329,7 +330,7 @@ def test_an_exit_of_ones_own_takes_the_place_of_the_methods(name: str) -> None:
     policy = make_policy(parse_method(name), max_tokens=9, seed=1, report=False, exit_policy=Sends())
     driver = Driver(policy, {"b": toy("b"), "a": toy("a")})
     while not any(isinstance(command, e.Exited) for command in driver.others):
-        driver.answer(driver.pending.pop(0))
+        driver.answer(driver.open[0])
     assert len(driver.commits) == 1
 
 
@@ -349,8 +350,8 @@ def test_the_most_extreme_weights_decide_as_one_expects(name: str, temperature: 
         settings["temperature"] = temperature
     method = parse_method(name, weights={"a": 1e-150, "b": 1e150}, **settings)
     book = {"a": toy("a"), "b": toy("b")}
-    driver = Driver(make_policy(method, max_tokens=20, seed=0, report=False), book).run()
+    driver = drive(make_policy(method, max_tokens=20, seed=0, report=False), book)
     assert driver.pieces
     if temperature is None:
-        alone = Driver(make_policy(parse_method(name), max_tokens=20, seed=0, report=False), {"b": book["b"]}).run()
+        alone = drive(make_policy(parse_method(name), max_tokens=20, seed=0, report=False), {"b": book["b"]})
         assert alone.text.startswith(driver.text)  # bytewise, the text is cut into other pieces

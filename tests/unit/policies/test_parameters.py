@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from examples.own_aggregation import Trimmed
-from tests.unit.policies.policykit import by_probability
+from tests.support.candidates import by_probability
 from tokencollab import (
     Aggregation,
     Ballot,
@@ -21,11 +21,11 @@ from tokencollab import (
     register,
 )
 from tokencollab.policies.aggregations import AGGREGATIONS, UniTE
-from tokencollab.policies.decision import Decider
 from tokencollab.policies.evidence import STAY, Evidence, Verdict
 from tokencollab.policies.exits import EXITS
 from tokencollab.policies.methods import list_exits, method_settings, sampling_of
 from tokencollab.policies.parameters import Declaration, Numbers, Parameter, Span, parameters_of
+from tokencollab.policies.pieces import Decider
 from tokencollab.policies.responses.response_methods import RESPONSES, parse_response_method
 
 DECLARED = [

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.policies.policykit import Driver, by_logit, by_probability, toy
-from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, replayed, trace_of
+from tests.support.candidates import by_logit, by_probability, toy
+from tests.support.recorded import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, recording, replayed, trace_of
 from tokencollab.errors import TraceError, UnknownMethod, UsageError
 from tokencollab.policies import events as e
-from tokencollab.policies.decision import Decider
-from tokencollab.policies.methods import make_policy, parse_method, sampling_of
+from tokencollab.policies.methods import parse_method, sampling_of
+from tokencollab.policies.pieces import Decider
 from tokencollab.policies.replay import replay
 from tokencollab.protocol.trace import header_line, parse_trace
 
@@ -28,15 +28,16 @@ def test_a_trace_gives_its_own_decisions_again(
 ) -> None:
     method = parse_method("gac", aggregation=aggregation, exit=leave, top_k=4, **settings, **selection)
     for lose in (False, True):
-        driver = record(method, lose=lose)
-        steps = list(replay(parse_trace(driver.trace), None, past_exit=True))
+        recorded = record(method, lose=lose)
+        driver, trace = recorded.driver, parse_trace(recorded.trace)
+        steps = list(replay(trace, None, past_exit=True))
         assert [step.chosen for step in steps] == driver.pieces
         figures = [commit.record.efficacy for commit in driver.commits]
         for step, commit, wanted in zip(steps, driver.commits, figures, strict=True):
             assert step.ranks == commit.record.ranks
             assert wanted is None or step.efficacy == wanted
         exits = [command.step for command in driver.others if isinstance(command, e.Exited)]
-        stopping = list(replay(parse_trace(driver.trace), None, past_exit=False))
+        stopping = list(replay(trace, None, past_exit=False))
         if leave == "consult":  # which is no end
             assert stopping == steps
             assert {commit.record.alone for commit in driver.commits} == {True, False}
@@ -52,7 +53,7 @@ def test_a_trace_gives_its_own_decisions_again(
 def test_the_cases_above_do_exit() -> None:
     exited = set()
     for leave, settings in EXITS:
-        driver = record(parse_method("dp", exit=leave, top_k=4, **settings))
+        driver = record(parse_method("dp", exit=leave, top_k=4, **settings)).driver
         alone = [commit.record.alone for commit in driver.commits]
         if any(alone):
             exited.add(leave)
@@ -61,11 +62,9 @@ def test_the_cases_above_do_exit() -> None:
 
 def test_base_alone_replays_too() -> None:
     method = parse_method("base", top_t=2)
-    book = {"b": toy("b")}
-    policy = make_policy(method, max_tokens=20, seed=3, report=True)
-    driver = Driver(policy, book, sampling=sampling_of(method, 3)).run()
-    lines = [header_line(["b"], {"method": "base", "seed": 3}), *driver.trace]
-    steps = list(replay(parse_trace(lines), method, past_exit=False))
+    recorded = recording(method, {"b": toy("b")}, 3, 20)
+    driver = recorded.driver.run()
+    steps = list(replay(parse_trace(recorded.trace), method, past_exit=False))
     assert [step.chosen for step in steps] == driver.pieces
     assert not any(step.exited for step in steps)
     assert {step.efficacy for step in steps} == {None}

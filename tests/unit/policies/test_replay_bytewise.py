@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.policies.policykit import Driver, by_probability, toy
-from tests.unit.policies.replaykit import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, replayed, trace_of
+from tests.support.candidates import by_probability, toy
+from tests.support.recorded import AGGREGATIONS, AGREED, APART, EXITS, KEYS, record, recording, replayed, trace_of
 from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import make_policy, parse_method
+from tokencollab.policies.methods import parse_method
 from tokencollab.policies.replay import replay
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.seeds import uniform
-from tokencollab.protocol.trace import header_line, parse_trace
+from tokencollab.protocol.trace import parse_trace
 
 
 @pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
@@ -23,8 +23,8 @@ from tokencollab.protocol.trace import header_line, parse_trace
 @pytest.mark.parametrize("heard", [False, True])
 def test_bytewise_gives_its_own_decisions_again(leave: str, settings: dict[str, Any], top_t: int, heard: bool) -> None:
     method = parse_method("bytewise", exit=leave, top_k=4, top_t=top_t, **settings)
-    driver = record(method, lose=top_t == 1, heard=heard)
-    trace = parse_trace(driver.trace)
+    recorded = record(method, lose=top_t == 1, heard=heard)
+    driver, trace = recorded.driver, parse_trace(recorded.trace)
     steps = list(replay(trace, None, past_exit=True))
     assert [step.step for step in steps] == list(range(1, len(driver.pieces) + 1))
     assert [step.chosen for step in steps] == driver.pieces
@@ -52,7 +52,7 @@ def test_a_bytewise_trace_under_other_settings_ends_where_they_leave_it() -> Non
 
 
 def first_commit(lists: dict[str, CandidateSet], commit: float = 0.5) -> tuple[Piece, dict[str, int]]:
-    """Section 9 of methods.md from a common boundary, over what is listed: the bytes until a model moves, misses."""
+    """Section 9 of docs/specification.md from a common boundary, as far as listed: bytes until a move, misses."""
     pieces, weights = {}, dict.fromkeys(lists, 1.0)
     for model, sent in lists.items():
         whole = sum(exp(c.logprob) for c in sent.candidates)
@@ -178,24 +178,18 @@ def test_a_collaborator_without_which_the_answer_would_have_ended_is_decisive() 
 def test_losses_at_a_place_of_their_own_are_replayed(what: str, heard: bool) -> None:
     """Also from traces that do not say in which order things were heard."""
     method = parse_method("bytewise", exit="fixed-4", top_k=4)
-    driver = Driver(make_policy(method, max_tokens=12, seed=5, report=True), {name: toy(name) for name in "abc"})
-    driver.heard = [] if heard else None
-    driver.trace.insert(0, header_line(["a", "b", "c"], {"method": method.to_json(), "seed": 5}))
-
-    def lose(model: str) -> None:
-        driver.pending = [command for command in driver.pending if getattr(command, "model", "") != model]
-        driver.hear(e.ModelLost(model))
-
+    recorded = recording(method, {name: toy(name) for name in "abc"}, 5, 12, heard)
+    driver = recorded.driver
     done = False
     while not driver.stop:
-        alone = isinstance(driver.pending[0], e.RunSolo)
+        alone = isinstance(driver.open[0], e.RunSolo)
         if not done and (alone if what == "the base alone" else len(driver.commits) == 2):
             done = True
-            lose("b" if what == "a model and back" else "a")
+            driver.hear(e.ModelLost("b" if what == "a model and back" else "a"))
             if what != "the base":
                 driver.hear(e.ModelJoined("b" if what == "a model and back" else "a"))
-        driver.answer(driver.pending.pop(0))
-    trace = parse_trace(driver.trace)
+        driver.answer(driver.open[0])
+    trace = parse_trace(recorded.trace)
     assert [step.lost for step in trace.steps if step.lost] == [("b" if what == "a model and back" else "a",)]
     assert [step.chosen for step in replay(trace, None, past_exit=True)] == driver.pieces
 
@@ -203,13 +197,14 @@ def test_losses_at_a_place_of_their_own_are_replayed(what: str, heard: bool) -> 
 @pytest.mark.parametrize("removed", [{"exit": "credible"}, {"exit": "rejoin"}, {"exact": True}])
 def test_an_old_trace_is_replayed_with_a_method_that_there_is(removed: dict[str, object]) -> None:
     """As a trace of bytewise voting, whose candidates are not all for the end of the text."""
-    driver = record(parse_method("bytewise", top_k=4))
-    header = json.loads(driver.trace[0])
+    recorded = record(parse_method("bytewise", top_k=4))
+    driver, lines = recorded.driver, recorded.trace
+    header = json.loads(lines[0])
     header["method"] |= {"owner_finishes": False, "quantile": 0.1, "rejoin_below": 0.5, "rejoin_window": 8}
-    old = [json.dumps(header), *driver.trace[1:]]
+    old = [json.dumps(header), *lines[1:]]
     assert [step.chosen for step in replay(parse_trace(old), None, past_exit=False)] == driver.pieces
     header["method"] |= removed
-    trace = parse_trace([json.dumps(header), *driver.trace[1:]])
+    trace = parse_trace([json.dumps(header), *lines[1:]])
     with pytest.raises(UsageError, match="was removed"):
         replay(trace, None, past_exit=False)
     other = parse_method("bytewise", top_k=4)

@@ -5,7 +5,7 @@ from math import exp, log
 
 import pytest
 
-from tests.unit.policies.policykit import by_logit, by_probability
+from tests.support.candidates import by_logit, by_probability
 from tokencollab.policies.selection import choose_solo, select
 from tokencollab.policies.truncation import truncate
 from tokencollab.protocol.messages import Sampling

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.policies.policykit import by_logit
+from tests.support.candidates import by_logit
 from tokencollab.errors import TraceError
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.trace import (
@@ -252,9 +252,12 @@ def test_only_a_line_feed_ends_a_line() -> None:
 
 
 def test_in_which_order_things_were_heard_comes_back() -> None:
-    heard = [{"event": "lost", "model": "a"}, {"event": "candidates", "model": "b"}]
+    heard: list[dict[str, object]] = [
+        {"event": "lost", "model": "a"},
+        {"event": "candidates", "model": "b", "question": 7},
+    ]
     (step,) = parse_trace([HEADER, step_line(1, {"b": B1}, b"y", lost=["a"], heard=heard)]).steps
-    assert step.heard == (("lost", "a"), ("candidates", "b"))
+    assert step.heard == (("lost", "a", -1), ("candidates", "b", 7))
 
 
 def test_edges_are_allowed() -> None:

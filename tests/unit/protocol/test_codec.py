@@ -47,7 +47,14 @@ spellings = st.none() | st.builds(
 )
 everything = st.one_of(
     st.builds(m.Open, names, st.lists(turns, max_size=3).map(tuple), st.binary(max_size=8), spellings),
-    st.builds(m.NextCandidates, names, counts, st.binary(max_size=8), counts),
+    st.builds(
+        m.NextCandidates,
+        names,
+        counts,
+        st.binary(max_size=8),
+        counts,
+        st.lists(counts, max_size=3, unique=True).map(sorted).map(tuple),
+    ),
     st.builds(m.ScorePieces, names, counts, st.binary(max_size=8), st.lists(pieces, max_size=4).map(tuple)),
     st.builds(m.ScoreText, names, counts, st.binary(max_size=8)),
     st.builds(
@@ -64,7 +71,15 @@ everything = st.one_of(
     ),
     st.builds(m.Close, names),
     st.builds(m.Opened, names, counts, counts),
-    st.builds(m.CandidatesReply, names, counts, candidate_sets(), counts, spellings),
+    st.builds(
+        m.CandidatesReply,
+        names,
+        counts,
+        candidate_sets(),
+        counts,
+        spellings,
+        st.lists(candidate_sets(), max_size=2).map(tuple),
+    ),
     st.builds(m.ScoresReply, names, counts, st.lists(numbers, max_size=4).map(tuple), counts, spellings),
     st.builds(m.MarginalsReply, names, counts, st.floats(0, 1), st.floats(0, 1), shares, counts, spellings),
     st.builds(m.SoloPiece, names, counts, pieces, st.none() | candidate_sets(), counts, spellings),

@@ -8,7 +8,7 @@ import pytest
 from tokencollab.errors import MalformedAnswer
 from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate, CandidateSet
+from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, Candidate, CandidateSet
 from tokencollab.protocol.pieces import MAX_PIECE_BYTES
 from tokencollab.protocol.spelling import Spelling
 
@@ -25,6 +25,7 @@ FRAMES: list[tuple[codec.Message, list[Any]]] = [
     (m.Open("s", (m.ChatMessage("assistant", ""),), b"a"), ["open", "s", [["assistant", ""]], b"a", None, []]),
     (m.Open("", (), b"a", SPELT, (b"b", None)), ["open", "", [], b"a", [1, b"12345678", b"x"], [b"b", None]]),
     (m.NextCandidates("s", 3, b"\x80a", 10), ["ask", "s", 3, b"\x80a", 10]),
+    (m.NextCandidates("s", 3, b"ab", 10, (3, 5)), ["ask", "s", 3, b"ab", 10, [3, 5]]),
     (m.ScorePieces("s", 0, b"", (b"a", None)), ["score", "s", 0, b"", [b"a", None]]),
     (m.ScoreText("s", 1, b"ab"), ["logprobs", "s", 1, b"ab"]),
     (m.LogprobsReply("s", 2, (1, 2), (-0.5, 0.0), 3), ["likelihoods", "s", 2, [1, 2], [-0.5, 0.0], 3]),
@@ -40,6 +41,7 @@ FRAMES: list[tuple[codec.Message, list[Any]]] = [
     (m.Close("s"), ["close", "s"]),
     (m.Opened("s", 5, 100), ["opened", "s", 5, 100]),
     (m.CandidatesReply("s", 4, TWO, 1, SPELT), ["candidates", "s", 4, TWO_PLAIN, 1, [1, b"12345678", b"x"]]),
+    (m.CandidatesReply("s", 4, TWO, 2, None, (TWO,)), ["candidates", "s", 4, TWO_PLAIN, 2, None, [TWO_PLAIN]]),
     (m.ScoresReply("s", 4, (1.5, -2.0), 1), ["scores", "s", 4, [1.5, -2.0], 1, None]),
     (m.MarginalsReply("s", 4, 0.25, 0.5, SHARES, 0), ["masses", "s", 4, 0.25, 0.5, list(SHARES), 0, None]),
     (m.SoloPiece("s", 4, None, None, 1), ["written", "s", 4, None, None, 1, None]),
@@ -96,6 +98,18 @@ def alone(*sampling: Any, flag: Any = True) -> tuple[Any, ...]:
         ((1, "ask", "s", 1.0, b"", 1), "ask: " + COUNT),
         ((1, "ask", "s", False, b"", 1), "ask: " + COUNT),
         ((1, "ask", "s", 1 << 53, b"", 1), "ask: " + COUNT),
+        ((1, "ask", "s", 0, b"abc", 1, [2, 1]), "ask: offsets that ascend expected"),
+        ((1, "ask", "s", 0, b"abc", 1, [1, 1]), "ask: offsets that ascend expected"),
+        ((1, "ask", "s", 0, b"abc", 1, [-1]), "ask: " + COUNT),
+        ((1, "ask", "s", 0, b"", 1, [*range(1025)]), "ask: a list of at most 1024 items expected"),
+        ((1, "ask", "s", 0, b""), "ask: 3 fields instead of 5"),
+        ((1, "ask", "s", 0, b"", 1, [], 0), "ask: 6 fields instead of 5"),
+        ((1, "score", "s", 0, b""), "score: 3 fields instead of 4"),
+        ((1, "candidates", "s", 9, TWO_PLAIN, 1, None, [[2.5, []]]), "0 candidates, not 1 to 1024"),
+        (
+            (1, "candidates", "s", 9, TWO_PLAIN, 1, None, [TWO_PLAIN] * 1024),
+            "candidates: a list of at most 1023 items expected",
+        ),
         (alone(flag=1), "alone: true or false expected, not int"),
         (alone(1, 1, 1, 1, 1, 1), "alone: a list of 7 items expected"),
         (alone(1, 1, 1, 1, 1, 1, 1, 1), "alone: a list of 7 items expected"),
@@ -169,14 +183,16 @@ def test_a_frame_has_so_many_values_and_no_deeper_lists() -> None:
     assert refusal(1, "none", [0] * most) == "unknown kind of message 'none'"
     assert refusal(1, "none", [0] * (most + 1)) == "not a msgpack frame: ValueError"
     wide = b"x" * 70_000  # a frame that is read value by value
-    assert refusal(1, "none", wide, [[[0]]]) == "unknown kind of message 'none'"
-    assert refusal(1, "none", wide, [[[[0]]]]) == "not a msgpack frame: ValueError"
+    assert refusal(1, "none", wide, [[[[0]]]]) == "unknown kind of message 'none'"
+    assert refusal(1, "none", wide, [[[[[0]]]]]) == "not a msgpack frame: ValueError"
 
 
 def test_the_limits_themselves_are_allowed() -> None:
     shares = (-1e-9, 1 + 1e-6, *SHARES[2:])
     for message in (
         m.NextCandidates("s", (1 << 53) - 1, b"", 0),
+        m.NextCandidates("s", 0, b"x" * MAX_OFFSETS, 5, tuple(range(MAX_OFFSETS))),
+        m.CandidatesReply("s", 9, TWO, 1, None, (TWO,) * (MAX_OFFSETS - 1)),
         m.ScorePieces("s", 0, b"", (b"x" * MAX_PIECE_BYTES,) + (None,) * 4095),
         m.MarginalsReply("s", 0, 0.0, 0.0, shares, 0),
         m.LogprobsReply("s", 0, tuple(range(5000)), (-1.0,) * 5000, 0),

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -14,7 +15,7 @@ from tokencollab import errors
 from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
 from tokencollab.actors.platform.ray_platform import HOLD, REGISTRY, RegistryActor, SharedSpec, Unanswered
 from tokencollab.actors.platform.registry import Address, Entry
-from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
+from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
 from tokencollab.actors.runtimes.ray_actors import RayLink
 from tokencollab.actors.runtimes.sockets import Channel
 from tokencollab.actors.supervisor import FaultPolicy
@@ -78,6 +79,27 @@ def check_room(specs: Sequence[SharedSpec]) -> None:
         f"the cluster has {free:g} free CPUs, and {needed:g} would be reserved: "
         "take models down, or say less with --cpus-per-model"
     )
+
+
+def with_gpus(specs: Sequence[SharedSpec]) -> list[SharedSpec]:
+    """The specs with what they reserve of the cluster's free GPUs."""
+    shares = gpu_shares([spec.options.device for spec in specs], ray.available_resources().get("GPU", 0.0))
+    return [replace(spec, gpus=share) for spec, share in zip(specs, shares, strict=True)]
+
+
+def model_actor(name: str, namespace: str = NAMESPACE) -> Any:
+    """The actor of a platform's model: ``ray.get(model_actor("NAME").next_candidates.remote("The sky is", k=5))``.
+
+    Raises:
+        UsageError: there is no cluster, or no platform in it.
+        UnknownModel, ModelFailed: the model is not there, or is down.
+    """
+    connect()
+    client = PlatformClient(namespace)
+    client.find()
+    entry = asyncio.run(client.look_after(name))
+    assert entry.address is not None
+    return ray.get_actor(entry.address.actor, namespace)
 
 
 class PlatformClient:

@@ -43,6 +43,7 @@ class SharedSpec(ModelSpec):
     """A model of a platform. ``load``: where its actor finds the function that makes its engine, MODULE:NAME."""
 
     cpus: float = 1.0
+    gpus: float = 0.0
     load: str = LOAD
 
 
@@ -69,8 +70,8 @@ class _Metered:
             self.sessions.add(request.session)
         return reply
 
-    def answer(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
-        answers = self._engine.answer(requests)
+    def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
+        answers = self._engine.next_candidates(requests)
         self.tokens += sum(
             answer is not None and isinstance(answer.reply, CandidatesReply | MarginalsReply) for answer in answers
         )
@@ -89,19 +90,12 @@ class SharedModel(RayModel):
     def __init__(self, spec: SharedSpec) -> None:
         super().__init__(spec, self._load_metered)
         self._engine: _Metered | None = None
-        self._loading: asyncio.Future[tuple[ModelInfo | None, str, str, str]] | None = None
 
     def _load_metered(self, spec: ModelSpec) -> Engine:
         assert isinstance(spec, SharedSpec)
         module, _, name = spec.load.partition(":")
         self._engine = _Metered(getattr(import_module(module), name)(spec))
         return self._engine
-
-    async def ready(self) -> tuple[ModelInfo | None, str, str, str]:
-        """As of `RayModel`, for every registry that asks."""
-        if self._loading is None:
-            self._loading = asyncio.ensure_future(super().ready())
-        return await asyncio.shield(self._loading)
 
     async def figures(self) -> ModelFigures:
         """A heartbeat."""
@@ -184,6 +178,7 @@ class DetachedModels:
             namespace=self._namespace,
             lifetime="detached",
             num_cpus=spec.cpus,
+            num_gpus=spec.gpus,
             max_restarts=0,
             max_task_retries=0,
             enable_task_events=False,

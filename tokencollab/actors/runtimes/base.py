@@ -1,7 +1,8 @@
 """Where models live: one protocol, three implementations (`local`, `ray_runtime`, `ray_client`)."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil, floor
 from typing import Protocol, runtime_checkable
 
 from tokencollab.engines.options import EngineOptions
@@ -10,11 +11,38 @@ from tokencollab.protocol.messages import GenerateSolo, ModelInfo, Reply, Reques
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model to start, under which name. ``folder`` holds safetensors and a tokenizer."""
+    """Which model to start, under which name. ``source`` is what the engine ``options.engine`` loads."""
 
     name: str
-    folder: str
+    source: str
     options: EngineOptions
+
+
+def on_gpus(specs: Sequence[ModelSpec], gpus: int, placed: dict[str, str]) -> list[ModelSpec]:
+    """The specs with a GPU of this machine for each whose device is ``auto``, round robin.
+
+    ``placed`` has the devices given so far by name, and grows. With one GPU or none there is nothing to be shared out.
+    """
+    if gpus < 2:
+        return list(specs)
+    found = []
+    for spec in specs:
+        device = spec.options.device
+        if device == "auto":
+            device = placed.setdefault(spec.name, f"cuda:{len(placed) % gpus}")
+        found.append(replace(spec, options=replace(spec.options, device=device)))
+    return found
+
+
+def gpu_shares(devices: Sequence[str], free: float) -> list[float]:
+    """What models with these devices reserve of the ``free`` GPUs of a Ray cluster so that all fit, spread evenly.
+
+    A model that names one GPU (``cuda:1``) means that of its machine, and reserves none: Ray would hide it.
+    """
+    using = [device in ("auto", "cuda") for device in devices]
+    per_gpu = ceil(sum(using) / int(free)) if free >= 1 else 0
+    share = floor(10_000 / per_gpu) / 10_000 if per_gpu else 0.0  # Ray counts in such steps
+    return [share if uses else 0.0 for uses in using]
 
 
 class ModelLink(Protocol):

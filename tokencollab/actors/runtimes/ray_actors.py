@@ -5,22 +5,24 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import ray
 from ray.exceptions import RayActorError
 
 from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
-from tokencollab.actors.model import ModelActor
-from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
+from tokencollab.actors.model import ModelActor, Prefix
+from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
 from tokencollab.actors.runtimes.sockets import Channel, serve
 from tokencollab.actors.runtimes.threads import load_engine, make_actor
 from tokencollab.engines.base import Engine
 from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
 from tokencollab.protocol import codec
+from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.codec import Message
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request
 
+_Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
 _REPLIES = tuple(Reply.__args__)
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
@@ -32,9 +34,27 @@ class RayModel:
         self._spec = spec
         self._load = load
         self._actor: ModelActor | None = None
+        self._loading: asyncio.Future[_Ready] | None = None
 
-    async def ready(self) -> tuple[ModelInfo | None, str, str, str]:
-        """What the model is, or why it is incompatible; and the node and the path of its socket."""
+    async def ready(self) -> _Ready:
+        """What the model is, or why it is incompatible; and the node and the path of its socket.
+
+        The first call loads the model; all wait for that.
+        """
+        if self._loading is None:
+            self._loading = asyncio.ensure_future(self._load_model())
+        return await asyncio.shield(self._loading)
+
+    async def next_candidates(
+        self, prefix: Prefix, k: int = 5, offsets: Sequence[int] | None = None
+    ) -> CandidateSet | list[CandidateSet]:
+        """See `ModelActor.next_candidates`."""
+        info, reason, _, _ = await self.ready()
+        if info is None or self._actor is None:
+            raise ModelRefused(reason)
+        return await self._actor.next_candidates(prefix, k, offsets)
+
+    async def _load_model(self) -> _Ready:
         install_ray_metrics()
         self._actor = make_actor(self._spec, self._load)
         try:
@@ -162,6 +182,13 @@ def said_as_gone() -> Iterator[None]:
         raise ModelGone(f"the model's process has ended: {type(error).__name__}") from error
 
 
+def start_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine] = load_engine, gpus: float = 0.0) -> Any:
+    """The actor of a model, which reserves its threads as CPUs, and ``gpus``. The first call loads the model."""
+    # No restarts by Ray: an empty actor under the old name would answer questions that were meant for the old one.
+    options = {"num_cpus": spec.options.threads or 1, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
+    return ray.remote(RayModel).options(**options, enable_task_events=False).remote(spec, load)
+
+
 class RayRuntime:
     """Models as Ray actors: in the cluster this process is connected to, else in one of its own on this machine."""
 
@@ -169,6 +196,7 @@ class RayRuntime:
         """Nothing is started yet. ``load`` makes the engine of a spec, in the actor's process."""
         self._load = load
         self._models: dict[str, tuple[Any, RayLink | None, str]] = {}  # handle, link, path of its socket
+        self._gpus: dict[str, float] = {}  # what each reserves; Ray shows it that GPU only
         self._own_cluster = False
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
@@ -185,21 +213,15 @@ class RayRuntime:
                 )
                 raise ModelUnavailable(f"{where}: {str(error).partition(chr(10))[0]}") from error
         install_ray_metrics()
-        for spec in specs:
-            self._models[spec.name] = (self._actor(spec), None, "")
+        shares = gpu_shares([spec.options.device for spec in specs], ray.available_resources().get("GPU", 0.0))
+        for spec, share in zip(specs, shares, strict=True):
+            self._gpus[spec.name] = share
+            self._models[spec.name] = (start_actor(spec, self._load, share), None, "")
         outcomes = await asyncio.gather(*(self._link(spec.name) for spec in specs), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         return [link for link in outcomes if not isinstance(link, BaseException)]
-
-    def _actor(self, spec: ModelSpec) -> Any:
-        actor = ray.remote(RayModel)
-        cpus = spec.options.threads or 1
-        # No restarts by Ray: an empty actor under the old name would answer questions that were meant for the old one.
-        return actor.options(num_cpus=cpus, max_restarts=0, max_task_retries=0, enable_task_events=False).remote(
-            spec, self._load
-        )
 
     async def _link(self, name: str) -> RayLink:
         handle = self._models[name][0]
@@ -215,7 +237,7 @@ class RayRuntime:
     async def restart(self, spec: ModelSpec) -> ModelLink:
         """See `Runtime.restart`. A process that hangs is killed."""
         await self.stop(spec.name)
-        self._models[spec.name] = (self._actor(spec), None, "")
+        self._models[spec.name] = (start_actor(spec, self._load, self._gpus[spec.name]), None, "")
         return await self._link(spec.name)
 
     async def stop(self, name: str) -> None:

@@ -1,14 +1,14 @@
 """The in-process runtime: every model in a thread of this process."""
 
 import asyncio
-import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from math import isfinite
-from pathlib import Path
 
 from tokencollab.actors.model import ModelActor
-from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
+from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, on_gpus
 from tokencollab.engines.base import Engine
+from tokencollab.engines.entry_points import engine_type
 from tokencollab.errors import MalformedAnswer
 from tokencollab.protocol.messages import (
     CandidatesReply,
@@ -23,31 +23,9 @@ from tokencollab.protocol.messages import (
 )
 
 
-def import_engines() -> None:
-    """Imports torch and transformers, which takes seconds.
-
-    torch's threads wait for each other actively unless its OpenMP library is told otherwise before it is loaded. On a
-    machine that has anything else to do, that makes a step take ten times as long (docs/results.md).
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-    # These two are what engines load models with; the package transformers alone loads next to nothing.
-    import transformers.models.auto.modeling_auto  # noqa: PLC0415
-    import transformers.models.auto.tokenization_auto  # noqa: PLC0415, F401
-
-    import tokencollab.engines.transformers_engine  # noqa: PLC0415, F401
-
-
 def load_engine(spec: ModelSpec) -> Engine:
-    """The engine of a spec (imports torch and transformers)."""
-    import_engines()
-    if spec.options.engine == "llamacpp" and spec.folder.endswith(".gguf"):
-        from tokencollab.engines.llamacpp_engine import LlamaCppEngine  # noqa: PLC0415
-
-        return LlamaCppEngine.from_file(spec.name, Path(spec.folder), spec.options)
-    from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: PLC0415
-
-    return TransformersEngine.from_folder(spec.name, Path(spec.folder), spec.options)
+    """The engine of a spec, by the entry point that its options name."""
+    return engine_type(spec.options.engine).load(spec.name, spec.source, spec.options)
 
 
 def make_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> ModelActor:
@@ -66,6 +44,9 @@ def checked(reply: Reply) -> Reply:
         case CandidatesReply() | SoloPiece() | Unsure():
             if reply.candidates is not None:
                 reply.candidates.checked()
+            if isinstance(reply, CandidatesReply):
+                for earlier in reply.earlier:
+                    earlier.checked()
         case ScoresReply(_, _, numbers) | MarginalsReply(_, _, _, _, numbers):
             if not all(map(isfinite, numbers)):
                 raise MalformedAnswer("a figure is not finite")
@@ -107,12 +88,16 @@ class LocalRuntime:
         """Nothing is started yet."""
         self._load = load
         self._actors: dict[str, ModelActor] = {}
+        self._placed: dict[str, str] = {}  # on several GPUs
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """See `Runtime.start`. Models load side by side."""
         if self._load is load_engine:
             # Imported before the threads start: transformers cannot be imported by two threads at the same time.
-            await asyncio.to_thread(import_engines)
+            for name in dict.fromkeys(spec.options.engine for spec in specs):
+                await asyncio.to_thread(engine_type(name).prepare)
+            torch = sys.modules.get("torch")
+            specs = on_gpus(specs, torch.cuda.device_count() if torch else 0, self._placed)
         actors = [make_actor(spec, self._load) for spec in specs]
         self._actors |= {spec.name: actor for spec, actor in zip(specs, actors, strict=True)}
         infos = await asyncio.gather(*(actor.ready() for actor in actors))

@@ -7,7 +7,7 @@ from typing import Any
 
 from tokencollab.cli.arguments import add_answer, add_method, add_models
 from tokencollab.cli.repl.session import Limits, Session
-from tokencollab.cli.runs import check_stops, engine_options, fetch_models, make_team
+from tokencollab.cli.runs import engine_options, fetch_models, make_team
 from tokencollab.cli.terminal import ProgressView, quiet_logs
 from tokencollab.errors import UsageError
 from tokencollab.models.resolve import list_models
@@ -19,7 +19,6 @@ _ALWAYS_HERE = ("arith-bytes", "arith-pairs")
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the command."""
     parser = commands.add_parser(
         "repl",
         help="ask at a prompt, and see who backs every piece",
@@ -27,15 +26,17 @@ def add_parser(commands: Any) -> None:
     )
     add_models(parser, base=False)
     add_answer(parser)
-    parser.add_argument("--plain", action="store_true", help="words instead of tints (for a screen reader)")
+    parser.add_argument("--plain", action="store_true", help="words instead of colours (for a screen reader)")
     add_method(parser)
     parser.set_defaults(run=repl)
 
 
 def repl(arguments: argparse.Namespace) -> int:
     """`tokencollab repl`."""
+    # Before models are fetched: it needs the extra `repl`.
+    from tokencollab.cli.repl import prompt  # noqa: PLC0415
+
     quiet_logs(only_errors=sys.stdin.isatty())  # what happens to models is shown in the answer
-    check_stops(arguments)
     if arguments.base is None and arguments.collaborators:
         raise UsageError("--with needs --base")
     with ProgressView() as progress:
@@ -58,16 +59,15 @@ def repl(arguments: argparse.Namespace) -> int:
             Limits(arguments.max_tokens, tuple(arguments.stop) or None),
             notices=notices,
         )
-        return asyncio.run(_run(session, arguments.plain, progress))
 
+        async def converse() -> int:
+            async with team:
+                progress.close()
+                session.check(session.method, session.settings)
+                shell = prompt.make_shell(session, arguments.plain)
+                return await prompt.converse(team, shell, [row.name for row in list_models()])
 
-async def _run(session: Session, plain: bool, progress: ProgressView) -> int:
-    from tokencollab.cli.repl.prompt import converse, make_desk  # noqa: PLC0415 - prompt_toolkit
-
-    async with session.team as team:
-        progress.close()
-        session.check(session.method, session.settings)
-        return await converse(team, make_desk(session, plain), [row.name for row in list_models()])
+        return asyncio.run(converse())
 
 
 def installed_models(progress: ProgressView) -> tuple[tuple[str, str], str]:

@@ -1,98 +1,349 @@
-"""The slash commands: one small function each, in one table."""
+"""The slash commands. One table declares them: dispatch, completion and /help come from it."""
 
+import inspect
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from rich.table import Table
 from rich.text import Text
 
-from tokencollab.cli.repl import changing, filing, looking
-from tokencollab.cli.repl.desk import BadUse, Desk
-from tokencollab.cli.terminal import add_row
+from tokencollab.actors.answer import Answer
+from tokencollab.cli.repl import completion
+from tokencollab.cli.repl.completion import Typed
+from tokencollab.cli.repl.display import picture
+from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.settings import LARGEST, change, described, whole_number
+from tokencollab.cli.repl.shell import Shell
+from tokencollab.cli.repl.why import explore, headline, reason_of, sentences_of, state_of, table_of
+from tokencollab.cli.terminal import add_row, harmless, headed_table, response_table, summary_table
 from tokencollab.errors import UsageError
+from tokencollab.files import read_text, typed_path, write_whole
 
-Run: TypeAlias = Callable[[Desk, list[str]], Awaitable[None]]
+
+class BadUse(UsageError):
+    """The words after a command are not its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its name, what may follow it, what it does, and the function."""
+    """A command.
+
+    Attributes:
+        name: without the slash.
+        arguments: as /help shows them.
+        help: one line.
+        run: gets the shell and the words; its signature says how many there may be.
+        complete: what the next word may be.
+    """
 
     name: str
-    usage: str
-    what: str
-    run: Run
+    arguments: str
+    help: str
+    run: Callable[..., Awaitable[None]]
+    complete: Callable[[Typed], Iterable[str]] = completion.nothing
 
 
-async def run_command(desk: Desk, line: str) -> None:
-    """Carries out a line that begins with a slash.
+async def run_command(shell: Shell, line: str) -> None:
+    """Runs a line that begins with a slash.
 
     Raises:
-        UsageError: there is no such command, or what follows it cannot be.
+        UsageError: unknown command, or bad arguments.
         TokencollabError: a model failed.
     """
     name, _, rest = line[1:].strip().partition(" ")
-    try:
-        words = [rest.strip()] * bool(rest.strip()) if name in _TEXTS else shlex.split(rest)
-    except ValueError as error:
-        raise UsageError(f"/{name}: {error}") from None
     command = COMMANDS.get(name)
     if command is None:
         close = [known for known in COMMANDS if name and known.startswith(name)]
         hint = f"; did you mean /{close[0]}?" if close else ""
-        raise UsageError(f"there is no command /{name}{hint} (/help lists them; a question may begin with //)")
+        raise UsageError(f"unknown command /{name}{hint} (/help lists them; a question may begin with //)")
     try:
-        await command.run(desk, words)
+        words = [rest.strip()] * bool(rest.strip()) if "TEXT" in command.arguments else shlex.split(rest)
+    except ValueError as error:
+        raise UsageError(f"/{name}: {error}") from None
+    try:
+        try:
+            inspect.signature(command.run).bind(shell, *words)
+        except TypeError:
+            raise BadUse from None
+        await command.run(shell, *words)
     except BadUse:
-        raise UsageError(f"usage: /{name} {command.usage}".rstrip()) from None
+        raise UsageError(f"usage: /{name} {command.arguments}".rstrip()) from None
 
 
-async def _help(desk: Desk, words: list[str]) -> None:
-    if words:
-        command = COMMANDS.get(words[0].removeprefix("/"))
+def completions(text: str, session: Session, known_models: Sequence[str]) -> list[str]:
+    """What the last word of ``text`` may become, in order; nothing where it is a question.
+
+    ``known_models`` are those that can be added by name.
+    """
+    if not text.startswith("/") or text.startswith("//"):
+        return []
+    *before, last = text.split(" ")
+    if not before:
+        return [f"/{name}" for name in COMMANDS if name.startswith(last[1:])]
+    command, *words = filter(None, before)
+    if command[1:] not in COMMANDS:
+        return []
+    found = COMMANDS[command[1:]].complete(Typed(session, known_models, words, last))
+    return [word for word in found if word.startswith(last) and word != last]
+
+
+# Looking into an answer
+
+
+async def _why(shell: Shell, step: str | None = None) -> None:
+    turn = shell.session.last
+    if turn.response is not None:
+        shell.tell(response_table(turn.response))
+        return
+    if step is None and shell.interactive and not shell.words:
+        await explore(turn, shell.palette)
+        return
+    number = None if step is None else whole_number(step)
+    if number is None:
+        raise BadUse
+    reason = reason_of(turn, number)
+    shell.tell(headline(reason, turn.base))
+    if shell.words:
+        shell.tell(*sentences_of(reason))
+    else:
+        shell.tell(table_of(reason))
+    shell.tell(*state_of(reason))
+
+
+async def _alone(shell: Shell) -> None:
+    turn = shell.session.last
+    others = await shell.session.alone(shell.stoppable)
+    if shell.words:
+        shell.tell(*_in_words(turn.answer, others))
+    else:
+        shell.tell(_side_by_side(turn.answer, others, shell.palette.marks.exit))
+
+
+def parting(one: str, other: str) -> int:
+    """The length of the common beginning of two texts, in characters."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _side_by_side(together: Answer, others: Sequence[tuple[str, Answer]], mark: str) -> Table:
+    """Columns; from where an answer parts from the joint one it is bold, behind ``mark``."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(Text("together"), ratio=1)
+    cells = [Text(harmless(together.text))]
+    for name, answer in others:
+        table.add_column(Text(harmless(name)), ratio=1)
+        at = parting(together.text, answer.text)
+        cell = Text(harmless(answer.text[:at]))
+        if at < len(answer.text):
+            cell.append(mark + harmless(answer.text[at:]), style="bold")
+        cells.append(cell)
+    table.add_row(*cells)
+    table.add_row(*(Text(f"{a.tokens} tokens", style="dim") for a in (together, *(answer for _, answer in others))))
+    return table
+
+
+def _in_words(together: Answer, others: Sequence[tuple[str, Answer]]) -> list[str]:
+    lines = [f"together: {together.text}"]
+    for name, answer in others:
+        at = parting(together.text, answer.text)
+        if at == len(answer.text) == len(together.text):
+            lines.append(f"{name} by itself writes the same")
+        elif at == 0:
+            lines.append(f"{name} by itself, other from the beginning: {answer.text}")
+        else:
+            lines.append(f"{name} by itself, other after character {at}: {answer.text[at:]}")
+    return lines
+
+
+async def _stats(shell: Shell) -> None:
+    turn = shell.session.last
+    shell.tell(summary_table(turn.answer) if turn.response is None else response_table(turn.response))
+
+
+async def _history(shell: Shell) -> None:
+    turns = shell.session.turns
+    if not turns:
+        shell.tell("nothing was asked yet")
+    for number, turn in enumerate(turns, start=1):
+        shell.tell(f"{number}. {' '.join(turn.question.split())}", f"   {' '.join(turn.text.split())[:200]}")
+
+
+# Changing how answers are written, and the conversation
+
+
+async def _method(shell: Shell, name: str | None = None) -> None:
+    if name is None:
+        shell.tell(f"method {shell.session.method}")
+        return
+    dropped = shell.session.use_method(name)
+    shell.tell(f"method {name}" + (f"; without {', '.join(dropped)}, which it does not use" if dropped else ""))
+
+
+async def _set(shell: Shell, name: str | None = None, *values: str) -> None:
+    shell.tell(*described(shell.session) if name is None else [change(shell.session, name, list(values))])
+
+
+async def _seed(shell: Shell, seed: str | None = None) -> None:
+    if seed is not None:
+        number = whole_number(seed)
+        if number is None:
+            raise UsageError("a seed is a whole number from 0 to 2**53 - 1")
+        shell.session.seed = number
+    shell.tell(f"seed {shell.session.seed}")
+
+
+async def _system(shell: Shell, text: str | None = None) -> None:
+    if text is not None:
+        shell.session.system = "" if text == "off" else text
+    shell.tell(f"system message: {shell.session.system or 'none'}")
+
+
+async def _models(shell: Shell, action: str | None = None, model: str | None = None) -> None:
+    team = shell.session.team
+    match action, model:
+        case None, _:
+            _list_models(shell)
+        case "add", str():
+            shell.tell(f"{await team.add(model)} takes part")
+        case "drop", str():
+            await team.remove(model)
+            shell.tell(f"{model} takes no further part")
+        case _:
+            raise BadUse
+
+
+def _list_models(shell: Shell) -> None:
+    members = list(shell.session.team.members.values())
+    if shell.words:
+        for member in members:
+            shell.tell(f"{member.name}: {member.health}, restarted {member.restarts} times")
+        return
+    table = headed_table("model", "health", ">restarts", ">failed", ">parameters", ">context", "engine")
+    for index, member in enumerate(members):
+        info = member.info
+        add_row(
+            table,
+            f"{member.name}{' (base)' if not index else ''}",
+            member.health,
+            str(member.restarts),
+            str(sum(member.faults.values())),
+            f"{info.parameters / 1e6:,.1f} M",
+            f"{info.context_length:,}",
+            info.engine,
+        )
+    shell.tell(table)
+
+
+async def _retry(shell: Shell) -> None:
+    session = shell.session
+    if not session.turns:
+        raise UsageError("there is nothing to ask again")
+    turn = session.turns.pop()
+    if session.samples:
+        session.seed = turn.answer.seed + 1 if turn.answer.seed < LARGEST else 0
+    try:
+        await shell.ask(turn.question)
+    except BaseException:
+        if not session.turns or session.turns[-1].question != turn.question:
+            session.turns.append(turn)
+        raise
+
+
+async def _undo(shell: Shell) -> None:
+    session = shell.session
+    if not session.turns:
+        raise UsageError("there is nothing to take back")
+    session.shown = None
+    shell.tell(f"taken back: {' '.join(session.turns.pop().question.split())}")
+
+
+# Files
+
+
+async def _save(shell: Shell, name: str) -> None:
+    if name.endswith(".jsonl"):
+        lines = shell.session.last.trace
+        if not lines:
+            raise UsageError("the last answer has no trace; a name that ends in .json saves the conversation")
+        write_whole(typed_path(name), "".join(f"{line}\n" for line in lines))
+        shell.tell(f"the trace of the last answer is in {name}")
+    elif name.endswith(".json"):
+        write_whole(typed_path(name), shell.session.dumped())
+        shell.tell(f"the conversation is in {name}")
+    else:
+        raise BadUse
+
+
+async def _load(shell: Shell, name: str) -> None:
+    what = shell.session.load(read_text(typed_path(name), name))
+    for turn in [shell.session.shown] if shell.session.shown else shell.session.turns:
+        if turn.question:
+            shell.tell(f"> {turn.question}")
+        shell.show(turn)
+    shell.tell(f"{name} is {what}")
+
+
+async def _export(shell: Shell, name: str) -> None:
+    write_whole(typed_path(name), picture(shell.session.last, name))
+    shell.tell(f"the picture is in {name}")
+
+
+# The prompt itself
+
+
+async def _help(shell: Shell, name: str | None = None) -> None:
+    if name is not None:
+        command = COMMANDS.get(name.removeprefix("/"))
         if command is None:
-            raise UsageError(f"there is no command {words[0]}")
-        desk.tell(f"/{command.name} {command.usage}", command.what)
+            raise UsageError(f"unknown command {name}")
+        shell.tell(f"/{command.name} {command.arguments}", command.help)
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     for command in COMMANDS.values():
-        add_row(table, f"/{command.name} {command.usage}", command.what)
-    desk.tell(table)
-    if not desk.words:
+        add_row(table, f"/{command.name} {command.arguments}", command.help)
+    shell.tell(table)
+    if not shell.words:
         legend = Text()
-        for part, style in desk.palette.legend():
+        for part, style in shell.palette.legend():
             legend.append(part, style=style)
-        desk.tell(legend)
-    if desk.interactive:
-        desk.tell(
+        shell.tell(legend)
+    if shell.interactive:
+        shell.tell(
             "Enter sends, Alt-Enter begins a new line, Ctrl-C stops an answer, Ctrl-D leaves. Left with nothing typed "
             "walks over the answer."
         )
 
 
-async def _quit(desk: Desk, words: list[str]) -> None:
-    desk.done = True
+async def _quit(shell: Shell) -> None:
+    shell.done = True
+
+
+def _names(typed: Typed) -> Iterable[str]:
+    return () if typed.words else COMMANDS
+
+
+def _off(typed: Typed) -> Iterable[str]:
+    return () if typed.words else ("off",)
 
 
 _ALL: Final = (
-    Command("why", "[N]", "step N: candidates, scores, the exit's figures; without N, by arrow keys", looking.why),
-    Command("alone", "", "what each model writes by itself, beside the answer", looking.alone),
-    Command("stats", "", "figures of the last answer", looking.stats),
-    Command("method", "[NAME]", "the method, or another one", changing.method),
-    Command("set", "[NAME [VALUE]]", "what is set; a setting; without VALUE back to its default", changing.set_one),
-    Command("models", "[add MODEL | drop NAME]", "who takes part, and how they are", changing.models),
-    Command("system", "[TEXT | off]", "the system message", changing.system),
-    Command("seed", "[N]", "of every random choice", changing.seed),
-    Command("retry", "", "ask the last question again; with the next seed where chance has a part", changing.retry),
-    Command("undo", "", "take the last question and its answer back", changing.undo),
-    Command("history", "", "the conversation so far", looking.history),
-    Command("save", "FILE", "the last answer's trace (.jsonl) or the conversation (.json)", filing.save),
-    Command("load", "FILE", "a trace to look at, or a conversation to go on with", filing.load),
-    Command("export", "FILE", "the answer as a picture (.svg, .html)", filing.export),
-    Command("help", "[COMMAND]", "this list", _help),
+    Command("why", "[N]", "step N: candidates, scores, the exit's figures; without N, by arrow keys", _why),
+    Command("alone", "", "what each model writes by itself, beside the answer", _alone),
+    Command("stats", "", "figures of the last answer", _stats),
+    Command("method", "[NAME]", "the method, or another one", _method, completion.methods),
+    Command("set", "[NAME [VALUE]]", "the settings; a setting; without VALUE its default", _set, completion.settings),
+    Command("models", "[add MODEL | drop NAME]", "the members, and their health", _models, completion.models),
+    Command("system", "[TEXT | off]", "the system message", _system, _off),
+    Command("seed", "[N]", "of every random choice", _seed),
+    Command("retry", "", "ask the last question again; with the next seed where answers are sampled", _retry),
+    Command("undo", "", "take the last question and its answer back", _undo),
+    Command("history", "", "the conversation so far", _history),
+    Command("save", "FILE", "the last answer's trace (.jsonl) or the conversation (.json)", _save, completion.files),
+    Command("load", "FILE", "a trace to look at, or a conversation to go on with", _load, completion.files),
+    Command("export", "FILE", "the answer as a picture (.svg, .html)", _export, completion.files),
+    Command("help", "[COMMAND]", "this list", _help, _names),
     Command("quit", "", "leave, as Ctrl-D does", _quit),
-)  # fmt: skip
-_TEXTS: Final = ("system",)  # what follows is a text, not words
+)
 COMMANDS: Final = {command.name: command for command in _ALL}

@@ -1,8 +1,8 @@
-"""What may follow what was typed."""
+"""What may follow a command, word by word."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from tokencollab.cli.repl.commands import COMMANDS
 from tokencollab.cli.repl.session import Session
 from tokencollab.cli.repl.settings import setting_names, values_of
 from tokencollab.errors import UsageError
@@ -11,45 +11,60 @@ from tokencollab.policies.methods import list_methods
 from tokencollab.policies.responses.response_methods import list_response_methods
 
 
-def completions(text: str, session: Session, known_models: Sequence[str]) -> list[str]:
-    """What the last word of ``text`` may become, in order; nothing where it is a question.
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A command as far as it was typed: the words after its name, then the beginning of the next one.
 
     ``known_models`` are those that can be added by name.
     """
-    if not text.startswith("/") or text.startswith("//"):
-        return []
-    *before, last = text.split(" ")
-    if not before:
-        return [f"/{name}" for name in COMMANDS if name.startswith(last[1:])]
-    return [word for word in _following([word for word in before if word], session, known_models, last) if word != last]
+
+    session: Session
+    known_models: Sequence[str]
+    words: list[str]
+    last: str
 
 
-def _following(before: list[str], session: Session, known: Sequence[str], last: str) -> Iterable[str]:
-    match before:
-        case ["/method"]:
-            rows = [*list_methods(), *list_response_methods()]
-            words: Iterable[str] = [name.replace("-N", "-20") for name, _, _ in rows]
-        case ["/set"]:
-            words = setting_names(session.method)
-        case ["/set", "members", *_]:
-            words = session.team.members
-        case ["/set", name]:
-            words = values_of(name, session.method)
-        case ["/models"]:
-            words = ("add", "drop")
-        case ["/models", "add"]:
-            words = [*(name for name in known if name not in session.team.members), *paths(last)]
-        case ["/models", "drop"]:
-            words = list(session.team.members)[1:]
-        case ["/help"]:
-            words = COMMANDS
-        case ["/save" | "/load" | "/export"]:
-            words = paths(last)
-        case ["/system"]:
-            words = ("off",)
+def nothing(typed: Typed) -> Iterable[str]:
+    """No suggestion."""
+    return ()
+
+
+def files(typed: Typed) -> Iterable[str]:
+    """A path."""
+    return () if typed.words else paths(typed.last)
+
+
+def methods(typed: Typed) -> Iterable[str]:
+    """The name of a method of either kind."""
+    rows = [] if typed.words else [*list_methods(), *list_response_methods()]
+    return [name.replace("-N", "-20") for name, _, _ in rows]
+
+
+def settings(typed: Typed) -> Iterable[str]:
+    """A setting, then its value."""
+    match typed.words:
+        case []:
+            return setting_names(typed.session.method)
+        case ["members", *_]:
+            return typed.session.team.members
+        case [name]:
+            return values_of(name, typed.session.method)
         case _:
-            words = ()
-    return [word for word in words if word.startswith(last)]
+            return ()
+
+
+def models(typed: Typed) -> Iterable[str]:
+    """``add`` or ``drop``, then a model."""
+    here = list(typed.session.team.members)
+    match typed.words:
+        case []:
+            return ("add", "drop")
+        case ["add"]:
+            return [*(name for name in typed.known_models if name not in here), *paths(typed.last)]
+        case ["drop"]:
+            return here[1:]
+        case _:
+            return ()
 
 
 def paths(begun: str) -> list[str]:

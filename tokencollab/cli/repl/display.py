@@ -1,48 +1,79 @@
-"""Where an answer is written: a terminal with tints and a moving line, words for a screen reader, or a pipe."""
+"""Where an answer is shown: a terminal with colours and a moving line, words for a screen reader, a pipe, a picture."""
 
 import os
-from typing import Final, Protocol, TextIO
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Final, TextIO
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
+from rich.console import Console
 from rich.style import Style
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
 
 from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import ASCII_MARKS, Marks, Palette, in_words
-from tokencollab.cli.terminal import harmless
+from tokencollab.cli.repl.turns import Turn
+from tokencollab.cli.terminal import UNBROKEN, harmless
+from tokencollab.errors import UsageError
+from tokencollab.policies.events import Efficacy
 
 # VT100: down and up a line, scrolling where need be and keeping the column; cursor saved and restored; clear below.
 _DOWN, _UP, _SAVE, _RESTORE, _CLEAR_BELOW = "\x1bD", "\x1bM", "\x1b7", "\x1b8", "\x1b[J"
 _NARROWEST: Final = 20
+_BAR: Final = 10  # cells of the bar of T0
+_COLUMNS: Final = 88
+_THEME: Final = TerminalTheme(
+    (252, 252, 250),
+    (36, 41, 47),
+    [
+        (36, 41, 47),
+        (190, 30, 45),
+        (26, 127, 55),
+        (170, 85, 0),
+        (9, 80, 190),
+        (130, 60, 190),
+        (0, 120, 140),
+        (110, 118, 129),
+    ],
+)
+"""Dark tints on a light ground, each with a contrast of at least 4.5 to it."""
 
 
-class Screen(Protocol):
-    """What an answer is written on."""
+class PipedScreen:
+    """A file or a pipe: the text as it is, each answer with a line end behind it."""
 
-    def write(self, token: Token, base: str) -> None:
-        """The next token."""
-        ...
-
-    def status(self, line: str) -> None:
-        """The moving line."""
-        ...
-
-    def end(self) -> None:
-        """The answer is over."""
-        ...
+    def __init__(self, file: TextIO) -> None:
+        """``file`` is where to."""
+        self._file = file
 
     @property
     def width(self) -> int:
         """Cells per line."""
-        ...
+        return UNBROKEN
+
+    def write(self, token: Token, base: str) -> None:
+        """The next token."""
+        print(token.text, end="", file=self._file, flush=True)
+
+    def status(self, line: str) -> None:
+        """The moving line, on a screen that has one."""
+
+    def end(self) -> None:
+        """The answer is over."""
+        print(file=self._file, flush=True)
 
 
-class TintedScreen:
+class TintedScreen(PipedScreen):
     """A terminal: tints, words wrapped at its width, a line below that moves along."""
 
     def __init__(self, file: TextIO, palette: Palette) -> None:
         """``file`` is the terminal."""
-        self._file, self._palette = file, palette
+        super().__init__(file)
+        self._palette = palette
         self._column = 0
         self._word: list[tuple[str, str]] = []  # of the last line, as it was written
         self._before: Token | None = None
@@ -110,15 +141,10 @@ class TintedScreen:
         self._column, self._word, self._before, self._shown = 0, [], None, False
 
 
-class SpokenScreen:
+class SpokenScreen(PipedScreen):
     """For a screen reader: words where the backing changes, nothing that moves."""
 
-    def __init__(self, file: TextIO) -> None:
-        """``file`` is where to."""
-        self._file = file
-        self._before: Token | None = None
-
-    width = 10_000
+    _before: Token | None = None
 
     def write(self, token: Token, base: str) -> None:
         """The token, with words in front of it where something is different from before."""
@@ -126,37 +152,13 @@ class SpokenScreen:
             print(in_words(token, base, self._before) + harmless(token.text), end="", file=self._file, flush=True)
             self._before = token
 
-    def status(self, line: str) -> None:
-        """Nothing moves."""
-
     def end(self) -> None:
         """Ends the line."""
-        print(file=self._file, flush=True)
+        super().end()
         self._before = None
 
 
-class PipedScreen:
-    """A file or a pipe: the text as it is, each answer with a line end behind it."""
-
-    def __init__(self, file: TextIO) -> None:
-        """``file`` is where to."""
-        self._file = file
-
-    width = 10_000
-
-    def write(self, token: Token, base: str) -> None:
-        """The text."""
-        print(token.text, end="", file=self._file, flush=True)
-
-    def status(self, line: str) -> None:
-        """Nothing moves."""
-
-    def end(self) -> None:
-        """Ends the line."""
-        print(file=self._file, flush=True)
-
-
-def screen_for(file: TextIO, plain: bool) -> Screen:
+def screen_for(file: TextIO, plain: bool) -> PipedScreen:
     """The screen that suits ``file``: NO_COLOR and TERM=dumb are heard."""
     if not file.isatty():
         return SpokenScreen(file) if plain else PipedScreen(file)
@@ -193,3 +195,132 @@ def _parts(text: str) -> list[str]:
         else:
             parts.append(c)
     return parts
+
+
+# The moving line below an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the line shows.
+
+    Attributes:
+        step: the last one.
+        ms_per_token: milliseconds per piece, None below two.
+        efficacy: the exit policy's, None where it has none.
+        theta: its threshold.
+        cost: candidate sets so far.
+        full: what they would have been with every model at every step.
+        alone: whether the base writes by itself.
+        away: models that are lost at this moment.
+    """
+
+    step: int
+    ms_per_token: float | None
+    efficacy: Efficacy | None
+    theta: float | None
+    cost: int
+    full: int
+    alone: bool
+    away: tuple[str, ...] = ()
+
+
+def status_line(figures: Figures, width: int, unicode: bool = True) -> str:
+    """The line, at most ``width`` cells; where there is no room it is put shorter, then what matters least goes."""
+    line = _join(_figures(figures, unicode))
+    return line if cell_len(line) <= width else _fit(_figures(figures, unicode, short=True), width)
+
+
+def _figures(figures: Figures, unicode: bool, short: bool = False) -> list[tuple[int, str]]:
+    """The parts in order, each with how little it matters."""
+    parts: list[tuple[int, str]] = [(0, f"step {figures.step}")]
+    if figures.away:
+        parts.append((1, f"{', '.join(figures.away)} lost"))
+    if figures.alone:
+        parts.append((2, "base alone"))
+    if figures.ms_per_token is not None:
+        parts.append((3, f"{figures.ms_per_token:.0f} ms/token"))
+    if (e := figures.efficacy) is not None:
+        theta = "" if figures.theta is None else f"{'/' if short else ' of '}{figures.theta:.2f}"
+        if figures.theta is not None:
+            parts.append((6, bar(e.t0, figures.theta, unicode)))
+        parts.append((4, f"T0 {e.t0:.2f}{theta}"))
+        parts.append((7, f"ST {'-' if e.st is None else f'{e.st:.2f}'} RT {e.rt:.2f}"))
+    parts.append((5, f"cost {figures.cost}" + (f"/{figures.full}" if short else f" (full {figures.full})")))
+    return parts
+
+
+def bar(value: float, threshold: float, unicode: bool = True) -> str:
+    """``value`` as a bar from 0 to 1 with a mark at ``threshold``."""
+    full, empty, mark = ("█", "░", "┃") if unicode else ("#", ".", "|")
+    filled = min(_BAR, max(0, int(value * _BAR + 1e-9)))
+    cells = [full if index < filled else empty for index in range(_BAR)]
+    at = min(_BAR, max(0, round(threshold * _BAR)))
+    return "".join([*cells[:at], mark, *cells[at:]])
+
+
+def _fit(parts: Sequence[tuple[int, str]], width: int) -> str:
+    """The parts in order, without the least important ones (the highest numbers) that do not fit."""
+    kept = list(parts)
+    while len(kept) > 1 and cell_len(_join(kept)) > width:
+        kept.remove(max(kept))
+    line = _join(kept)
+    return line if cell_len(line) <= width else line[: max(0, width)]
+
+
+def _join(parts: Sequence[tuple[int, str]]) -> str:
+    return "  ".join(text for _, text in parts)
+
+
+# An answer as a picture
+
+
+def _painted(turn: Turn, palette: Palette) -> Text:
+    text = Text()
+    before = None
+    for token in turn.tokens:
+        for part, style in palette.spans(token, turn.base, before):
+            text.append(harmless(part), style=style)
+        before = token
+    return text if turn.tokens else Text(harmless(turn.text))
+
+
+def picture(turn: Turn, name: str) -> str:
+    """The answer as the picture that a file of this ``name`` has: ``.svg`` or ``.html``.
+
+    Raises:
+        UsageError: it has another ending.
+    """
+    kind = name.lower().rpartition(".")[2]
+    if kind not in ("svg", "html"):
+        raise UsageError(f"{name}: a picture ends in .svg or .html")
+    console = Console(
+        file=StringIO(), record=True, width=_COLUMNS, force_terminal=True, color_system="standard", legacy_windows=False
+    )
+    answer, palette = turn.answer, Palette()
+    if turn.question:
+        console.print(Text(f"> {harmless(turn.question)}", style="bold"))
+        console.print()
+    console.print(_painted(turn, palette))
+    console.print()
+    legend = Text()
+    for part, style in palette.legend():
+        legend.append(part, style=style)
+    console.print(legend)
+    console.print(Text(caption(turn, times=False), style="dim"))
+    if kind == "html":
+        return console.export_html(theme=_THEME, inline_styles=True)
+    title = f"tokencollab: {answer.method}, {' + '.join(answer.models)}"
+    svg = console.export_svg(title=title, theme=_THEME, unique_id="answer")
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # whoever looks at it fetches nothing
+
+
+def caption(turn: Turn, times: bool = True) -> str:
+    """One line of figures; without ``times`` the same answer has the same picture."""
+    answer = turn.answer
+    said = [f"{answer.tokens} tokens", f"cost {answer.cost} (full {answer.tokens * len(answer.models)})"]
+    if times and answer.ms_per_token is not None:
+        said.append(f"{answer.ms_per_token:.0f} ms per token")
+    if answer.exit_step is not None:
+        said.append(f"base alone {answer.when_solo}")
+    return ", ".join(said)

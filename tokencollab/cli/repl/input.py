@@ -7,7 +7,7 @@ import termios
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from platformdirs import user_state_path
 from prompt_toolkit import PromptSession
@@ -18,20 +18,8 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from tokencollab.cli.repl.completion import completions
+from tokencollab.cli.repl.commands import completions
 from tokencollab.cli.repl.session import Session
-
-
-class Lines(Protocol):
-    """Questions and commands, one at a time."""
-
-    async def next(self) -> str | None:
-        """The next one; None at the end.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C where nothing is being written.
-        """
-        ...
 
 
 class TypedLines:
@@ -65,7 +53,11 @@ class TypedLines:
         )
 
     async def next(self) -> str | None:
-        """See `Lines`."""
+        """The next question or command; None at the end.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C.
+        """
         try:
             return await self._prompt.prompt_async()
         except EOFError:
@@ -121,7 +113,7 @@ class PipedLines:
             self._loop.call_soon_threadsafe(self._lines.put_nowait, None)
 
     async def next(self) -> str | None:
-        """See `Lines`."""
+        """The next one; None at the end."""
         while (line := await self._lines.get()) is not None:
             self.number += 1
             if line.strip():

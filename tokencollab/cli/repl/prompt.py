@@ -9,98 +9,89 @@ from rich.console import Console
 from rich.text import Text
 
 from tokencollab.cli.repl.commands import run_command
-from tokencollab.cli.repl.desk import Desk
 from tokencollab.cli.repl.display import palette_for, screen_for
-from tokencollab.cli.repl.explore import explore
 from tokencollab.cli.repl.input import PipedLines, TypedLines, unheard
 from tokencollab.cli.repl.session import Session
-from tokencollab.cli.repl.turns import Turn
+from tokencollab.cli.repl.shell import Shell
 from tokencollab.cli.terminal import UNBROKEN
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import CannotWrite, TokencollabError, UsageError
 
 
-def make_desk(session: Session, plain: bool) -> Desk:
-    """The desk that suits standard input and output."""
+def make_shell(session: Session, plain: bool) -> Shell:
+    """The shell that suits standard input and output."""
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     words = plain or not sys.stdout.isatty()
     palette = palette_for(sys.stdout)
     talk = Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)
     errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else UNBROKEN)
     notes = talk if interactive else errors
-    desk = Desk(session, screen_for(sys.stdout, plain), palette, words, interactive, talk, notes)
-    if interactive and not words:
-
-        async def walk(turn: Turn) -> None:
-            await explore(turn, palette)
-
-        desk.explore = walk
-    return desk
+    return Shell(session, screen_for(sys.stdout, plain), palette, words, interactive, talk, notes)
 
 
-async def converse(team: Collaboration, desk: Desk, known_models: Sequence[str] = ()) -> int:
+async def converse(team: Collaboration, shell: Shell, known_models: Sequence[str] = ()) -> int:
     """Questions and answers until the end of the input; the exit code. The models are started already.
 
     From a pipe the first line that cannot be carried out ends it: 2 for bad input, 1 where models failed, 130 after
     Ctrl-C.
     """
-    if desk.interactive:
-        return await _with_a_person(desk, known_models)
+    if shell.interactive:
+        return await _with_a_person(shell, known_models)
     lines = PipedLines(sys.stdin.buffer)
-    while not desk.done and (line := await lines.next()) is not None:
+    while not shell.done and (line := await lines.next()) is not None:
         try:
-            if not await _carried_out(desk, line):
+            if not await _carried_out(shell, line):
                 return 130
         except UsageError as error:
             raise type(error)(f"line {lines.number}: {error}") from None
-    await desk.session.free()
+    await shell.session.free()
     return 0
 
 
-async def _with_a_person(desk: Desk, known_models: Sequence[str]) -> int:
-    lines = TypedLines(desk.session, known_models)
+async def _with_a_person(shell: Shell, known_models: Sequence[str]) -> int:
+    lines = TypedLines(shell.session, known_models)
     # Between an answer and the next prompt nobody listens for Ctrl-C; it must not end the program there.
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    names = " + ".join(desk.session.members)
-    desk.say(f"{names}, {desk.session.method}. /help explains; Ctrl-D leaves.")
-    while not desk.done:
+    names = " + ".join(shell.session.members)
+    shell.say(f"{names}, {shell.session.method}. /help explains; Ctrl-D leaves.")
+    while not shell.done:
         try:
             line = await lines.next()
         except KeyboardInterrupt:
-            desk.say("Ctrl-D leaves")
+            shell.say("Ctrl-D leaves")
             continue
         if line is None:
             break
         if not line.strip():
             continue
         try:
-            with unheard(desk.interactive):
-                await _carried_out(desk, line.strip())
+            with unheard(shell.interactive):
+                await _carried_out(shell, line.strip())
         except CannotWrite:  # nothing that is said would be seen
             raise
         except TokencollabError as error:
-            desk.talk.print(Text(" ".join(str(error).split()), style="red"), soft_wrap=True)
-    await desk.session.free()
+            shell.talk.print(Text(" ".join(str(error).split()), style="red"), soft_wrap=True)
+    await shell.session.free()
     return 0
 
 
-async def _carried_out(desk: Desk, line: str) -> bool:
+async def _carried_out(shell: Shell, line: str) -> bool:
     """A question or a command; False where Ctrl-C ended it.
 
     Raises:
         TokencollabError: it cannot be carried out.
     """
     if line.startswith("/") and not line.startswith("//"):
-        work = run_command(desk, line)
+        work = run_command(shell, line)
     else:
-        work = desk.ask(line.removeprefix("/") if line.startswith("//") else line)
+        work = shell.ask(line.removeprefix("/") if line.startswith("//") else line)
     task = asyncio.ensure_future(work)
     loop, before, stopped = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT), False
 
     def stop() -> None:
         """The first Ctrl-C ends an answer in order, the second at once."""
         nonlocal stopped
-        stopping, desk.stop, stopped = desk.stop, None, True
+        stopping, shell.stop, stopped = shell.stop, None, True
         if stopping is not None:
             stopping()
         else:
@@ -112,9 +103,9 @@ async def _carried_out(desk: Desk, line: str) -> bool:
     except asyncio.CancelledError:
         if not stopped:
             raise
-        desk.say("stopped")
+        shell.say("stopped")
     finally:
-        desk.stop = None
+        shell.stop = None
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)
     return not stopped

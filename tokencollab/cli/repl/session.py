@@ -87,7 +87,7 @@ class Session:
         if is_response_method(method):
             parse_response_method(method, models=len(self.members), **settings)
         else:
-            parse_method(method, **settings)
+            self.team.check_method(parse_method(method, **settings), self.members)
 
     def use_method(self, name: str) -> list[str]:
         """Changes the method; the settings that were dropped because they do not go with it.
@@ -185,7 +185,7 @@ class Session:
     async def vote(
         self, question: str, heard: Callable[[Heard], None], stoppable: Callable[[Callable[[], None]], None]
     ) -> Turn:
-        """Has a question answered by a method between models; ``heard`` gets every answer as it comes in.
+        """Has a question answered by a response-level method; ``heard`` gets every answer as it comes in.
 
         Raises:
             TokencollabError: no model gave an answer.

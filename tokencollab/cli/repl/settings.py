@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tokencollab.answers import check_kind
 from tokencollab.cli.repl.session import ANSWER_SETTINGS, Session
+from tokencollab.cli.responses import read_panel
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
 from tokencollab.policies.aggregations import AGGREGATIONS
@@ -97,19 +98,10 @@ def _value(declared: Parameter | None, name: str, words: list[str]) -> Any:
     if declared is not None and declared.kind == Numbers:
         return dict(declared.from_text(word) for word in words)
     if declared is not None and declared.kind is Panel:
-        return _panel(" ".join(words))
+        return read_panel(typed_path(" ".join(words)))
     if len(words) > 1:
         raise UsageError(f"{name} takes one value")
     return words[0] if declared is None else declared.from_text(words[0])
-
-
-def _panel(path: str) -> Any:
-    try:
-        return json.loads(typed_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the panel {path} cannot be read: {error}") from None
-    except RecursionError:
-        raise UsageError(f"the panel {path} cannot be read: it is nested too deeply") from None
 
 
 def described(session: Session) -> list[str]:

@@ -27,7 +27,7 @@ class Turn:
         answer: with its figures.
         tokens: in order.
         trace: the JSON lines of the trace, header first.
-        response: of a method between models, which has no tokens.
+        response: of a response-level method, which has no tokens.
     """
 
     question: str
@@ -81,7 +81,7 @@ class Turn:
 
     @classmethod
     def from_json(cls, data: object) -> "Turn":
-        """The inverse of `to_json`; of a method between models the text alone comes back.
+        """The inverse of `to_json`; of a response-level method the text alone comes back.
 
         Raises:
             UsageError: something that is no turn.

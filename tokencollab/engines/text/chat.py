@@ -22,11 +22,17 @@ class RenderedPrompt:
 def render(tokenizer: Any, messages: Sequence[ChatMessage]) -> RenderedPrompt:
     """Renders ``messages`` with the model's chat template, or as plain text (``Question: ... Answer:``).
 
-    Where a template knows no system role, the system message goes in front of the first user message.
+    Where a template knows no system role, the system message goes in front of the first user message. Without messages
+    the prompt is the token that texts of this model begin with.
 
     Raises:
         ModelRefused: the chat template cannot render this conversation.
     """
+    if not messages:
+        begins = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        if begins is None:
+            raise ModelRefused("its tokenizer has no token that a text begins with: give it a conversation")
+        return RenderedPrompt((begins,), b"")
     if tokenizer.chat_template:
         text = _templated(tokenizer, messages)
         ids = tokenizer(text, add_special_tokens=False).input_ids

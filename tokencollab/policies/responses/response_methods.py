@@ -53,7 +53,7 @@ class ResponseMethod(Declaration):
     prices: Numbers = parameter((), help="price of one token; 1 where none is given", low=0, high=1e150, option="price")
 
     def __getattr__(self, name: str) -> Any:
-        declared = None if name.startswith("_") else RESPONSES.parameters().get(name)
+        declared = None if name.startswith("_") else RESPONSES.known.get(name)
         if declared is None:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return declared.neutral
@@ -82,7 +82,7 @@ class ResponseMethod(Declaration):
 
     def to_json(self) -> dict[str, Any]:
         """Every setting by name, as plain data."""
-        known = {name: declared for name, declared in RESPONSES.parameters().items() if declared.stored}
+        known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
         settings = {name: declared.to_json(getattr(self, name)) for name, declared in known.items()}
         return {"name": self.name, "family": self.family, "plan": self.plan, **settings}
 
@@ -95,7 +95,7 @@ class ResponseMethod(Declaration):
         """
         if not isinstance(data, Mapping):
             raise UnknownMethod(f"a method's settings must be an object, not {data!r}")
-        known = {name: declared for name, declared in RESPONSES.parameters().items() if declared.stored}
+        known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
         names = ("name", "family", "plan")
         if unknown := sorted(str(key) for key in data if key not in known and key not in names):
             raise unknown_setting(unknown[0], "", (*names, *known))
@@ -156,15 +156,12 @@ class Scored(Sampling):
             raise UnknownMethod(f"unknown scorer {self.scorer!r}; there are likelihood and reward:FOLDER")
 
     def check_given(self, given: Collection[str]) -> None:
-        """See `Declaration`."""
         if "pick" in given and self.scorer is None:
             raise UnknownMethod("pick says how scores decide; give a scorer as well")
 
 
 @dataclass(frozen=True)
 class ModelSwitch(Scored, Voting):
-    """Section 7 of docs/responses.md."""
-
     name = "modelswitch"
     help = "samples of one model after another, until one agrees with itself; else a weighted vote"
     paper = _SWITCH
@@ -181,8 +178,6 @@ class ModelSwitch(Scored, Voting):
 
 @dataclass(frozen=True)
 class SelfConsistency(Sampling):
-    """One model."""
-
     name = "self-consistency"
     help = "samples of one model, the commonest answer"
     paper = "Self-consistency (Wang et al., ICLR 2023)"
@@ -191,8 +186,6 @@ class SelfConsistency(Sampling):
 
 @dataclass(frozen=True)
 class RandomSwitch(Voting):
-    """A baseline of ModelSwitch."""
-
     name = "random-switch"
     help = "ModelSwitch that stops after a model by chance, whether its samples agree or not"
     paper = _SWITCH
@@ -204,8 +197,6 @@ class RandomSwitch(Voting):
 
 @dataclass(frozen=True)
 class BestOfN(Scored):
-    """All samples are drawn and scored."""
-
     name = "best-of-n"
     help = "samples of every model, the one with the best score"
     paper = "Best-of-N (Stiennon et al., NeurIPS 2020)"
@@ -234,8 +225,8 @@ class KnownPanel(PanelMethod):
         raise NotImplementedError
 
     def laid_out(self, models: int) -> ResponseMethod:
-        """See `ResponseMethod`."""
-        return replace(self, panel=self.build(models, self.rounds))
+        panel = self.build(models, self.rounds)
+        return replace(self, panel=simultaneous(panel) if self.order == "together" else panel)
 
 
 @dataclass(frozen=True)
@@ -244,16 +235,9 @@ class OrderedPanel(KnownPanel):
 
     order: Order = parameter("in turn", help="how the members of a panel speak", stored=False)
 
-    def laid_out(self, models: int) -> ResponseMethod:
-        """See `ResponseMethod`."""
-        panel = self.build(models, self.rounds)
-        return replace(self, panel=simultaneous(panel) if self.order == "together" else panel)
-
 
 @dataclass(frozen=True)
 class Mad(KnownPanel):
-    """See `panels.mad`."""
-
     name = "mad"
     help = "two debate, a judge decides"
     paper = "Multi-agent debate (Liang et al., EMNLP 2024)"
@@ -262,8 +246,6 @@ class Mad(KnownPanel):
 
 @dataclass(frozen=True)
 class Moa(KnownPanel):
-    """See `panels.moa`."""
-
     name = "moa"
     help = "layers of proposers that read each other, an aggregator"
     paper = "Mixture of agents (Wang et al., ICLR 2025)"
@@ -272,8 +254,6 @@ class Moa(KnownPanel):
 
 @dataclass(frozen=True)
 class ChatEval(OrderedPanel):
-    """See `panels.chateval`."""
-
     name = "chateval"
     help = "referees with characters discuss one by one (or --order together), then vote"
     paper = "ChatEval (Chan et al., ICLR 2024)"
@@ -282,8 +262,6 @@ class ChatEval(OrderedPanel):
 
 @dataclass(frozen=True)
 class AgentVerse(OrderedPanel):
-    """See `panels.agentverse`."""
-
     name = "agentverse"
     help = "recruit experts, decide together, evaluate, again if need be"
     paper = "AgentVerse (Chen et al., ICLR 2024)"
@@ -294,8 +272,6 @@ class AgentVerse(OrderedPanel):
 
 @dataclass(frozen=True)
 class OwnPanel(PanelMethod):
-    """A panel of the caller's."""
-
     name = "panel"
     help = "a panel of your own: its roles and stages as data"
     paper = "tokencollab, docs/responses.md"
@@ -303,7 +279,6 @@ class OwnPanel(PanelMethod):
     panel: Panel | None = parameter(None, help="a panel of your own: roles and stages as a JSON file")
 
     def laid_out(self, models: int) -> ResponseMethod:
-        """See `ResponseMethod`."""
         if self.panel is None:
             raise UnknownMethod("the method panel needs a panel: its roles and stages as data")
         return self
@@ -321,15 +296,11 @@ class Reasoning(ResponseMethod):
 
 @dataclass(frozen=True)
 class Brief(Reasoning):
-    """With short answers."""
-
     short_tokens: int = parameter(32, help="tokens of a short answer at most", low=1, high=1 << 20)
 
 
 @dataclass(frozen=True)
 class Transfer(Brief):
-    """Section 8 of docs/responses.md."""
-
     name = "transfer"
     help = "short answers; where they differ, the small model's reasoning before the large one's short answer"
     models = (2, 2)
@@ -343,8 +314,6 @@ class Transfer(Brief):
 
 @dataclass(frozen=True)
 class LargeShort(Brief):
-    """A baseline of transfer."""
-
     name = "transfer-large-short"
     help = "baseline: the large model alone, a short answer"
     plan = "large short"
@@ -352,8 +321,6 @@ class LargeShort(Brief):
 
 @dataclass(frozen=True)
 class LargeReasoning(Reasoning):
-    """A baseline of transfer."""
-
     name = "transfer-large-reasoning"
     help = "baseline: the large model alone, with its own reasoning"
     plan = "large reasoning"
@@ -361,8 +328,6 @@ class LargeReasoning(Reasoning):
 
 @dataclass(frozen=True)
 class SmallReasoning(Reasoning):
-    """A baseline of transfer."""
-
     name = "transfer-small"
     help = "baseline: the small model (the last) alone, with its reasoning"
     plan = "small reasoning"

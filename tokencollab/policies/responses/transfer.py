@@ -1,7 +1,8 @@
-"""Reasoning transfer (arXiv 2604.04929, methods.md section 8): a large model answers briefly, with a small one's notes.
+"""Reasoning transfer (arXiv 2604.04929, docs/specification.md section 8).
 
-Both answer briefly. If they agree, that is the answer (mutual verification). If not, the small model writes its
-reasoning, a selector takes the key part of it, and the large model answers briefly again with that before its answer.
+A large model answers briefly, with a small one's notes. Both answer briefly. If they agree, that is the answer
+(mutual verification). If not, the small model writes its reasoning, a selector takes the key part of it, and the
+large model answers briefly again with that before its answer.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The weighted vote of ModelSwitch, and when it is certain before all samples are there (methods.md section 7)."""
+"""The vote of ModelSwitch, and when it is certain before all samples are there (docs/specification.md section 7)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -36,7 +36,7 @@ def rules(draw: st.DrawFn, k: int, table: Table) -> Rule:
 
 
 def reference(rule: Rule, table: Table) -> tuple[str | None, str | None]:
-    """The text of methods.md, all samples drawn: the answer, and the model that decided."""
+    """The text of docs/specification.md, all samples drawn: the answer, and the model that decided."""
     for model in rule.models:
         counts = Counter(answer for answer in table[model] if answer is not None)
         if counts and rule.threshold is not None:

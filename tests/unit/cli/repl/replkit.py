@@ -1,4 +1,4 @@
-"""A desk over scripted models, and what was written on it."""
+"""A shell over scripted models, and what was written on it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,17 +11,17 @@ from tests.support.repl_program import Teller
 from tokencollab import Collaboration
 from tokencollab.cli.repl.colours import Palette
 from tokencollab.cli.repl.commands import run_command
-from tokencollab.cli.repl.desk import Desk
 from tokencollab.cli.repl.display import PipedScreen
 from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.shell import Shell
 from tokencollab.testing import scripted_runtime
 
 
 @dataclass
-class Laid:
-    """A desk, and files in place of the terminal."""
+class ScriptedShell:
+    """A shell, and files in place of the terminal."""
 
-    desk: Desk
+    shell: Shell
     answers: StringIO
     told: StringIO
     noted: StringIO
@@ -29,7 +29,7 @@ class Laid:
     @property
     def session(self) -> Session:
         """Its session."""
-        return self.desk.session
+        return self.shell.session
 
     async def do(self, *lines: str) -> str:
         """Carries out questions and commands; what they wrote, notes aside."""
@@ -37,12 +37,14 @@ class Laid:
             file.seek(0)
             file.truncate()
         for line in lines:
-            await (run_command(self.desk, line) if line.startswith("/") else self.desk.ask(line))
+            await (run_command(self.shell, line) if line.startswith("/") else self.shell.ask(line))
         return self.answers.getvalue() + self.told.getvalue()
 
 
 @asynccontextmanager
-async def laid(method: str = "duetnet", words: bool = False, **settings: object) -> AsyncIterator[Laid]:
+async def scripted_shell(
+    method: str = "duetnet", words: bool = False, **settings: object
+) -> AsyncIterator[ScriptedShell]:
     """``one`` is the base, ``two`` a collaborator, ``three`` can be added."""
     engines = [Teller(name, contrary=name != "one") for name in ("one", "two", "three")]
     notices: list[str] = []
@@ -51,8 +53,8 @@ async def laid(method: str = "duetnet", words: bool = False, **settings: object)
         console = Console(file=files[1], width=110, highlight=False)
         notes = Console(file=files[2], width=110, highlight=False)
         session = Session(team, method, dict(settings), notices=notices)
-        desk = Desk(session, PipedScreen(files[0]), Palette(), words, interactive=False, talk=console, notes=notes)
-        yield Laid(desk, *files)
+        shell = Shell(session, PipedScreen(files[0]), Palette(), words, interactive=False, talk=console, notes=notes)
+        yield ScriptedShell(shell, *files)
         await session.free()
         left = [engine.info.name for engine in engines if engine.texts and engine.info.name in team.members]
         assert not left, "a session was left open"

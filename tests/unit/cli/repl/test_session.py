@@ -9,53 +9,53 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from tests.unit.cli.repl.replkit import Laid, laid
+from tests.unit.cli.repl.replkit import ScriptedShell, scripted_shell
 from tokencollab import Collaboration, ModelFailed, Token, TokencollabError, TraceError, UsageError
 from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.cli.repl.display import PipedScreen
 from tokencollab.cli.repl.input import PipedLines
-from tokencollab.cli.repl.prompt import make_desk
+from tokencollab.cli.repl.prompt import make_shell
 from tokencollab.cli.repl.session import Session
 from tokencollab.cli.repl.turns import Turn, turn_of_trace
 from tokencollab.cli.terminal import add_row
 
 
-def told(desk_session: Session) -> list[tuple[str, str]]:
-    return [(turn.question, turn.text) for turn in desk_session.turns]
+def told(session: Session) -> list[tuple[str, str]]:
+    return [(turn.question, turn.text) for turn in session.turns]
 
 
 async def test_a_question_goes_with_the_conversation_before_it() -> None:
-    async with laid() as desk:
-        await desk.do("/system Be brief, it's late.", "first?", "second?")
-        messages = desk.session.messages("third?")
+    async with scripted_shell() as shell:
+        await shell.do("/system Be brief, it's late.", "first?", "second?")
+        messages = shell.session.messages("third?")
         assert [turn.role for turn in messages] == ["system", "user", "assistant", "user", "assistant", "user"]
         assert messages[0].content == "Be brief, it's late."
-        assert messages[2].content == desk.session.turns[0].text != ""
-        await desk.do("/undo", "/system off")
-        assert [turn.content for turn in desk.session.messages("x")][::2] == ["first?", "x"]
+        assert messages[2].content == shell.session.turns[0].text != ""
+        await shell.do("/undo", "/system off")
+        assert [turn.content for turn in shell.session.messages("x")][::2] == ["first?", "x"]
 
 
 async def test_retry_asks_again_and_with_another_seed_only_where_chance_has_a_part() -> None:
-    async with laid() as desk:
-        await desk.do("first?", "/retry")
-        assert [turn.answer.seed for turn in desk.session.turns] == [0]
-        await desk.do("/method dk", "/set top_t 3", "/set temperature 5", "/retry")
-        first = desk.session.turns[-1]
+    async with scripted_shell() as shell:
+        await shell.do("first?", "/retry")
+        assert [turn.answer.seed for turn in shell.session.turns] == [0]
+        await shell.do("/method dk", "/set top_t 3", "/set temperature 5", "/retry")
+        first = shell.session.turns[-1]
         assert first.answer.seed == 1
-        await desk.do("/seed 1", "/undo", "first?")
-        assert desk.session.turns[-1].text == first.text
+        await shell.do("/seed 1", "/undo", "first?")
+        assert shell.session.turns[-1].text == first.text
         texts = {first.text}
         for _ in range(4):
-            await desk.do("/retry")
-            texts.add(desk.session.turns[-1].text)
+            await shell.do("/retry")
+            texts.add(shell.session.turns[-1].text)
         assert len(texts) > 1
-        assert len(desk.session.turns) == 1
+        assert len(shell.session.turns) == 1
 
 
 async def test_behind_the_last_seed_comes_the_first() -> None:
-    async with laid("dk", top_t=3, temperature=5.0) as desk:
-        await desk.do(f"/seed {2**53 - 1}", "first?", "/retry")
-        assert [turn.answer.seed for turn in desk.session.turns] == [0]
+    async with scripted_shell("dk", top_t=3, temperature=5.0) as shell:
+        await shell.do(f"/seed {2**53 - 1}", "first?", "/retry")
+        assert [turn.answer.seed for turn in shell.session.turns] == [0]
 
 
 async def test_a_text_may_begin_with_a_mark_of_its_encoding() -> None:
@@ -64,71 +64,71 @@ async def test_a_text_may_begin_with_a_mark_of_its_encoding() -> None:
 
 
 async def test_in_a_pipe_a_row_of_a_table_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    async with laid() as laid_desk:
-        desk = make_desk(laid_desk.session, plain=False)
+    async with scripted_shell() as scripted:
+        shell = make_shell(scripted.session, plain=False)
         table = Table(box=None, show_header=False)
         add_row(table, "long " * 60, "x")
-        desk.tell(table)
+        shell.tell(table)
         assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 class Stopping(PipedScreen):
     """Stops the answer at its seventh word."""
 
-    def __init__(self, desk: Laid) -> None:
-        super().__init__(desk.answers)
-        self._desk = desk.desk
+    def __init__(self, shell: ScriptedShell) -> None:
+        super().__init__(shell.answers)
+        self._shell = shell.shell
 
     def write(self, token: Token, base: str) -> None:
         super().write(token, base)
         if token.step == 7:
-            assert self._desk.stop is not None
-            self._desk.stop()
+            assert self._shell.stop is not None
+            self._shell.stop()
 
 
 async def test_an_answer_that_is_stopped_is_kept() -> None:
-    async with laid() as desk:
-        await desk.do("/set max_tokens 100000")
-        desk.desk.screen = Stopping(desk)
-        await desk.do("on forever")
-        turn = desk.session.turns[-1]
+    async with scripted_shell() as shell:
+        await shell.do("/set max_tokens 100000")
+        shell.shell.screen = Stopping(shell)
+        await shell.do("on forever")
+        turn = shell.session.turns[-1]
         assert turn.answer.finish_reason == "cancelled"
-        assert turn.text + "\n" == desk.answers.getvalue()
+        assert turn.text + "\n" == shell.answers.getvalue()
         assert len(turn.parsed.steps) == turn.answer.tokens < 100000
-        assert "stopped" in desk.noted.getvalue()
+        assert "stopped" in shell.noted.getvalue()
 
 
 async def test_a_model_that_dies_in_the_middle_shows_and_the_answer_goes_on() -> None:
-    async with laid() as desk:
-        await desk.do("it dies")
-        turn = desk.session.turns[-1]
+    async with scripted_shell() as shell:
+        await shell.do("it dies")
+        turn = shell.session.turns[-1]
         assert turn.answer.finish_reason == "end"
         assert turn.answer.lost == {"two": 1}
-        assert "two was lost at step 5" in desk.noted.getvalue()
-        assert "two was back after step" in desk.noted.getvalue()
-        assert "two was lost" in await desk.do("/why 5")
+        assert "two was lost at step 5" in shell.noted.getvalue()
+        assert "two was back after step" in shell.noted.getvalue()
+        assert "two was lost" in await shell.do("/why 5")
 
 
 async def test_with_every_model_lost_what_was_written_stays_and_the_next_question_works() -> None:
-    async with laid() as desk:
-        await desk.do("/set members two", "/method base")
+    async with scripted_shell() as shell:
+        await shell.do("/set members two", "/method base")
         with pytest.raises(ModelFailed):
-            await desk.do("it is doomed")
-        assert desk.session.turns[-1].answer.tokens == 4
-        await desk.do("/set members", "/undo")
-        assert "The" in await desk.do("again?")
+            await shell.do("it is doomed")
+        assert shell.session.turns[-1].answer.tokens == 4
+        await shell.do("/set members", "/undo")
+        assert "The" in await shell.do("again?")
 
 
 @pytest.mark.parametrize("method", ["duetnet", "unite", "dpara-4", "confipara-u", "base", "bytewise"])
 async def test_a_saved_conversation_comes_back_with_every_step(method: str, tmp_path: Path) -> None:
     file = tmp_path / "talk.json"
-    async with laid(method) as desk:
-        await desk.do("/system short", "first?", "it dies", f"/save {file}")
-        saved = list(desk.session.turns)
-    async with laid() as desk:
-        await desk.do(f"/load {file}")
-        assert (desk.session.system, desk.session.method) == ("short", method)
-        for turn, known in zip(desk.session.turns, saved, strict=True):
+    async with scripted_shell(method) as shell:
+        await shell.do("/system short", "first?", "it dies", f"/save {file}")
+        saved = list(shell.session.turns)
+    async with scripted_shell() as shell:
+        await shell.do(f"/load {file}")
+        assert (shell.session.system, shell.session.method) == ("short", method)
+        for turn, known in zip(shell.session.turns, saved, strict=True):
             assert (turn.question, turn.text) == (known.question, known.text)
             assert turn.answer.to_json() | {"aligned": 0, "cost": 0} == known.answer.to_json() | {
                 "aligned": 0,
@@ -147,26 +147,26 @@ async def test_a_saved_conversation_comes_back_with_every_step(method: str, tmp_
                 )
                 assert one.ranks == other.ranks or one.alone
                 assert one.efficacy == other.efficacy
-        assert "probability" in await desk.do("/why 2") or "rank" in await desk.do("/why 2")
-        assert (await desk.do("third?")).strip()
+        assert "probability" in await shell.do("/why 2") or "rank" in await shell.do("/why 2")
+        assert (await shell.do("third?")).strip()
 
 
 async def test_a_trace_is_looked_at_and_the_conversation_stays(tmp_path: Path) -> None:
     file = tmp_path / "run.jsonl"
-    async with laid("dpara-5") as desk:
-        await desk.do("first?", f"/save {file}")
-        text = desk.session.turns[-1].text
-    async with laid() as desk:
-        await desk.do("mine")
-        said = await desk.do(f"/load {file}", "/why 5")
+    async with scripted_shell("dpara-5") as shell:
+        await shell.do("first?", f"/save {file}")
+        text = shell.session.turns[-1].text
+    async with scripted_shell() as shell:
+        await shell.do("mine")
+        said = await shell.do(f"/load {file}", "/why 5")
         assert text in said
         assert "dpara-5" in said
-        assert told(desk.session)[0][0] == "mine"
-        assert desk.session.last is desk.session.shown
+        assert told(shell.session)[0][0] == "mine"
+        assert shell.session.last is shell.session.shown
         with pytest.raises(UsageError, match="ask something"):
-            await desk.do("/alone")
-        await desk.do("and now?")
-        assert desk.session.shown is None
+            await shell.do("/alone")
+        await shell.do("and now?")
+        assert shell.session.shown is None
 
 
 @pytest.mark.parametrize(
@@ -187,18 +187,18 @@ async def test_a_trace_is_looked_at_and_the_conversation_stays(tmp_path: Path) -
 async def test_a_damaged_file_changes_nothing(content: str, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "damaged"
     file.write_text(content)
-    async with laid() as desk:
-        await desk.do("first?")
-        before = (told(desk.session), desk.session.method, desk.session.settings, desk.session.shown)
+    async with scripted_shell() as shell:
+        await shell.do("first?")
+        before = (told(shell.session), shell.session.method, shell.session.settings, shell.session.shown)
         with pytest.raises((UsageError, TraceError), match=reason):
-            await desk.do(f"/load {file}")
-        assert (told(desk.session), desk.session.method, desk.session.settings, desk.session.shown) == before
+            await shell.do(f"/load {file}")
+        assert (told(shell.session), shell.session.method, shell.session.settings, shell.session.shown) == before
 
 
 async def test_turns_survive_their_json_form() -> None:
-    async with laid("unite") as desk:
-        await desk.do("first?")
-        (turn,) = desk.session.turns
+    async with scripted_shell("unite") as shell:
+        await shell.do("first?")
+        (turn,) = shell.session.turns
     again = Turn.from_json(json.loads(json.dumps(turn.to_json())))
     assert (again.trace, again.tokens) == (turn.trace, turn.tokens)
     assert (again.tokens, again.text) == ((read := turn_of_trace(turn.trace)).tokens, read.text)

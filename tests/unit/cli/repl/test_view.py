@@ -11,8 +11,7 @@ from rich.cells import cell_len
 
 from tokencollab import Token
 from tokencollab.cli.repl.colours import Backing, Palette, backing_of, happenings, in_words, visible
-from tokencollab.cli.repl.display import SpokenScreen, TintedScreen, paint
-from tokencollab.cli.repl.status import Figures, bar, status_line
+from tokencollab.cli.repl.display import Figures, SpokenScreen, TintedScreen, bar, paint, status_line
 from tokencollab.cli.terminal import harmless
 from tokencollab.policies.events import Efficacy
 

@@ -1,4 +1,4 @@
-"""The formulas of methods.md section 7, by hand."""
+"""The formulas of docs/specification.md section 7, by hand."""
 
 from math import log2
 

@@ -1,0 +1,73 @@
+"""The base install runs without the packages of the extras; where one is missed, one line names it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tokencollab.errors import EXTRAS, extra
+
+ROOT = Path(__file__).parents[2]
+SUM = "20+4*11+0-25*13"
+MODELS = ("--base", "arith-bytes", "--with", "arith-pairs")
+PROGRAM = """
+import sys
+sys.modules.update(dict.fromkeys(sys.argv[1].split(",")))
+from tokencollab.cli import main
+main(sys.argv[2:])
+"""
+
+
+def run_without(packages: Iterable[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line where ``packages`` cannot be imported."""
+    program = [sys.executable, "-c", PROGRAM, ",".join(packages), *arguments]
+    return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
+
+
+def test_the_table_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {
+        name: tuple(re.split("[<>=]", package)[0] for package in packages)
+        for name, packages in project["optional-dependencies"].items()
+    }
+    del declared["dev"]
+    assert declared == EXTRAS
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "arguments"),
+    [
+        ("repl", "prompt_toolkit", ("repl", "--base", "arith-bytes")),
+        *(("eval", package, ("report", "nowhere")) for package in EXTRAS["eval"]),
+        (
+            "eval",
+            "scipy",
+            ("eval", "--dataset", "simplemath", "--n", "1", *MODELS, "--methods", "base", "--out", "nowhere"),
+        ),
+        ("hub", "datasets", ("eval", "--dataset", "gsm8k", *MODELS, "--methods", "base", "--out", "nowhere")),
+    ],
+)
+def test_a_missing_extra_is_one_line(name: str, package: str, arguments: tuple[str, ...]) -> None:
+    found = run_without([package], *arguments)
+    assert (found.returncode, found.stdout) == (2, "")
+    (line,) = found.stderr.splitlines()
+    assert line.endswith(f" needs {package}: pip install 'tokencollab[{name}]'")
+
+
+def test_the_base_install_needs_no_extra(tmp_path: Path) -> None:
+    packages = [package for group in EXTRAS.values() for package in group]
+    found = run_without(packages, "generate", SUM, *MODELS, "--method", "consult")
+    assert (found.returncode, found.stdout.strip().endswith("answer -261")) == (0, True), found.stderr
+    prompts, answers = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    prompts.write_text(f'{{"prompt": "{SUM}"}}\n')
+    found = run_without(packages, "batch", str(prompts), "--out", str(answers), *MODELS, "--method", "consult")
+    assert (found.returncode, "answer -261" in answers.read_text()) == (0, True), found.stderr
+
+
+def test_other_missing_modules_are_errors_of_their_own() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"), extra("this test"):
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401

@@ -1,0 +1,141 @@
+"""The shell: what the prompt and its commands share."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Final
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from tokencollab.actors.answer import Token
+from tokencollab.answer_stream import AnswerStream
+from tokencollab.ask import Heard
+from tokencollab.cli.repl.colours import Palette, happenings
+from tokencollab.cli.repl.display import Figures, PipedScreen, caption, speaks_unicode, status_line
+from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.turns import Turn
+from tokencollab.cli.terminal import harmless, response_table
+from tokencollab.policies.events import Efficacy
+
+_REDRAW: Final = 0.05  # seconds between two drawings of the moving line
+
+
+@dataclass
+class Shell:
+    """The session, where it is shown, and what Ctrl-C stops.
+
+    Attributes:
+        session: the conversation.
+        screen: where answers go.
+        palette: of answers that are shown again.
+        words: words instead of tints and tables.
+        talk: writes what commands were asked for.
+        notes: writes what is said beside answers.
+        interactive: whether a person types.
+        stop: what Ctrl-C stops at this moment.
+        done: the prompt is to be left.
+    """
+
+    session: Session
+    screen: PipedScreen
+    palette: Palette
+    words: bool = False
+    interactive: bool = True
+    talk: Console = field(default_factory=Console)
+    notes: Console = field(default_factory=lambda: Console(stderr=True))
+    stop: Callable[[], None] | None = None
+    done: bool = False
+
+    def stoppable(self, stop: Callable[[], None]) -> None:
+        """From now on Ctrl-C means ``stop``."""
+        self.stop = stop
+
+    def tell(self, *what: RenderableType) -> None:
+        """What a command was asked for; texts are taken as they are."""
+        for item in what:
+            shown = Text(harmless(item)) if isinstance(item, str) else item
+            self.talk.print(shown, soft_wrap=isinstance(item, str) and not self.talk.is_terminal)
+
+    def say(self, *lines: str) -> None:
+        """Something beside the answers."""
+        for line in lines:
+            self.notes.print(Text(harmless(line)), soft_wrap=not self.notes.is_terminal, style="dim")
+
+    async def ask(self, question: str) -> None:
+        """A question answered, as the method has it.
+
+        Raises:
+            TokencollabError: the models cannot take it, or failed.
+        """
+        session = self.session
+        try:
+            if session.between_models:
+                await self._vote(question)
+            else:
+                await self._answer(question)
+        finally:
+            self.stop = None
+            for notice in dict.fromkeys(session.notices):
+                self.say(notice)
+            session.notices.clear()
+
+    async def _answer(self, question: str) -> None:
+        session = self.session
+        method = session.chosen()
+        theta = method.theta if method.uses("theta") else None
+        unicode = speaks_unicode(sys.stdout)
+        away: set[str] = set()
+        efficacy: Efficacy | None = None
+        drawn = 0.0
+        before = len(session.turns)
+
+        def hear(token: Token, stream: AnswerStream) -> None:
+            nonlocal efficacy, drawn
+            away.update(token.lost)
+            away.difference_update(token.joined)
+            efficacy = token.efficacy or efficacy
+            self.screen.write(token, session.members[0])
+            if monotonic() - drawn >= _REDRAW or token.lost or token.joined:
+                answer = stream.answer
+                full = answer.tokens * len(answer.models)
+                speed, lost = answer.ms_per_token, tuple(sorted(away))
+                figures = Figures(token.step, speed, efficacy, theta, answer.cost, full, token.alone, lost)
+                self.screen.status(status_line(figures, self.screen.width, unicode))
+                drawn = monotonic()
+
+        try:
+            await session.ask(question, hear, self.stoppable)
+        finally:
+            self.screen.end()
+            if len(session.turns) > before:
+                self.close(session.turns[-1])
+
+    def close(self, turn: Turn) -> None:
+        """What is said below a finished answer."""
+        for line in happenings(turn.tokens):
+            self.say(line)
+        if turn.answer.finish_reason != "end":
+            why = "stopped" if turn.answer.finish_reason == "cancelled" else "as long as it may be (max_tokens)"
+            self.say(f"[{caption(turn)}; {why}]")
+        elif self.interactive:
+            self.say(f"[{caption(turn)}]")
+
+    async def _vote(self, question: str) -> None:
+        def heard(one: Heard) -> None:
+            said = "unreadable" if one.answer is None else " ".join(one.answer.split())
+            self.say(f"{one.model} {one.sample + 1}: {said[:60]}{'...' if len(said) > 60 else ''}")
+
+        turn = await self.session.vote(question, heard, self.stoppable)
+        self.show(turn)
+        if self.interactive and turn.response is not None:
+            self.tell(response_table(turn.response))
+
+    def show(self, turn: Turn) -> None:
+        """An answer written at once."""
+        for token in turn.tokens:
+            self.screen.write(token, turn.base)
+        if not turn.tokens:
+            self.screen.write(Token(turn.text, turn.text.encode() or None, 1, {turn.base: 0}), turn.base)
+        self.screen.end()

@@ -1,0 +1,65 @@
+"""The engines that come with tokencollab, as entry points (pyproject.toml)."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from tokencollab.engines.base import Engine
+from tokencollab.engines.entry_points import EngineType
+from tokencollab.engines.options import EngineOptions
+from tokencollab.protocol.messages import Capabilities
+
+
+def import_engines() -> None:
+    """Imports torch and transformers, which takes seconds.
+
+    torch's threads wait for each other actively unless its OpenMP library is told otherwise before it is loaded. On a
+    machine that has anything else to do, that makes a step take ten times as long (docs/results.md).
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    # These two are what engines load models with; the package transformers alone loads next to nothing.
+    import transformers.models.auto.modeling_auto  # noqa: PLC0415
+    import transformers.models.auto.tokenization_auto  # noqa: PLC0415, F401
+
+    import tokencollab.engines.transformers_engine  # noqa: PLC0415, F401
+
+
+def _load_transformers(name: str, source: str, options: EngineOptions) -> Engine:
+    import_engines()
+    from tokencollab.engines.transformers_engine import TransformersEngine  # noqa: PLC0415
+
+    return TransformersEngine.from_folder(name, Path(source), options)
+
+
+def _load_llamacpp(name: str, source: str, options: EngineOptions) -> Engine:
+    import_engines()
+    from tokencollab.engines.llamacpp_engine import LlamaCppEngine  # noqa: PLC0415
+
+    return LlamaCppEngine.from_file(name, Path(source), options)
+
+
+def _is_gguf(model: str) -> bool:
+    path = Path(model).expanduser()
+    return path.suffix == ".gguf" and path.is_file()
+
+
+def _is_name_or_folder(model: str) -> bool:
+    path = Path(model).expanduser()
+    return path.is_dir() or not (":" in model or path.is_file())
+
+
+WHOLE_ROWS: Final = Capabilities()
+"""Of every `LogitsEngine`."""
+
+TRANSFORMERS = EngineType(
+    _load_transformers,
+    lambda model: _is_gguf(model) or _is_name_or_folder(model),
+    "known names, hub ids, folders of safetensors, and .gguf files, which are converted",
+    WHOLE_ROWS,
+    fetched=True,
+    prepare=import_engines,
+)
+LLAMACPP = EngineType(
+    _load_llamacpp, _is_gguf, ".gguf files, quantised as they are", WHOLE_ROWS, prepare=import_engines
+)

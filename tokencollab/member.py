@@ -1,0 +1,179 @@
+"""`Member`: which model takes part, and how it computes."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from tokencollab.actors.runtimes.base import ModelSpec
+from tokencollab.engines.entry_points import engine_for, engine_type
+from tokencollab.engines.options import DtypeName, EngineOptions
+from tokencollab.errors import UsageError
+from tokencollab.models.catalogue import ReportProgress
+from tokencollab.models.resolve import lasting_source, resolve
+
+_KEY = re.compile(r"[a-z][a-z_-]*")
+
+
+class FoundModel(NamedTuple):
+    """A member whose files are here.
+
+    ``source`` is what its engine loads, named by ``options.engine``; ``notice`` what the user must be told.
+    """
+
+    name: str
+    source: str
+    options: EngineOptions
+    notice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A model that takes part; what is None is as for all.
+
+    Attributes:
+        model: a known name, a hub id, a folder of safetensors, a ``.gguf`` file, or what an engine of your own accepts.
+        engine, device, dtype, threads, kv_megabytes: as of `EngineOptions`.
+        weight: in methods that weigh models.
+        name: what it is called in results and events.
+
+    Raises:
+        UsageError: a value of the wrong type or out of range.
+    """
+
+    model: str
+    _: KW_ONLY
+    engine: str | None = None
+    device: str | None = None
+    dtype: DtypeName | None = None
+    threads: int | None = None
+    kv_megabytes: int | None = None
+    weight: float | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model:
+            raise UsageError(f"a member needs a model's name, folder or file, not {self.model!r}")
+        for key, value in self.given.items():
+            if isinstance(value, str) and (not value or set(",@") & set(value)):
+                raise UsageError(f"{self.model}: {key} must be a text without , and @, not {value!r}")
+        weight = self.weight
+        if weight is not None and not (isinstance(weight, int | float) and 1e-150 <= weight <= 1e150):
+            raise UsageError(f"{self.model}: weight must be a number from 1e-150 to 1e150, not {weight!r}")
+        try:
+            self.options(EngineOptions())
+        except UsageError as error:
+            raise UsageError(f"{self.model}: {error}") from None
+
+    @classmethod
+    def parse(cls, text: str) -> "Member":
+        """``MODEL``, or ``MODEL@key=value,key=value`` such as ``gemma-3-270m@dtype=bfloat16,threads=2,weight=.5``.
+
+        Raises:
+            UsageError: an unknown key, or a value that cannot be; one line.
+        """
+        model, at, options = text.rpartition("@")
+        words = options.split(",") if options else []
+        begins = _KEY.match(options)
+        if not (at and model) or (words and not (begins and words[0][begins.end() :][:1] in ("", "="))):
+            return cls(text)
+        if words and "=" not in words[0] and words[0].replace("-", "_") not in _OPTIONS:
+            return cls(text)
+        given: dict[str, object] = {}
+        for word in words:
+            key, is_pair, value = word.partition("=")
+            key = key.replace("-", "_")
+            if not is_pair or key not in _OPTIONS:
+                raise UsageError(f"{text}: {word!r} is not KEY=VALUE; the keys are {', '.join(_OPTIONS)}")
+            if key in given:
+                raise UsageError(f"{text}: {key} is given twice")
+            given[key] = _number(value) if key in ("threads", "kv_megabytes", "weight") else value
+        return cls(model, **given)  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, member: "MemberLike") -> "Member":
+        """A member from a `Member`, the text of one, or the path of a model."""
+        if isinstance(member, Member):
+            return member
+        return cls.parse(member) if isinstance(member, str) else cls(os.fspath(member))
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are given, by name."""
+        return {key: value for key in _OPTIONS if (value := getattr(self, key)) is not None}
+
+    def __str__(self) -> str:
+        """The text that `parse` makes the same member of."""
+        options = ",".join(f"{key}={value}" for key, value in self.given.items())
+        return f"{self.model}@{options}" if options or "@" in self.model else self.model
+
+    def options(self, default: EngineOptions) -> EngineOptions:
+        """How it computes, where ``default`` holds for all."""
+        own = {key: value for key, value in self.given.items() if key not in ("weight", "name")}
+        return replace(default, **own) if own else default
+
+    def lasting(self) -> "Member":
+        """The same in another working directory: a path is absolute."""
+        return replace(self, model=lasting_source(self.model))
+
+    def find(self, default: EngineOptions, progress: ReportProgress | None = None) -> FoundModel:
+        """Its files, fetched if they are not here yet, and its engine.
+
+        Raises:
+            UnknownModel, ModelUnavailable, ModelRefused: there are none.
+            UsageError: its engine does not compute this model.
+        """
+        options = self.options(default)
+        if self.engine is not None and not engine_type(self.engine).accepts(self.model):
+            raise UsageError(
+                f"the engine {self.engine} does not take {self.model}: it takes {engine_type(self.engine).takes}"
+            )
+        options = replace(options, engine=self.engine or engine_for(self.model, default.engine))
+        if engine_type(options.engine).fetched:
+            files = resolve(self.model, progress)
+            return FoundModel(self.name or files.name, str(files.folder), options, files.notice)
+        path = Path(self.model).expanduser()
+        if path.exists():
+            return FoundModel(self.name or path.stem, str(path.absolute()), options)
+        return FoundModel(self.name or self.model, self.model, options)
+
+    def actor(self, default: EngineOptions | None = None) -> Any:
+        """The model as a Ray actor: ``ray.get(actor.next_candidates.remote("The sky is", k=5))``. Raises as `find`.
+
+        It ends when nothing refers to it any more.
+        """
+        from tokencollab.actors.runtimes.ray_actors import start_actor  # noqa: PLC0415
+
+        found = self.find(default or EngineOptions())
+        return start_actor(ModelSpec(found.name, found.source, found.options))
+
+
+MemberLike: TypeAlias = str | os.PathLike[str] | Member
+_OPTIONS = tuple(field.name for field in fields(Member) if field.name != "model")
+
+
+def split_members(text: str) -> list[str]:
+    """The texts of members, separated by commas; ``A@dtype=bfloat16,threads=2,B`` are two."""
+    parts: list[str] = []
+    for part in text.split(","):
+        if parts and "@" in parts[-1] and part.partition("=")[0].strip().replace("-", "_") in _OPTIONS:
+            parts[-1] += "," + part.strip()
+        else:
+            parts.append(part.strip())
+    return parts
+
+
+def weights_of(members: Mapping[str, Member]) -> dict[str, float]:
+    """The weights that members bring, by their names."""
+    return {name: member.weight for name, member in members.items() if member.weight is not None}
+
+
+def _number(text: str) -> int | float | str:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
