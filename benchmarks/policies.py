@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks.measure import figure, report
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import make_policy, parse_method
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 
 MODELS = ("base", "first", "second")

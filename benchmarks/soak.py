@@ -34,7 +34,7 @@ from tokencollab import Collaboration, EngineOptions, FaultPolicy
 
 if TYPE_CHECKING:
     from tokencollab.actors.platform.client import PlatformClient
-    from tokencollab.actors.platform.ray_platform import SharedSpec
+    from tokencollab.actors.platform.service import SharedSpec
 
 NAMESPACE = "soak"
 METHODS = ("base", "duetnet", "unite", "dpara-5", "confipara-d", "bytewise")
@@ -104,7 +104,7 @@ async def soak(cluster: Cluster, minutes: float, sessions: int, folder: Path) ->
         PlatformRuntime,
         connect,
     )
-    from tokencollab.actors.platform.ray_platform import SharedSpec
+    from tokencollab.actors.platform.service import SharedSpec
 
     options = EngineOptions(threads=1, kv_megabytes=64)
     kinds = {"a": "bytes", "b": "llama", "c": "unigram"}

@@ -15,7 +15,8 @@ from math import exp
 from pathlib import Path
 
 from tokencollab import parse_method
-from tokencollab.policies.replay import method_of, replay
+from tokencollab.policies.recording import method_of
+from tokencollab.policies.replay import replay
 from tokencollab.protocol.trace import parse_trace
 
 

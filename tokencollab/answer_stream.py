@@ -2,10 +2,26 @@
 
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
-from tokencollab.actors.answer import Answer, Token
-from tokencollab.actors.coordinator import Coordinator
+from tokencollab.actors.answer import Answer, FinishReason, Tally, Token
+
+
+class Writer(Protocol):
+    """Who writes the answer: a `Coordinator` of this process or of a platform."""
+
+    tally: Tally
+    finish_reason: FinishReason
+    first_commit: float | None
+    last_commit: float | None
+
+    def cancel(self) -> None:
+        """Ends the answer at the next moment."""
+        ...
+
+    async def free(self) -> None:
+        """Ends a session that was kept open."""
+        ...
 
 
 class AnswerStream:
@@ -20,7 +36,7 @@ class AnswerStream:
 
     def __init__(
         self,
-        coordinator: Coordinator,
+        coordinator: Writer,
         tokens: AsyncGenerator[Token, None],
         finish: Callable[[str], Answer],
         journal: Path | None = None,
@@ -60,7 +76,7 @@ class AnswerStream:
 
 def finished_answer(
     text: str,
-    coordinator: Coordinator,
+    coordinator: Writer,
     names: tuple[str, ...],
     method: str,
     seed: int,

@@ -19,11 +19,10 @@ from tokencollab.collaboration import Collaboration
 from tokencollab.errors import ModelFailed, ModelUnavailable, PlatformFull, TokencollabError, UsageError
 from tokencollab.policies.events import Cancelled
 from tokencollab.policies.responses import events as e
+from tokencollab.policies.responses.machines import ResponsePolicy, make_response_policy
 from tokencollab.policies.responses.recorded import record
 from tokencollab.policies.responses.response_methods import (
     ResponseMethod,
-    ResponsePolicy,
-    make_response_policy,
     parse_response_method,
 )
 from tokencollab.policies.responses.wording import form_of

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.actors.coordinator import Coordinator
-from tokencollab.actors.journal import Journal, Past, read_journal
+from tokencollab.actors.journal import SUFFIX, Journal, Past, read_journal
 from tokencollab.actors.metrics.answers import measured
 from tokencollab.actors.platform.follow import follow
 from tokencollab.actors.prompt import Prompt
@@ -30,7 +30,8 @@ from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.capabilities import check_capabilities, lacking
 from tokencollab.policies.evidence import ExitPolicy
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
 
 RuntimeName: TypeAlias = Literal["local", "ray"]
@@ -46,7 +47,7 @@ class Collaboration:
 
     def __init__(
         self,
-        base: MemberLike,
+        base: MemberLike | None,
         collaborators: Sequence[MemberLike] | None = (),
         method: str | Method = "duetnet",
         *,
@@ -64,7 +65,7 @@ class Collaboration:
 
         Args:
             base: the base model: a known name, a hub id, a folder of safetensors, a ``.gguf`` file, or a `Member` with
-                options of its own, also as text (`Member.parse`).
+                options of its own, also as text (`Member.parse`); None, with a platform, for its base.
             collaborators: further models, in the same forms; None, with a platform, for all that it has at any time.
             method: a preset (`list_methods`) or a `Method`.
             runtime: ``local`` (threads of this process), ``ray`` (actors of a cluster), a platform (`PlatformRuntime`),
@@ -86,9 +87,11 @@ class Collaboration:
         self.method = method if isinstance(method, Method) else parse_method(method, **settings)
         if runtime not in ("local", "ray") and isinstance(runtime, str):
             raise UsageError(f"unknown runtime {runtime!r}: there are local and ray")
-        if collaborators is None and not isinstance(runtime, DynamicRuntime):
-            raise UsageError("collaborators=None means all models of a platform: give runtime=PlatformRuntime(...)")
-        self._wanted = [Member.of(member) for member in (base, *(collaborators or ()))]
+        if (base is None or collaborators is None) and not isinstance(runtime, DynamicRuntime):
+            what = "base=None means the base" if base is None else "collaborators=None means all models"
+            raise UsageError(f"{what} of a platform: give runtime=PlatformRuntime(...)")
+        self._base = None if base is None else Member.of(base)
+        self._collaborators = [Member.of(member) for member in collaborators or ()]
         self._everybody = collaborators is None
         self._runtime_choice = runtime
         self._options = options or EngineOptions()
@@ -117,11 +120,14 @@ class Collaboration:
             raise UsageError("this Collaboration is in use already: share it, or make another one")
         self._runtime = runtime = self._make_runtime()
         self._loop = asyncio.get_running_loop()
-        wanted = self._wanted
         try:
-            if self._everybody and isinstance(runtime, DynamicRuntime):
-                named = [member.model for member in wanted]
-                wanted = [*wanted, *(Member(name) for name in await runtime.names() if name not in named)]
+            base, others = self._base, self._collaborators
+            if isinstance(runtime, DynamicRuntime):
+                base = Member(await runtime.base()) if base is None else base
+                if self._everybody:
+                    others = [Member(name) for name in await runtime.names() if name != base.model]
+            assert base is not None
+            wanted = [base, *others]
             specs = await self._specifications(wanted)
             if isinstance(self._runtime_choice, str):  # the engines are known
                 check_capabilities(
@@ -308,7 +314,7 @@ class Collaboration:
         if chosen.uses("weights") and (own := weights_of(self._specs)):
             chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
         request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
-        return self._stream(request, trace, members=members, keep=keep)
+        return self.stream_request(request, trace, members=members, keep=keep)
 
     def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
         """Goes on with an answer whose writing was cut off; what was written comes first, as it was.
@@ -329,29 +335,35 @@ class Collaboration:
         own = type(self._exit_policy).__name__ if self._exit_policy is not None else None
         if past.trace.settings.get("exit_policy") != own:
             raise UsageError(f"{past.path} was written with the exit policy {past.trace.settings.get('exit_policy')}")
-        return self._stream(request, trace, past=past)
+        return self.stream_request(request, trace, past=past)
 
-    def _stream(
+    def stream_request(
         self,
         request: AnswerRequest,
-        trace: TextIO | None,
+        trace: TextIO | None = None,
         *,
         members: Sequence[str] | None = None,
         past: Past | None = None,
         keep: bool = False,
+        journal_file: Path | None = None,
+        notify: Callable[[str], None] | None = None,
     ) -> AnswerStream:
+        """As `stream`, of a request that has been checked.
+
+        ``past``: what the request's journal has, to go on from. ``journal_file`` and ``notify``: for this answer, in
+        place of what the constructor's ``journal`` and ``notify`` mean.
+        """
         self._entered()
         here = self._members
-        wanted = tuple(here) if members is None else tuple(members)
-        if not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
+        names = wanted = tuple(here) if members is None else tuple(members)
+        if past is not None:  # its base and its order
+            names = past.trace.models
+            wanted = tuple(dict.fromkeys(name for name in (*names, *wanted) if name in here))
+        elif not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
             raise UsageError(
                 f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
             )
         self.check_method(request.method, wanted)
-        names = wanted
-        if past is not None:  # its base and its order
-            names = past.trace.models
-            wanted = tuple(dict.fromkeys((*(name for name in names if name in here), *here)))
         session = uuid4().hex
         settings = request.settings()
         if self._exit_policy is not None:
@@ -360,11 +372,13 @@ class Collaboration:
         if trace is not None:
             recorders.append(Recorder(trace, names, settings))
         journal: Journal | None = None
-        folder = self._journal if past is None else past.path.parent
-        if folder is not None:
+        file = journal_file if past is None else past.path
+        if file is None and self._journal is not None:
+            file = self._journal / f"{session}{SUFFIX}"
+        if file is not None:
             sources = {name: str(member) for name, member in self._specs.items()}
             settings |= {"sources": sources, "options": self._options.to_json()}
-            journal = Journal(folder, session, names, settings, request.messages, keep=self._keep_journal, past=past)
+            journal = Journal(file, names, settings, request.messages, keep=self._keep_journal, past=past)
             recorders.append(journal)
         coordinator = Coordinator(
             session,
@@ -380,7 +394,7 @@ class Collaboration:
             request.messages,
             stops=request.stop,
             recorders=recorders,
-            notify=self._notify,
+            notify=notify or self._notify,
             wait_for_base=self._fault_policy.wait_for_base,
             past=past,
             keep=keep,

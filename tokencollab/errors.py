@@ -131,6 +131,12 @@ class MalformedAnswer(ProtocolError):
     """A model's answer fails the checks on arrival and must not be used."""
 
 
+def error_named(kind: str, reason: str) -> TokencollabError:
+    """The error that another process tells by the name of its class; `ModelFailed` where no class has this name."""
+    cls = globals().get(kind)
+    return (cls if isinstance(cls, type) and issubclass(cls, TokencollabError) else ModelFailed)(reason)
+
+
 _REFUSALS = {kind.__name__: kind for kind in (PromptTooLong, ModelRefused, PlatformFull)}
 
 

@@ -133,6 +133,21 @@ class RecordFile:
         sync_folder(place.parent)
 
 
+def in_use(path: Path) -> bool:
+    """Whether a process has the file of records at ``path`` open, or had it until a moment ago."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def whole_lines(data: bytes) -> list[bytes]:
     """The lines of ``data`` without their ends; a last line that was cut short is left out.
 

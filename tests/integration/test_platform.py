@@ -3,74 +3,19 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.programs import Shell
 from tests.support.ray_cluster import Cluster
 from tests.support.shared_models import text
 from tokencollab import Collaboration
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-
-class Shell:
-    """Programs that use the cluster."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.environment = cluster.of_drivers
-
-    def run(self, module: str, *arguments: str, code: int = 0, **changes: str) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            env=self.environment | changes,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert result.returncode == code, result.stdout + result.stderr
-        assert "Traceback" not in result.stderr, result.stderr
-        return result
-
-    @contextmanager
-    def program(self, *arguments: str) -> Iterator["Program"]:
-        command = [sys.executable, "-m", "tests.support.shared_models", *arguments]
-        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
-        try:
-            yield Program(process)
-        finally:
-            process.kill()
-            process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
-
-
-class Program:
-    """A program that says one JSON object after the other."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-
-    def read(self, until: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Reads on, up to what is waited for, or the end of an answer."""
-        assert self.process.stdout is not None
-        line: dict[str, Any] = {}
-        for said in self.process.stdout:
-            line = json.loads(said)
-            if "answer" in line or until(line):
-                return line
-        pytest.fail(f"the program has ended; the last it said: {line}")
-
-    def rest(self) -> dict[str, Any]:
-        return self.read(lambda token: False)
 
 
 @pytest.fixture(scope="module")
@@ -128,13 +73,28 @@ async def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable
     table = shell.run("tokencollab", *platform, "--model", one, "--model", two).stdout
     assert [line.split()[:2] for line in table.splitlines()[1:]] == [[name, "up"] for name in names]
     again = shell.run("tokencollab", *platform, "--model", one)
-    assert "there already" in again.stderr
+    assert "runs already" in again.stderr
     generate = ["generate", "?", "--max-tokens", "12", "--json", "--method", "unite"]
     there = shell.run("tokencollab", *generate, "--platform", "real", "--base", names[0]).stdout
     async with Collaboration(one, [two], "unite") as team:
         here = await team.generate("?", max_tokens=12)
     assert json.loads(there)["text"] == here.text
     assert json.loads(there)["models"] == list(here.models) == names
+    table = shell.run("tokencollab", *platform, "--coordinators", "1").stdout
+    assert table.splitlines()[-1].split()[:3] == ["coordinator-1", "up", "0"]
+    assert table.splitlines()[-1].split()[-1] == "coordinator"
+    remote = ["--platform", "real", "--coordinator", "platform"]
+    assert json.loads(shell.run("tokencollab", *generate, *remote).stdout)["text"] == here.text
+    other = shell.run("tokencollab", *platform, "--base", names[1], "--coordinators", "1")
+    assert "coordinator-1 runs already" in other.stderr
+    for way in (remote, remote[:2]):
+        models = json.loads(shell.run("tokencollab", *generate, *way).stdout)["models"]
+        assert models == names[::-1], "the base that was named"
+    alone = shell.run("tokencollab", *generate, *remote, "--base", names[0], "--with", names[0], code=2)
+    assert "each once" in alone.stderr
+    nobody = shell.run("tokencollab", *generate, *remote, "--base", "nobody", code=2)
+    assert f"no model 'nobody'; there are {', '.join(names)}" in nobody.stderr
+    assert "no such model" in shell.run("tokencollab", *platform, "--base", "nobody", code=2).stderr
     unknown = shell.run("tokencollab", *generate, "--platform", "real", "--base", "nobody", code=2)
     assert f"no model 'nobody'; there are {', '.join(names)}" in unknown.stderr
     greedy = shell.run("tokencollab", "platform", "up", "--model", one, "--cpus-per-model", "99", code=2)
@@ -142,8 +102,8 @@ async def test_the_commands_with_real_engines(shell: Shell, tiny_model: Callable
     down = ["platform", "down", "--namespace", "real"]
     assert shell.run("tokencollab", *down, "--model", names[1]).stdout == f"taken down: {names[1]}\n"
     status = shell.run("tokencollab", "platform", "status", "--namespace", "real", "--json").stdout
-    assert [json.loads(line)["name"] for line in status.splitlines()] == names[:1]
-    assert shell.run("tokencollab", *down).stdout == f"taken down: {names[0]}\n"
+    assert [json.loads(line)["name"] for line in status.splitlines()] == [names[0], "coordinator-1"]
+    assert shell.run("tokencollab", *down).stdout == f"taken down: {names[0]}, coordinator-1\n"
 
 
 def test_without_a_cluster_one_line_says_how_to_start_one(shell: Shell) -> None:

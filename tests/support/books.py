@@ -7,7 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from tests.support.oracle import CLEAR, History, best, kept
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import make_policy, parse_method
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import parse_method
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 

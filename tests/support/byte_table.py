@@ -7,7 +7,8 @@ from tokencollab.policies import events as e
 from tokencollab.policies.bytewise.voter import Voter
 from tokencollab.policies.bytewise.voting import ByteVote
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.methods import Method, make_policy, parse_method
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol.candidates import CandidateSet
 
 BYTEWISE = parse_method("bytewise")

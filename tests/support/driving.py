@@ -8,7 +8,8 @@ from typing import Any
 
 from tokencollab.engines.base import EngineReply, EngineRequest
 from tokencollab.engines.transformers_engine import TransformersEngine
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.policies.selection import choose_solo
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet

@@ -8,8 +8,10 @@ from typing import Any
 from tests.support.candidates import by_probability, toy
 from tokencollab.actors.recorder import Recorder
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
-from tokencollab.policies.replay import ReplayStep, replay
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method, sampling_of
+from tokencollab.policies.recording import ReplayStep
+from tokencollab.policies.replay import replay
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import header_line, parse_trace, step_line

@@ -11,7 +11,8 @@ from random import Random
 from typing import Any
 
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.pieces import Piece, piece_order
 from tokencollab.testing import Driver

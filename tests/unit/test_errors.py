@@ -43,6 +43,13 @@ def test_exit_codes_and_statuses_are_such(kind: type[TokencollabError]) -> None:
     assert kind.exit_code == 2 or kind.http_status not in range(400, 429), "the caller's fault is a usage error"
 
 
+def test_an_error_of_another_process_by_its_name() -> None:
+    told = errors.error_named("PromptTooLong", "too long")
+    assert (type(told), str(told)) == (errors.PromptTooLong, "too long")
+    for name in ("KeyError", "error_named", "__name__", ""):
+        assert type(errors.error_named(name, "?")) is errors.ModelFailed
+
+
 def test_no_other_exception_is_defined() -> None:
     classes = {
         node.name: {base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in node.bases}

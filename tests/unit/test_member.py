@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tokencollab import (
     AnswerStream,
@@ -25,9 +26,15 @@ from tokencollab.actors.journal import read_journal
 from tokencollab.actors.runtimes.base import ModelSpec, gpu_shares, on_gpus
 from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.cli import main
-from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.session import Conversation
 from tokencollab.member import split_members
 from tokencollab.testing import ScriptedEngine
+
+
+@pytest.fixture(autouse=True)
+def _log() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()  # commands silence it
 
 
 @pytest.mark.parametrize(
@@ -239,7 +246,7 @@ async def test_what_members_lack_is_told_before_anything_is_asked() -> None:
             await ask(team, "?", "best-of-n")
         with pytest.raises(UsageError, match="a does not give log-probabilities of a text, which transfer needs"):
             await ask(team, "?", "transfer", selector="surprise-2")
-        session = Session(team, "gac")
+        session = Conversation(team, "gac")
         with pytest.raises(UsageError, match="a does not give byte marginals"):
             session.use_method("bytewise")
         assert session.method == "gac"

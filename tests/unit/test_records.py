@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokencollab.errors import CannotWrite, UsageError
-from tokencollab.records import RecordFile, compare_settings, in_thread, whole_lines
+from tokencollab.records import RecordFile, compare_settings, in_thread, in_use, whole_lines
 
 LINES = [b'{"n": 1, "text": "a}{\\n"}', '{"text": "Zoë 你好"}'.encode(), b"{}"]
 
@@ -78,6 +78,15 @@ def test_one_writer_until_it_is_killed(path: Path) -> None:
             RecordFile(path, resume=True)
         process.send_signal(signal.SIGKILL)
     assert written(path, b'{"n": 2}', resume=True) == b'{}\n{"n": 2}\n'
+
+
+def test_a_file_is_in_use_while_it_is_open(path: Path) -> None:
+    assert not in_use(path), "there is none"
+    file = RecordFile(path, resume=False)
+    file.append(b"{}")
+    assert in_use(path)
+    file.close()
+    assert not in_use(path)
 
 
 def test_a_file_that_was_replaced_since_it_was_opened_is_not_written(

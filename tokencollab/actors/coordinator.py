@@ -18,7 +18,8 @@ from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.supervisor import Supervisor
 from tokencollab.errors import ModelFailed, PlatformFull, UsageError
 from tokencollab.policies import events as e
-from tokencollab.policies.machine import Machine, State
+from tokencollab.policies.machine import Machine
+from tokencollab.policies.turn import State
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.text import TextStream
 

@@ -18,7 +18,7 @@ from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.actors.recorder import Recorder
 from tokencollab.errors import CannotWrite, TraceError, UsageError
 from tokencollab.policies import events as e
-from tokencollab.policies.replay import recorded_events
+from tokencollab.policies.recording import recorded_events
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
@@ -87,8 +87,7 @@ class Journal(Recorder):
 
     def __init__(
         self,
-        folder: Path,
-        session: str,
+        path: Path,
         models: Sequence[str],
         settings: Mapping[str, object],
         messages: Sequence[ChatMessage],
@@ -96,10 +95,10 @@ class Journal(Recorder):
         keep: bool = False,
         past: Past | None = None,
     ) -> None:
-        """A file in ``folder``, or the one of ``past``, whose steps are not written again."""
+        """The file at ``path``. The steps of ``past``, which was read there, are not written again."""
         conversation = [asdict(message) for message in messages]
         super().__init__(None, models, {**settings, "messages": conversation}, spellings=True)
-        self.path = folder / f"{session}{SUFFIX}" if past is None else past.path
+        self.path = path
         self._keep = keep
         self._past = past
         self._records: RecordFile | None = None

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from tokencollab.errors import UnknownMethod, UsageError
 from tokencollab.policies.aggregations import AGGREGATIONS
@@ -77,20 +77,22 @@ positive = _number(1, int, "a whole number from 1 to 2**53 - 1")
 natural = _number(0, int, "a whole number from 0 to 2**53 - 1")
 
 
-def add_models(parser: argparse.ArgumentParser, method: bool = True, base: bool = True) -> None:
+def add_models(
+    parser: argparse.ArgumentParser, method: bool = True, base: Literal["needed", "platform", "pair"] = "needed"
+) -> None:
     """Which models, by which ``method``, and how they compute; read by `cli.runs`.
 
-    ``base``: whether one must be named.
+    ``base``: whether one must be named, or what it is by default: that of the platform, or of the installed pair.
     """
     add = parser.add_argument
-    default = "" if base else " (default: the pair that is installed)"
+    default = {"needed": "", "platform": " (default: that of the --platform)", "pair": " (default: the installed pair)"}
     add(
         "--base",
         type=model,
-        required=base,
+        required=base == "needed",
         metavar="MODEL",
-        help=f"known name, hub id, folder of safetensors, or .gguf file{default}; MODEL@dtype=bfloat16,threads=2 with "
-        "options of its own (engine, device, dtype, threads, kv_megabytes, weight, name)",
+        help=f"known name, hub id, folder of safetensors, or .gguf file{default[base]}; MODEL@dtype=bfloat16,threads=2 "
+        "with options of its own (engine, device, dtype, threads, kv_megabytes, weight, name)",
     )
     add(
         "--with",

@@ -5,7 +5,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Any
 
 from tokencollab.actors.answer import Answer
@@ -13,16 +13,18 @@ from tokencollab.answer_stream import AnswerStream
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, utf8
 from tokencollab.cli.runs import (
     chosen_method,
+    collaborators_of,
     engine_options,
     fetch_models,
     make_team,
     open_trace,
+    platform_of,
     read_question,
     served_metrics,
 )
 from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, summary_table
-from tokencollab.collaboration import Collaboration
 from tokencollab.errors import UsageError
+from tokencollab.policies.methods import Method
 
 
 def add_parser(commands: Any) -> None:
@@ -32,7 +34,13 @@ def add_parser(commands: Any) -> None:
         description="Let models write one answer together.",
     )
     parser.add_argument("prompt", type=utf8, nargs="?", help="the question; from standard input if absent or -")
-    add_models(parser)
+    add_models(parser, base="platform")
+    parser.add_argument(
+        "--coordinator",
+        choices=["own", "platform"],
+        default="own",
+        help="who writes the answer: this program, or a coordinator of the --platform (default: own)",
+    )
     add_answer(parser)
     add_metrics(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -58,16 +66,39 @@ def generate(arguments: argparse.Namespace) -> int:
         trace = stack.enter_context(open_trace(arguments.trace))
         progress = stack.enter_context(ProgressView())
         stack.enter_context(served_metrics(arguments, progress.say))
-        fetch_models(arguments, options, progress)
         notices: list[str] = []
-        team = make_team(arguments, options, method, progress, notices.append)
+        team: Any
+        if arguments.coordinator == "platform":
+            team = _remote_team(arguments, method, notices.append)
+        else:
+            fetch_models(arguments, options, progress)
+            team = make_team(arguments, options, method, progress, notices.append)
         limits = {"max_tokens": arguments.max_tokens, "stop": arguments.stop, "seed": arguments.seed}
         return write(arguments, team, lambda: team.stream(messages, trace=trace, **limits), progress, notices)
 
 
+def _remote_team(
+    arguments: argparse.Namespace, method: Method, notify: Callable[[str], None]
+) -> AbstractAsyncContextManager[Any]:
+    """The coordinators of the platform.
+
+    Raises:
+        UsageError: no platform is named, or there are options that a coordinator of a platform does not have.
+    """
+    from tokencollab.remote import RemoteCollaboration  # noqa: PLC0415 - imports ray
+
+    namespace = platform_of(arguments)
+    if namespace is None:
+        raise UsageError("--coordinator platform needs --platform: name the platform")
+    for option in ("journal", "metrics", "deadline", "wait_for_base"):
+        if getattr(arguments, option) not in (None, False):
+            raise UsageError(f"--{option.replace('_', '-')} is for a coordinator of one's own: leave out --coordinator")
+    return RemoteCollaboration(namespace, arguments.base, collaborators_of(arguments), method, notify=notify)
+
+
 def write(
     arguments: argparse.Namespace,
-    team: Collaboration,
+    team: AbstractAsyncContextManager[Any],
     begin: Callable[[], AnswerStream],
     progress: ProgressView,
     notices: Sequence[str],
@@ -88,7 +119,7 @@ def write(
 
 async def _stream(
     arguments: argparse.Namespace,
-    team: Collaboration,
+    team: AbstractAsyncContextManager[Any],
     begin: Callable[[], AnswerStream],
     progress: ProgressView,
     notices: Sequence[str],

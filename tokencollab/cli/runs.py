@@ -115,6 +115,8 @@ def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress
     """
     if platform_of(arguments) is not None:
         return []
+    if arguments.base is None:
+        raise UsageError("--base is missing: name a model; it may be left out with --platform alone")
     return fetch((arguments.base, *arguments.collaborators), options, progress)
 
 
@@ -212,19 +214,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
-class Stop:
+class StopSignal:
     """The signal that ended the block early, None where none did; the exit code is then 128 + ``by``."""
 
     by: signal.Signals | None = None
 
 
 @contextmanager
-def stopped_by_signal() -> Iterator[Stop]:
+def stopped_by_signal() -> Iterator[StopSignal]:
     """The first SIGINT or SIGTERM cancels the task of this block, which then ends here, without an exception.
 
     A second one does what it does anywhere: whoever asks again means it.
     """
-    loop, task, stop = asyncio.get_running_loop(), asyncio.current_task(), Stop()
+    loop, task, stop = asyncio.get_running_loop(), asyncio.current_task(), StopSignal()
     assert task is not None
 
     def release() -> None:

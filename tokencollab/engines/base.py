@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from tokencollab.protocol.messages import (
     ByteMarginals,
+    Capabilities,
     ModelInfo,
     NextCandidates,
     Open,
@@ -21,6 +22,10 @@ EngineRequest: TypeAlias = NextCandidates | ScorePieces | ByteMarginals | ScoreT
 
 EXTRA_CANDIDATES = 6
 """How many candidates beyond k are sent, so that another model's piece is rarely missing among them."""
+
+
+WHOLE_ROWS: Final = Capabilities()
+"""What every engine can do whose forward pass brings whole rows of logits."""
 
 
 @dataclass(frozen=True, slots=True)

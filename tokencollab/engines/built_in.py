@@ -2,12 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Final
 
-from tokencollab.engines.base import Engine
+from tokencollab.engines.base import WHOLE_ROWS, Engine
 from tokencollab.engines.entry_points import EngineType
 from tokencollab.engines.options import EngineOptions
-from tokencollab.protocol.messages import Capabilities
 
 
 def import_engines() -> None:
@@ -48,9 +46,6 @@ def _is_name_or_folder(model: str) -> bool:
     path = Path(model).expanduser()
     return path.is_dir() or not (":" in model or path.is_file())
 
-
-WHOLE_ROWS: Final = Capabilities()
-"""Of every `LogitsEngine`."""
 
 TRANSFORMERS = EngineType(
     _load_transformers,

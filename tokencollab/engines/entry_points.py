@@ -8,14 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
+from tokencollab.engines.base import Engine
 from tokencollab.errors import UsageError
 from tokencollab.protocol.messages import Capabilities
-
-if TYPE_CHECKING:
-    from tokencollab.engines.base import Engine
-    from tokencollab.engines.options import EngineOptions
 
 GROUP: Final = "tokencollab.engines"
 DEFAULT: Final = "transformers"
@@ -30,8 +27,8 @@ class EngineType:
     """How an engine is chosen and made.
 
     Attributes:
-        load: makes the engine of a model from its name, its source (what `accepts` has accepted) and the options. It
-            raises `ModelRefused` or `ModelUnavailable` where that cannot be.
+        load: makes the engine of a model from its name, its source (what `accepts` has accepted) and its
+            `EngineOptions`. It raises `ModelRefused` or `ModelUnavailable` where that cannot be.
         accepts: whether the engine computes what a user calls a model: a known name, a hub id, a folder, a file, a URL.
         takes: the same in words, for messages.
         capabilities: what the engine can answer, whatever the model.
@@ -40,7 +37,7 @@ class EngineType:
         prepare: imports what ``load`` needs. Called once for all models before they load side by side.
     """
 
-    load: "Callable[[str, str, EngineOptions], Engine]"
+    load: Callable[[str, str, Any], Engine]
     accepts: Callable[[str], bool]
     takes: str
     capabilities: Capabilities

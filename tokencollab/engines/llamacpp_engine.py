@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tokencollab.engines.built_in import WHOLE_ROWS
+from tokencollab.engines.base import WHOLE_ROWS
 from tokencollab.engines.kv_cache import SessionCache, capacity_for
 from tokencollab.engines.llamacpp_binding import SEATS, LlamaModel
 from tokencollab.engines.logits_engine import SHORT, LogitsEngine

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tokencollab.engines.built_in import WHOLE_ROWS
+from tokencollab.engines.base import WHOLE_ROWS
 from tokencollab.engines.kv_cache import ATTENTION, Segment, SessionCache, packed, packed_attention
 from tokencollab.engines.options import DtypeName, EngineOptions
 from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary

@@ -14,7 +14,7 @@ from math import exp, fsum
 from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from tokencollab.errors import UnknownMethod
-from tokencollab.policies.parameters import Declaration, Numbers, Registry, Span, parameter
+from tokencollab.policies.parameters import Declaration, Declarations, Numbers, Span, parameter
 from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate
 from tokencollab.protocol.pieces import Piece
 
@@ -233,7 +233,7 @@ class Bytewise(Aggregation):
     commit: float = parameter(0.5, help="when a model moves its boundary", low=0, high=1)
 
 
-AGGREGATIONS: Final = Registry(
+AGGREGATIONS: Final = Declarations(
     "aggregation", Aggregation, (Base, GaC, UniTE, DuetNet, DP, DK, Bytewise), "tokencollab.aggregations"
 )
 

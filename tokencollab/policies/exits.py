@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokencollab.policies.evidence import STAY, Evidence, Exit, Verdict
-from tokencollab.policies.parameters import Registry, parameter
+from tokencollab.policies.parameters import Declarations, parameter
 from tokencollab.policies.self_efficacy import Confidence, Reliability, SelfEfficacy
 
 
@@ -97,7 +97,7 @@ class PerCollaborator(Exit):
         return state, Verdict(out=out, alone=bool(out) and len(out) == len(collaborators))
 
 
-EXITS: Final = Registry(
+EXITS: Final = Declarations(
     "exit",
     Exit,
     (Never, Fixed, SelfEfficacy, Confidence, Reliability, Consult, PerCollaborator),

@@ -57,93 +57,18 @@ live.
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, TypeAlias, assert_never
+from typing import Any, assert_never
 
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies import events as e
+from tokencollab.policies.aggregations import Bytewise
+from tokencollab.policies.bytewise.voting import ByteVoting
 from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict
 from tokencollab.policies.methods import Method, sampling_of
-from tokencollab.policies.pieces import Decider
-from tokencollab.policies.voting import NOBODY, Decision, Voting
+from tokencollab.policies.pieces import Decider, PieceVoting
+from tokencollab.policies.turn import Result, State, Turn
+from tokencollab.policies.voting import NOBODY, DecidedPiece, Voting
 from tokencollab.protocol.pieces import EOS, Piece
-
-Phase: TypeAlias = Literal["together", "solo", "waiting", "stopped"]
-"""All vote on every piece · the base writes alone · the base should, but is lost · the answer is over."""
-
-
-class State(NamedTuple):
-    """Everything that a `Machine` remembers: plain data, comparable and restorable. Names are sorted.
-
-    ``live`` are the models that take part (solo: the base, and those that wait until it is unsure), ``joining`` those
-    from the next commit on, ``left`` those that an exit sent away for good, ``lost`` those lost since the last commit.
-    ``until`` is the probability of its best piece below which a base that went on alone asks the others again (0:
-    never).
-
-    ``committed`` counts commits and ``advances`` the steps that exit policies see; ``offset`` is the length of the
-    committed text in bytes, ``questions`` the number of the next question. ``noticed``: the user was told what there is
-    to tell. ``solo`` is what is left of the run of the base, where it is open. ``exit`` is the exit policy's own state,
-    ``vote`` the strategy's (None unless together).
-    """
-
-    base: str
-    phase: Phase
-    exit: Any
-    live: tuple[str, ...]
-    joining: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-    until: float = 0.0
-    committed: int = 0
-    advances: int = 0
-    offset: int = 0
-    questions: int = 0
-    noticed: bool = False
-    solo: e.RunSolo | None = None
-    vote: Any = None
-
-
-Result: TypeAlias = tuple[State, tuple[e.Command, ...]]
-
-
-class Turn:
-    """A `State` while it is changed, and the commands so far. Lives within one call of `Machine.step`.
-
-    A tuple that is copied once per event costs less than one that is copied at every change.
-    """
-
-    __slots__ = (*State._fields, "commands")
-
-    def __init__(self, state: State) -> None:
-        (self.base, self.phase, self.exit, self.live, self.joining, self.left, self.lost, self.until,
-         self.committed, self.advances, self.offset, self.questions, self.noticed, self.solo, self.vote,
-        ) = state  # fmt: skip
-        self.commands: list[e.Command] = []
-
-    def done(self) -> Result:
-        """The new state and what is to be done."""
-        state = State(
-            self.base, self.phase, self.exit, self.live, self.joining, self.left, self.lost, self.until,
-            self.committed, self.advances, self.offset, self.questions, self.noticed, self.solo, self.vote,
-        )  # fmt: skip
-        return state, tuple(self.commands)
-
-    def number(self) -> int:
-        """The number of a new question."""
-        number = self.questions
-        self.questions = number + 1
-        return number
-
-    def commit(self, piece: Piece, record: e.StepRecord) -> None:
-        """Append ``piece``, the one after ``committed``."""
-        self.committed = record.step
-        self.offset += len(piece or b"")
-        self.lost = ()
-        self.commands.append(e.Commit(piece, record))
-
-    def stop(self, reason: Literal["end", "length", "cancelled", "failed"]) -> None:
-        """End the answer."""
-        self.phase, self.live, self.joining, self.solo, self.vote = "stopped", (), (), None, None
-        self.commands.append(e.Stop(reason))
 
 
 class Machine:
@@ -268,12 +193,12 @@ class Machine:
         voting = self._voting
         while turn.phase == "together" and not voting.waits(turn.vote):
             decision = voting.advance(turn)
-            if isinstance(decision, Decision):
+            if isinstance(decision, DecidedPiece):
                 self._commit(turn, decision)
             elif decision == NOBODY:
                 turn.stop("failed")
 
-    def _commit(self, turn: Turn, decision: Decision) -> None:
+    def _commit(self, turn: Turn, decision: DecidedPiece) -> None:
         """Commit what the members decided, and go on as the exit policy says."""
         verdict = STAY
         if decision.evidence is not None:
@@ -288,7 +213,7 @@ class Machine:
         turn.exit, verdict = self._exit.observe(turn.exit, evidence)
         return verdict
 
-    def _release(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:
+    def _release(self, turn: Turn, decision: DecidedPiece, verdict: Verdict) -> None:
         if decision.notice and not turn.noticed:
             turn.noticed = True
             turn.commands.append(e.Notice(decision.notice))
@@ -296,7 +221,7 @@ class Machine:
         record = e.StepRecord(step, ranks, verdict.efficacy, False, turn.lost, offsets)
         turn.commit(decision.piece, record)
 
-    def _proceed(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:
+    def _proceed(self, turn: Turn, decision: DecidedPiece, verdict: Verdict) -> None:
         """What follows a commit of the members."""
         if self._is_over(turn, decision.piece):
             return
@@ -437,3 +362,24 @@ def check_members(members: tuple[str, ...], weights: Iterable[tuple[str, float]]
             raise UnknownMethod(
                 f"a weight is given for {model!r}, which does not take part; the models are {', '.join(members)}"
             )
+
+
+def make_policy(
+    method: Method, *, max_tokens: int, seed: int, report: bool, exit_policy: ExitPolicy[Any] | None = None
+) -> Machine:
+    """The state machine that carries out ``method`` for one answer of up to ``max_tokens`` pieces, EOS
+    included.
+
+    ``report``: the caller wants the candidates of steps that the base makes alone. ``exit_policy`` is in place of the
+    method's own exit.
+
+    Raises:
+        UnknownMethod: ``max_tokens`` is below 1.
+    """
+
+    if max_tokens < 1:
+        raise UnknownMethod(f"an answer must have at least 1 token, not {max_tokens}")
+    leaving: ExitPolicy[Any] = method.exit_policy if exit_policy is None else exit_policy
+    kind = ByteVoting if isinstance(method.scoring, Bytewise) else PieceVoting
+    voting = kind(method, seed, leaving.needs_decisive)
+    return Machine(method, voting, leaving, max_tokens=max_tokens, seed=seed, report=report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies.aggregations import AGGREGATIONS, DK, DP, Aggregation, Base, Bytewise, DuetNet, GaC, UniTE
-from tokencollab.policies.evidence import Exit, ExitPolicy
+from tokencollab.policies.evidence import Exit
 from tokencollab.policies.exits import EXITS, Fixed, Never
 from tokencollab.policies.parameters import (
     Parameter,
@@ -22,9 +22,6 @@ from tokencollab.policies.parameters import (
 from tokencollab.policies.self_efficacy import SelfEfficacy
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.values import shown
-
-if TYPE_CHECKING:
-    from tokencollab.policies.machine import Machine
 
 _value: Final = dataclass(frozen=True, init=False)  # not seen by mypy: `dataclasses.replace` takes every setting
 
@@ -311,27 +308,3 @@ def sampling_of(method: Method, seed: int) -> Sampling:
         over=method.over,
         by_probability=method.scoring.by_probability,
     )
-
-
-def make_policy(
-    method: Method, *, max_tokens: int, seed: int, report: bool, exit_policy: ExitPolicy[Any] | None = None
-) -> "Machine":
-    """The state machine that carries out ``method`` for one answer of up to ``max_tokens`` pieces, EOS
-    included.
-
-    ``report``: the caller wants the candidates of steps that the base makes alone. ``exit_policy`` is in place of the
-    method's own exit.
-
-    Raises:
-        UnknownMethod: ``max_tokens`` is below 1.
-    """
-    from tokencollab.policies.bytewise.voting import ByteVoting  # noqa: PLC0415 - the policies know `Method`
-    from tokencollab.policies.machine import Machine  # noqa: PLC0415
-    from tokencollab.policies.pieces import PieceVoting  # noqa: PLC0415
-
-    if max_tokens < 1:
-        raise UnknownMethod(f"an answer must have at least 1 token, not {max_tokens}")
-    leaving: ExitPolicy[Any] = method.exit_policy if exit_policy is None else exit_policy
-    kind = ByteVoting if isinstance(method.scoring, Bytewise) else PieceVoting
-    voting = kind(method, seed, leaving.needs_decisive)
-    return Machine(method, voting, leaving, max_tokens=max_tokens, seed=seed, report=report)

@@ -339,7 +339,7 @@ def _declared(cls: type[Declaration]) -> dict[str, Parameter]:
 D = TypeVar("D", bound=Declaration)
 
 
-class Registry(Generic[D]):
+class Declarations(Generic[D]):
     """Declared classes by name: those listed here, those of an entry point group, and those that `add` brings."""
 
     def __init__(self, what: str, base: type[D], classes: Iterable[type[D]], group: str | None = None) -> None:

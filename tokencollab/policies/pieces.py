@@ -7,7 +7,7 @@ scores (UniTE), each model is asked once more, for the pieces of the union that 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from tokencollab.errors import ProtocolError
 from tokencollab.policies.aggregations import Ballot, foreign_pieces, negative_logit
@@ -15,13 +15,11 @@ from tokencollab.policies.events import CandidatesArrived, RequestCandidates, Re
 from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.selection import select
 from tokencollab.policies.truncation import truncate
-from tokencollab.policies.voting import Answer, Decision, Ranks
+from tokencollab.policies.turn import Turn
+from tokencollab.policies.voting import DecidedPiece, Ranks, VoteAnswer
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
-
-if TYPE_CHECKING:
-    from tokencollab.policies.machine import Turn
 
 NEGATIVE: Final = (
     "{model} keeps candidates with logits below zero, so pieces that it does not list (they count as 0) "
@@ -87,7 +85,7 @@ class PieceVoting:
         self._warns = method.aggregation in ("duetnet", "dk") and method.reference == "raw"
         self._needs_decisive = needs_decisive
 
-    def begin(self, turn: "Turn") -> None:
+    def begin(self, turn: Turn) -> None:
         """Ask every live member for the next piece."""
         live, first, offset, k = turn.live, turn.questions, turn.offset, self._decider.method.top_k
         questions = tuple([(model, first + index) for index, model in enumerate(live)])
@@ -95,7 +93,7 @@ class PieceVoting:
         turn.questions = first + len(live)
         turn.vote = PieceVote(questions)
 
-    def answered(self, vote: PieceVote, event: Answer) -> PieceVote | None:
+    def answered(self, vote: PieceVote, event: VoteAnswer) -> PieceVote | None:
         """Note candidates, or scores of foreign pieces."""
         model = event.model
         if isinstance(event, CandidatesArrived):
@@ -127,7 +125,7 @@ class PieceVoting:
         """Whether a question is open."""
         return bool(vote.open or vote.scoring)
 
-    def advance(self, turn: "Turn") -> Decision | None:
+    def advance(self, turn: Turn) -> DecidedPiece | None:
         """Have foreign pieces scored, or decide."""
         vote: PieceVote = turn.vote
         scores = dict(vote.scores)
@@ -143,13 +141,13 @@ class PieceVoting:
         notice = ""
         if self._warns and not turn.noticed and (model := negative_logit(ballots)) is not None:
             notice = NEGATIVE.format(model=model)
-        return Decision(piece, ranks, ranks, decisive, notice=notice)
+        return DecidedPiece(piece, ranks, ranks, decisive, notice=notice)
 
-    def choose(self, turn: "Turn", ballots: Sequence[Ballot]) -> Piece:
+    def choose(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
         """The piece that ``ballots`` choose."""
         return self._decider.decide(turn.committed + 1, ballots)
 
-    def decisive(self, turn: "Turn", piece: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
+    def decisive(self, turn: Turn, piece: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
         """The collaborators without which another piece would have been chosen than ``piece``."""
         return self._decider.decisive(turn.committed + 1, piece, ballots, turn.base)
 
@@ -157,7 +155,7 @@ class PieceVoting:
         """The index of ``piece`` in the truncated candidates of each model."""
         return tuple([(ballot.model, ballot.rank(piece)) for ballot in ballots])
 
-    def without(self, turn: "Turn", model: str) -> PieceVote:
+    def without(self, turn: Turn, model: str) -> PieceVote:
         """The vote without ``model``."""
         vote: PieceVote = turn.vote
         return PieceVote(
@@ -167,9 +165,9 @@ class PieceVoting:
             tuple([pair for pair in vote.scores if pair[0] != model]),
         )
 
-    def flush(self, turn: "Turn") -> None:
+    def flush(self, turn: Turn) -> None:
         """Nothing is decided before it is committed."""
 
-    def go_on(self, turn: "Turn", decision: Decision, joined: tuple[str, ...]) -> None:
+    def go_on(self, turn: Turn, decision: DecidedPiece, joined: tuple[str, ...]) -> None:
         """Ask every live member for the next piece."""
         self.begin(turn)

@@ -1,7 +1,7 @@
 """The machine, run on recorded events.
 
-`recorded_events` reads back what a policy heard: a journal is resumed with it. `replay` recomputes from a trace,
-without any model, what a method would choose and when the base would leave. The exit policy is observed and not
+`recording.recorded_events` reads back what a policy heard: a journal is resumed with it. `replay` recomputes from a
+trace, without any model, what a method would choose and when the base would leave. The exit policy is observed and not
 obeyed: who takes part, and when the base is alone, follows the recording.
 
 A trace of votes on pieces has all candidates at the end of the recorded text. So every step is a vote of its own,
@@ -13,96 +13,19 @@ then, so the candidates by model, and the marginals by model, offset and pending
 of a step.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies import events as e
-from tokencollab.policies.aggregations import Ballot
+from tokencollab.policies.bytewise.over_recording import BytesOverPieces, InOrder
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.machine import Machine, Result, State, Turn
-from tokencollab.policies.methods import Method, parse_method, sampling_of
-from tokencollab.policies.pieces import PieceVoting
+from tokencollab.policies.methods import Method
+from tokencollab.policies.recording import Follower, RecordedVoting, ReplayStep, consulted_below, is_bytewise, method_of
 from tokencollab.policies.selection import choose_solo
-from tokencollab.policies.voting import Decision, Ranks, Voting
-from tokencollab.protocol.pieces import Piece, piece_to_json
+from tokencollab.policies.turn import Result, State, Turn
+from tokencollab.policies.voting import DecidedPiece
+from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import Trace, TraceStep
-
-_NO_FIGURES: Mapping[str, None] = dict.fromkeys(("s", "f", "st", "s_w", "f_w", "rt", "t0"))
-
-
-def recorded_events(step: TraceStep) -> Iterator[e.Event]:
-    """What the policy heard in ``step``, in order; nothing where the trace does not say.
-
-    Raises:
-        TraceError: an answer was heard that the step does not have, or an event that does not exist.
-    """
-    candidates, scores = dict(step.candidates), dict(step.scores)
-    marginals = list(step.marginals)
-    for what, model, question in step.heard:
-        match what:
-            case "lost":
-                yield e.ModelLost(model)
-            case "joined":
-                yield e.ModelJoined(model)
-            case "alone":
-                yield e.SoloStep(model, question, step.chosen, candidates.get(model))
-            case "candidates" if model in candidates:
-                yield e.CandidatesArrived(model, question, candidates[model])
-            case "scores" if model in scores:
-                yield e.ScoresArrived(model, question, tuple([logit for _, logit in scores[model]]))
-            case "marginals" if known := next((one for one in marginals if one.model == model), None):
-                marginals.remove(known)
-                yield e.MarginalsArrived(model, question, known.exact, known.end, known.following)
-            case "candidates" | "scores" | "marginals":
-                raise TraceError(f"step {step.step}: the trace has no {what} of {model}, which were heard")
-            case _:
-                raise TraceError(f"line {step.step + 1}: unknown event {what!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayStep:
-    """One step, recomputed: ``ranks`` are those of the piece that the exit policy was fed.
-
-    ``recorded`` means something only where ``decided``. ``efficacy`` is None for exits that have no such
-    figures and as long as the base has not voted; it stands still in steps without the base's vote.
-    """
-
-    step: int
-    chosen: Piece
-    recorded: Piece
-    decided: bool
-    ranks: tuple[tuple[str, int | None], ...]
-    efficacy: e.Efficacy | None
-    exited: bool
-
-    def to_json(self) -> dict[str, object]:
-        """The line of ``replay --json``; ``recorded`` is null for EOS, and where the trace has no choice."""
-        figures = _NO_FIGURES if self.efficacy is None else self.efficacy._asdict()
-        return {
-            "step": self.step,
-            "chosen": piece_to_json(self.chosen),
-            "recorded": piece_to_json(self.recorded),
-            "ranks": dict(self.ranks),
-            **figures,
-            "exited": self.exited,
-        }
-
-
-def method_of(trace: Trace) -> Method:
-    """The method that the header of ``trace`` names.
-
-    Raises:
-        UsageError: it names none, or one that does not exist or no longer does.
-    """
-    settings = trace.settings.get("method")
-    match settings:
-        case Mapping():
-            return Method.from_json(settings, newer=True)
-        case str():
-            return parse_method(settings)
-        case _:
-            raise UsageError("the trace does not say its method; name one with --method, e.g. --method duetnet")
 
 
 def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[ReplayStep]:
@@ -125,62 +48,12 @@ def replay(trace: Trace, method: Method | None, past_exit: bool) -> Iterator[Rep
     strangers = [model for model, _ in chosen.weights if model not in trace.models]
     if strangers:
         raise UsageError(f"a weight is given for {strangers[0]!r}; the trace has {', '.join(trace.models)}")
-    voting = Recorded
+    voting = RecordedVoting
     if chosen.aggregation == "bytewise":
-        from tokencollab.policies.bytewise.replay import BytesOverPieces, InOrder  # noqa: PLC0415 - it builds on this
-
-        if _is_bytewise(trace):
+        if is_bytewise(trace):
             return InOrder(trace, chosen, seed).steps(past_exit)
         voting = BytesOverPieces
     return _Stepwise(trace, chosen, seed, voting).steps(past_exit)
-
-
-def _recorded_method(trace: Trace) -> Method | None:
-    """The method that ``trace`` was recorded with, None where it does not say or there is none such."""
-    try:
-        return method_of(trace)
-    except UsageError:
-        return None
-
-
-def _is_bytewise(trace: Trace) -> bool:
-    """Whether ``trace`` was recorded by bytewise voting, whatever its other settings were."""
-    settings = trace.settings.get("method")
-    if isinstance(settings, Mapping):
-        return settings.get("aggregation") == "bytewise"
-    own = _recorded_method(trace)
-    return own is not None and own.aggregation == "bytewise"
-
-
-def consulted_below(trace: Trace) -> float:
-    """How sure the base had to be where ``trace`` was recorded with the exit consult; else 0."""
-    own = _recorded_method(trace)
-    return own.consult_below if own is not None and own.exit == "consult" else 0.0
-
-
-class Follower(Machine):
-    """Notes what the exit policy says; a subclass says what is obeyed. Lives for one replay."""
-
-    def __init__(self, trace: Trace, method: Method, seed: int, voting: Voting) -> None:
-        enough = len(trace.steps) + 1
-        super().__init__(method, voting, method.exit_policy, max_tokens=enough, seed=seed, report=True)
-        self._trace = trace
-        self._base = trace.models[0]
-        self._sampling = sampling_of(method, seed)
-        self._exited = False
-        self._efficacy: e.Efficacy | None = None
-
-    def _observe(self, turn: Turn, evidence: Evidence) -> Verdict:
-        verdict = super()._observe(turn, evidence)
-        self._exited = self._exited or verdict.alone
-        self._efficacy = verdict.efficacy or self._efficacy
-        return verdict
-
-    def _replayed(self, step: TraceStep, chosen: Piece, ranks: Ranks) -> ReplayStep:
-        return ReplayStep(step.step, chosen, step.chosen, step.decided, ranks, self._efficacy, self._exited)
-
-
-# ------------------------------------------------------------ every step a vote of its own
 
 
 class _Stepwise(Follower):
@@ -189,7 +62,7 @@ class _Stepwise(Follower):
     The members of a step are those that the trace has candidates of, without those that the exit policy sent away.
     """
 
-    def __init__(self, trace: Trace, method: Method, seed: int, voting: "type[Recorded]") -> None:
+    def __init__(self, trace: Trace, method: Method, seed: int, voting: type[RecordedVoting]) -> None:
         self._votes = voting(trace, method, seed, method.exit_policy.needs_decisive)
         super().__init__(trace, method, seed, self._votes)
         self._always_solo = method.aggregation == "base" or len(trace.models) == 1
@@ -255,25 +128,8 @@ class _Stepwise(Follower):
         self._until = verdict.until
         return verdict
 
-    def _proceed(self, turn: Turn, decision: Decision, verdict: Verdict) -> None:
+    def _proceed(self, turn: Turn, decision: DecidedPiece, verdict: Verdict) -> None:
         self._proceed_solo(turn, decision.piece)
 
     def _proceed_solo(self, turn: Turn, piece: Piece) -> None:
         turn.phase, turn.vote, turn.solo = "waiting", None, None
-
-
-class Recorded(PieceVoting):
-    """Notes what would be chosen, and decides what was recorded."""
-
-    def __init__(self, trace: Trace, method: Method, seed: int, needs_decisive: bool) -> None:
-        super().__init__(method, seed, needs_decisive)
-        self._steps = trace.steps
-        self.chosen: Piece = None
-
-    def choose(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
-        self.chosen = self.choice(turn, ballots)
-        step = self._steps[turn.committed]
-        return step.chosen if step.decided else self.chosen
-
-    def choice(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:
-        return super().choose(turn, ballots)

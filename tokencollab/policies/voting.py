@@ -1,18 +1,16 @@
 """What a way of counting votes is to the machine: a strategy."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from tokencollab.policies.events import CandidatesArrived, MarginalsArrived, ScoresArrived
+from tokencollab.policies.turn import Turn
 from tokencollab.protocol.pieces import Piece
 
-if TYPE_CHECKING:
-    from tokencollab.policies.machine import Turn
-
 Ranks: TypeAlias = tuple[tuple[str, int | None], ...]
-Answer: TypeAlias = CandidatesArrived | ScoresArrived | MarginalsArrived
+VoteAnswer: TypeAlias = CandidatesArrived | ScoresArrived | MarginalsArrived
 
 
-class Decision(NamedTuple):
+class DecidedPiece(NamedTuple):
     """A piece that the members decided.
 
     ``ranks`` and ``offsets`` are those of `events.StepRecord`. ``evidence``: what the exit policy sees of the base's
@@ -42,11 +40,11 @@ class Voting(Protocol):
 
     single: ClassVar[bool]
 
-    def begin(self, turn: "Turn") -> None:
+    def begin(self, turn: Turn) -> None:
         """Ask all live members at the end of the text, with nothing known."""
         ...
 
-    def answered(self, vote: Any, event: Answer) -> Any:
+    def answered(self, vote: Any, event: VoteAnswer) -> Any:
         """The vote with the answer to an open question; None where no such question is open."""
         ...
 
@@ -54,18 +52,18 @@ class Voting(Protocol):
         """Whether a question is open."""
         ...
 
-    def advance(self, turn: "Turn") -> Decision | Literal["nobody"] | None:
+    def advance(self, turn: Turn) -> DecidedPiece | Literal["nobody"] | None:
         """Count the votes: a decision, `NOBODY`, or None after further questions. Called when no question is open."""
         ...
 
-    def without(self, turn: "Turn", model: str) -> Any:
+    def without(self, turn: Turn, model: str) -> Any:
         """The vote without ``model``, which was lost."""
         ...
 
-    def flush(self, turn: "Turn") -> Decision | None:
+    def flush(self, turn: Turn) -> DecidedPiece | None:
         """What is decided and not committed, where the vote ends here."""
         ...
 
-    def go_on(self, turn: "Turn", decision: Decision, joined: tuple[str, ...]) -> None:
+    def go_on(self, turn: Turn, decision: DecidedPiece, joined: tuple[str, ...]) -> None:
         """Ask on after a commit, live members only; of those, ``joined`` did not vote before."""
         ...

@@ -4,6 +4,7 @@ A model run by somebody else is not trusted: sizes are limited before anything i
 type, and numbers must be finite. Nothing is ever unpickled.
 """
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple, fields
@@ -34,7 +35,7 @@ _SMALL_LIST: Final = 1024
 _MAX_VALUES: Final = 2 * _MAX_TOKENS + 64  # of one frame
 _MAX_DEPTH: Final = 5  # lists within lists
 
-Message: TypeAlias = m.Request | m.Reply
+Message: TypeAlias = m.Request | m.Reply | m.Task | m.TaskToken | m.TaskEnded
 _Check: TypeAlias = Callable[[Any], Any]
 
 
@@ -244,6 +245,41 @@ def _sampling(value: Any) -> m.Sampling:
     )
 
 
+def _session(value: Any) -> str:
+    """It names a file."""
+    if not re.fullmatch("[0-9a-f]{32}", _text(value)):
+        raise ValueError("32 hexadecimal digits expected")
+    return str(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(item) for item in _list(value))
+
+
+def _maybe_texts(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else _texts(value)
+
+
+def _maybe_count(value: Any) -> int | None:
+    return None if value is None else _count(value)
+
+
+def _token_piece(value: Any) -> Piece:
+    """Empty in a token that only brings text."""
+    return b"" if value == b"" else _piece(value)
+
+
+def _ranks(value: Any) -> tuple[tuple[str, int | None], ...]:
+    pairs = (_exactly(item, 2) for item in _list(value))
+    return tuple((_text(model), _maybe_count(rank)) for model, rank in pairs)
+
+
+def _efficacy(value: Any) -> tuple[float | None, ...] | None:
+    if value is None:
+        return None
+    return tuple(None if item is None else _number(item) for item in _exactly(value, 7))
+
+
 def _pieces(value: Any) -> tuple[Piece, ...]:
     return tuple(_piece(item) for item in _list(value))
 
@@ -302,6 +338,9 @@ _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = 
     "full": (m.ContextExhausted, (_text, _count)),
     "closed": (m.Closed, (_text,)),
     "refused": (m.Refused, (_text, _reason, _reason)),
+    "task": (m.Task, (_session, _conversation, _text, _maybe_texts, _text, _count, _texts, _count, _flag)),
+    "token": (m.TaskToken, (_text, _token_piece, _count, _ranks, _efficacy, _flag, _texts, _texts, _texts)),
+    "ended": (m.TaskEnded, (_text, _texts)),
 }
 _KIND: Final = {cls: kind for kind, (cls, _) in _BY_KIND.items()}
 _LAST_IS_OPTIONAL: Final = frozenset({m.NextCandidates, m.CandidatesReply})  # left out where it is empty: one offset

@@ -281,6 +281,59 @@ Reply: TypeAlias = (
 )
 
 
+# ---------------------------------------------------------------- between a program and a coordinator of a platform
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An answer that a coordinator of a platform is to write. It is resumed if it has a journal on that machine.
+
+    Attributes:
+        session: 32 hexadecimal digits that no other answer has; they name the journal.
+        messages: the conversation.
+        base: the base, by its name on the platform.
+        collaborators: the others; None for every model of the platform, at any time.
+        method: its settings, as JSON.
+        max_tokens: how many pieces at most.
+        stop: texts before which the answer ends.
+        seed: of every random choice.
+        trace: whether the lines of the trace are wanted.
+    """
+
+    session: str
+    messages: tuple[ChatMessage, ...]
+    base: str
+    collaborators: tuple[str, ...] | None
+    method: str
+    max_tokens: int
+    stop: tuple[str, ...]
+    seed: int
+    trace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskToken:
+    """One token of a task, see `actors.answer.Token`; and the lines of the trace up to it."""
+
+    text: str
+    piece: Piece
+    step: int
+    ranks: tuple[tuple[str, int | None], ...]
+    efficacy: tuple[float | None, ...] | None
+    alone: bool
+    lost: tuple[str, ...]
+    joined: tuple[str, ...]
+    trace: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    """The end of a task: the figures of the answer as JSON, and the notices of its method."""
+
+    figures: str
+    notices: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an engine can answer, beside candidates with log-probabilities. By default, what whole rows of logits give.

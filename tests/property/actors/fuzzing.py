@@ -51,8 +51,17 @@ REPLIES: list[codec.Message] = [
     m.Closed("s"),
     m.Refused("s", "PromptTooLong", "too long"),
 ]
+TASKS: list[codec.Message] = [
+    m.Task("0" * 32, (m.ChatMessage("user", "?"),), "a", ("b",), "{}", 8, ("\n",), 7, True),
+    m.Task("f" * 32, (m.ChatMessage("user", "?"),), "a", None, "{}", 8, (), 7, False),
+    m.TaskToken(
+        "a", b"a", 1, (("a", 0), ("b", None)), (1.0, 0.0, None, 0.0, 0.0, 0.5, 1.0), False, ("c",), (), ("{}",)
+    ),
+    m.TaskToken("", EOS, 2, (("a", 0),), None, True, (), ()),
+    m.TaskEnded("{}", ("told",)),
+]
 REQUEST_FRAMES = [codec.encode(message) for message in REQUESTS]
-FRAMES = REQUEST_FRAMES + [codec.encode(message) for message in REPLIES]
+FRAMES = REQUEST_FRAMES + [codec.encode(message) for message in REPLIES + TASKS]
 
 CLAIMS = [
     head + size for head in (b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9") for size in (b"\xff" * 4, b"\0\x7f\0\0")

@@ -20,7 +20,8 @@ from tokencollab.actors.journal import Past, read_journal
 from tokencollab.actors.supervisor import FaultPolicy
 from tokencollab.engines.base import EXTRA_CANDIDATES
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.policies.replay import replay
 from tokencollab.policies.selection import choose_solo
 from tokencollab.protocol import messages as m

@@ -23,9 +23,10 @@ from tests.support.toys import (
 )
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise.decision import best_of, certain, choose, scores_of
-from tokencollab.policies.bytewise.voter import Row
+from tokencollab.policies.bytewise.voter import ByteVotes
 from tokencollab.policies.bytewise.voting import Count
-from tokencollab.policies.methods import make_policy, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import sampling_of
 from tokencollab.testing import Driver
 
 seeds = st.integers(0, 10**6)
@@ -212,14 +213,14 @@ def test_carried_weights_are_the_mixture_since_the_common_boundary(seed: int, lo
 @given(st.data())
 def test_what_is_certified_holds_for_every_way_to_complete_the_lists(data: st.DataObject) -> None:
     unit = st.floats(0.0, 1.0)
-    rows: list[Row] = []
+    rows: list[ByteVotes] = []
     true: dict[int, float] = {}
     for _ in range(data.draw(st.integers(1, 3))):
         votes = data.draw(st.dictionaries(st.integers(-1, 3), st.floats(0.01, 1.0), max_size=4))
         unlisted = data.draw(st.sampled_from([0.0, 0.05, 0.3]))
         weight = data.draw(st.floats(0.1, 2.0))
         low, high = weight * data.draw(st.floats(0.7, 1.0)), weight * data.draw(st.floats(1.0, 1.3))
-        rows.append(Row(low, weight, high, votes, sum(votes.values()), unlisted))
+        rows.append(ByteVotes(low, weight, high, votes, sum(votes.values()), unlisted))
         actual = low + (high - low) * data.draw(unit)
         rest = data.draw(st.lists(unit, min_size=6, max_size=6))
         for symbol, part in zip(range(-1, 5), rest, strict=True):

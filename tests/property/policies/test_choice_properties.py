@@ -15,7 +15,8 @@ from tests.property.policies.test_machine_pieces import candidate_sets
 from tests.support.candidates import by_logit, toy
 from tests.support.oracle import best, score
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.policies.pieces import Decider
 from tokencollab.policies.selection import choose_solo, select
 from tokencollab.protocol.candidates import Candidate, CandidateSet
@@ -165,7 +166,8 @@ def test_a_trace_keeps_every_bit(sets: tuple[CandidateSet, ...], alone: bool) ->
 
 PROGRAM = """
 from tests.support.candidates import toy
-from tokencollab.policies.methods import make_policy, parse_method
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import parse_method
 from tokencollab.testing import drive
 for name in ("gac", "unite", "duetnet", "dp", "dk"):
     for settings in ({}, {"top_t": "1-3"}):

@@ -21,8 +21,7 @@ from hypothesis.stateful import (
 
 from tests.support.toys import CUTS, Toy, bytewise
 from tokencollab.policies import events as e
-from tokencollab.policies.machine import Machine
-from tokencollab.policies.methods import make_policy
+from tokencollab.policies.machine import Machine, make_policy
 from tokencollab.testing import Driver
 
 BASE, NAMES, STRANGER = "b", ("b", "a", "c"), "d"

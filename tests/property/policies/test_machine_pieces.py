@@ -13,7 +13,8 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 from tests.support.books import BASE, MOST, Books
 from tests.support.oracle import best
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import make_policy, parse_method
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import parse_method
 from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.pieces import Piece
 

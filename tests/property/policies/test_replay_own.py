@@ -14,7 +14,8 @@ from tests.support.toys import CUTS, Toy, bytewise, toys
 from tokencollab.errors import TraceError
 from tokencollab.policies import events as e
 from tokencollab.policies.methods import Method
-from tokencollab.policies.replay import recorded_events, replay
+from tokencollab.policies.recording import recorded_events
+from tokencollab.policies.replay import replay
 from tokencollab.protocol.trace import parse_trace
 from tokencollab.testing import Driver
 

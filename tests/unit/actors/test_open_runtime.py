@@ -32,6 +32,9 @@ class Open(FaultyRuntime):
     async def names(self) -> tuple[str, ...]:
         return tuple(self.here)
 
+    async def base(self) -> str:
+        raise UsageError("no base")
+
     async def watch(self) -> AsyncIterator[tuple[str, bool]]:
         for name in self.here:
             yield name, True

@@ -7,7 +7,7 @@ import pytest
 
 from tokencollab import EngineOptions, ModelFailed, ModelInfo, ModelRefused, UnknownModel
 from tokencollab.actors.platform.registry import Address, ModelFigures
-from tokencollab.actors.platform.service import Platform
+from tokencollab.actors.platform.service import Platform, SharedSpec
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
 from tokencollab.actors.supervisor import FaultPolicy
 from tokencollab.errors import ModelGone
@@ -79,8 +79,8 @@ class Models:
         pass
 
 
-def spec(name: str) -> ModelSpec:
-    return ModelSpec(name, name, EngineOptions())
+def spec(name: str) -> SharedSpec:
+    return SharedSpec(name, name, EngineOptions())
 
 
 def on_platform(test: Callable[[Platform, Models], Awaitable[None]]) -> Callable[[], None]:

@@ -270,7 +270,7 @@ def test_some_of_the_models_by_name() -> None:
     assert [asker.settings["members"] for asker in askers[:3]] == [["two", "one"]] * 2 + [["one", "two", "three"]]
     plan = settings_of(load_items("simplemath", 1, 0, None), askers)
     assert [entry["against"] for entry in plan["methods"][:3]] == ["unite:on=two+one", "unite:on=two+one", "unite"]
-    with pytest.raises(UsageError, match="no model 'four'"):
+    with pytest.raises(UsageError, match="no member 'four'"):
         make_askers(["unite:on=one+four"], ["one", "two"], {})
     with pytest.raises(UsageError, match="unite:on=one needs collaborators"):
         make_askers(["unite:on=one"], ["one", "two"], {})

@@ -8,7 +8,8 @@ import pytest
 from tests.support.candidates import by_logit, by_probability
 from tokencollab.policies.aggregations import foreign_pieces, negative_logit
 from tokencollab.policies.events import CandidatesArrived, Commit, RequestCandidates
-from tokencollab.policies.methods import Method, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.policies.pieces import Decider
 from tokencollab.policies.selection import select
 from tokencollab.protocol.candidates import CandidateSet

@@ -9,7 +9,7 @@ from tests.support.candidates import listed, surely
 from tokencollab.policies import events as e
 from tokencollab.policies.bytewise.branch import EOS_SYMBOL
 from tokencollab.policies.bytewise.decision import certain, choose, misses, scores_of
-from tokencollab.policies.bytewise.voter import Row
+from tokencollab.policies.bytewise.voter import ByteVotes
 from tokencollab.policies.methods import sampling_of
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.seeds import uniform
@@ -25,14 +25,14 @@ def masses(**following: float) -> tuple[float, ...]:
     return tuple(found)
 
 
-def sure(*rows: Row, sampling: Sampling = GREEDY, position: int = 1) -> bool:
+def sure(*rows: ByteVotes, sampling: Sampling = GREEDY, position: int = 1) -> bool:
     """Whether what the rows choose is certain."""
     scores = scores_of(rows)
     return certain(rows, scores, choose(scores, sampling, position), sampling, position)
 
 
-def row(a: float, b: float, unlisted: float = 0.0, low: float = 1.0, high: float = 1.0) -> Row:
-    return Row(low, (low + high) / 2, high, {A: a, B: b}, a + b, unlisted)
+def row(a: float, b: float, unlisted: float = 0.0, low: float = 1.0, high: float = 1.0) -> ByteVotes:
+    return ByteVotes(low, (low + high) / 2, high, {A: a, B: b}, a + b, unlisted)
 
 
 class TestGreedy:
@@ -64,21 +64,21 @@ class TestGreedy:
             ([row(0.3, 0.3, 0.0, 0.9, 1.1)], False),
         ],
     )
-    def test_certificate(self, rows: list[Row], known: bool) -> None:
+    def test_certificate(self, rows: list[ByteVotes], known: bool) -> None:
         assert sure(*rows) is known
 
     def test_the_lead_holds_against_every_other_byte(self) -> None:
         """Against b the first leads by .3 * .5, against c, which the second prefers, by less."""
-        first = Row(0.5, 1.0, 1.5, {A: 0.5, B: 0.2, C: 0.2}, 0.9, 0.0)
-        assert sure(first, Row(1.0, 1.0, 1.0, {C: 0.14}, 0.14, 0.0))
-        assert not sure(first, Row(1.0, 1.0, 1.0, {C: 0.16}, 0.16, 0.0))
+        first = ByteVotes(0.5, 1.0, 1.5, {A: 0.5, B: 0.2, C: 0.2}, 0.9, 0.0)
+        assert sure(first, ByteVotes(1.0, 1.0, 1.0, {C: 0.14}, 0.14, 0.0))
+        assert not sure(first, ByteVotes(1.0, 1.0, 1.0, {C: 0.16}, 0.16, 0.0))
 
     def test_own_first_choice(self) -> None:
-        third = Row(1.0, 1.0, 1.0, {A: 0.3, B: 0.25, C: 0.2}, 0.75, 0.25)
+        third = ByteVotes(1.0, 1.0, 1.0, {A: 0.3, B: 0.25, C: 0.2}, 0.75, 0.25)
         assert [misses(third, x) for x in (A, B, C, 100)] == [False, True, True, True]
-        even = Row(1.0, 1.0, 1.0, {A: 0.5, B: 0.5}, 1.0, 0.0)
+        even = ByteVotes(1.0, 1.0, 1.0, {A: 0.5, B: 0.5}, 1.0, 0.0)
         assert [misses(even, x) for x in (A, B)] == [False, True]
-        nothing = Row(1.0, 1.0, 1.0, {A: 0.0}, 0.0, 0.0)
+        nothing = ByteVotes(1.0, 1.0, 1.0, {A: 0.0}, 0.0, 0.0)
         assert misses(nothing, A)
 
 
@@ -110,29 +110,29 @@ class TestDraws:
         ],
     )
     def test_a_draw_near_a_limit_is_not_certain(self, low: float, high: float, known: bool) -> None:
-        loose = Row(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: 0.1}, 1.0, 0.03)
+        loose = ByteVotes(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: 0.1}, 1.0, 0.03)
         assert sure(loose, sampling=self.TWO, position=self.at(low, high)) is known
 
     def test_the_order_is_that_of_the_scores(self) -> None:
         """Not that of the bytes; who comes after the best two does not matter, and a draw of nearly 0 is the first."""
-        loose = Row(1.0, 1.0, 1.0, {A: 0.09, B: 0.1, C: 0.3, 100: 0.6}, 1.09, 0.03)
+        loose = ByteVotes(1.0, 1.0, 1.0, {A: 0.09, B: 0.1, C: 0.3, 100: 0.6}, 1.09, 0.03)
         for low, high in ((0.0, 0.02), (0.3, 0.6), (0.73, 0.85)):
             assert sure(loose, sampling=self.TWO, position=self.at(low, high))
 
     def test_who_is_among_the_best_must_be_certain(self) -> None:
         position = self.at(0.0, 0.3)
         for c, known in ((0.26, True), (0.28, False)):
-            loose = Row(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: c}, 0.9 + c, 0.03)
+            loose = ByteVotes(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: c}, 0.9 + c, 0.03)
             assert sure(loose, sampling=self.TWO, position=position) is known
         for b, known in ((0.03001, True), (0.03, False)):  # a byte that nobody lists may be second
-            loose = Row(1.0, 1.0, 1.0, {A: 0.6, B: b}, 0.6 + b, 0.03)
+            loose = ByteVotes(1.0, 1.0, 1.0, {A: 0.6, B: b}, 0.6 + b, 0.03)
             assert sure(loose, sampling=self.TWO, position=position) is known
-        alone = Row(1.0, 1.0, 1.0, {A: 0.6}, 0.6, 0.03)
+        alone = ByteVotes(1.0, 1.0, 1.0, {A: 0.6}, 0.6, 0.03)
         assert sure(alone, sampling=self.TWO, position=position)
 
     def test_three_of_four(self) -> None:
         three = sampling_of(replace(BYTEWISE, top_t=(3, 3)), 0)
-        loose = Row(1.0, 1.0, 1.0, {A: 0.4, B: 0.3, C: 0.2, 100: 0.1}, 1.0, 0.01)
+        loose = ByteVotes(1.0, 1.0, 1.0, {A: 0.4, B: 0.3, C: 0.2, 100: 0.1}, 1.0, 0.01)
         # c begins at .7 / .9 and ends at 1: certain from (.7 + .01) / (.9 - .01) to (.9 - .01) / (.9 + .01)
         assert sure(loose, sampling=three, position=self.at(0.7980, 0.9779))
         assert not sure(loose, sampling=three, position=self.at(0.7785, 0.7970))
@@ -143,7 +143,7 @@ class TestDraws:
 
     def test_where_t_is_drawn_one_needs_no_second(self) -> None:
         one_or_two = sampling_of(replace(BYTEWISE, top_t=(1, 2)), 0)
-        loose = Row(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: 0.29}, 1.19, 0.03)
+        loose = ByteVotes(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: 0.29}, 1.19, 0.03)
         one = next(n for n in range(1, 999) if uniform(0, n, 0) < 0.49 and uniform(0, n, 1) > 0.97)
         assert sure(loose, sampling=one_or_two, position=one)  # whatever would be drawn among two
         assert not sure(loose, sampling=one_or_two, position=self.at(0.51, 1.0, draw=0))
@@ -151,12 +151,12 @@ class TestDraws:
             two = uniform(0, n, 0) >= 0.5
             if uniform(0, n, 1) < 0.3:  # a, the best by far; with two, whether the second is b or c is open
                 assert sure(loose, sampling=one_or_two, position=n) is not two
-        third_open = Row(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: 0.1, 100: 0.09}, 1.09, 0.03)
+        third_open = ByteVotes(1.0, 1.0, 1.0, {A: 0.6, B: 0.3, C: 0.1, 100: 0.09}, 1.09, 0.03)
         assert all(sure(third_open, sampling=one_or_two, position=n) for n in range(1, 60) if uniform(0, n, 1) < 0.3)
 
     def test_an_unknown_weight_counts_for_the_mass_that_it_weighs(self) -> None:
         """a .3, b .15 with a weight of .9 to 1.1: both scores are within .1 * .45 of that; with .1 / .45 nothing is."""
-        unsure = Row(0.9, 1.0, 1.1, {A: 0.3, B: 0.15}, 0.45, 0.0)
+        unsure = ByteVotes(0.9, 1.0, 1.1, {A: 0.3, B: 0.15}, 0.45, 0.0)
         assert sure(unsure, sampling=self.TWO, position=self.at(0.0, 0.5))
 
 

@@ -15,8 +15,8 @@ from tokencollab.policies.bytewise.decision import (
     scores_of,
 )
 from tokencollab.policies.bytewise.voter import (
+    ByteVotes,
     Debt,
-    Row,
     Settled,
     Voter,
     after_byte,
@@ -228,7 +228,7 @@ class TestDecision:
 
     def test_two_short_words_beat_a_longer_one_byte_by_byte(self) -> None:
         branch = follow(branch_from(0, AN), 0, ord(" "))
-        row = Row(1.0, 1.0, 1.0, votes_of(branch, 1), branch.listed, branch.unlisted)
+        row = ByteVotes(1.0, 1.0, 1.0, votes_of(branch, 1), branch.listed, branch.unlisted)
         scores = scores_of([row])
         assert best_of(scores) == ord("a")
         assert certain([row], scores, ord("a"), GREEDY, 2)  # .45 - .3 > .1
@@ -241,36 +241,36 @@ class TestDecision:
 
     def test_a_lead_must_exceed_what_was_not_listed(self) -> None:
         for unlisted, sure in ((0.0, True), (0.19, True), (0.21, False)):
-            row = Row(1.0, 1.0, 1.0, {97: 0.5, 98: 0.3}, 0.8, unlisted)
+            row = ByteVotes(1.0, 1.0, 1.0, {97: 0.5, 98: 0.3}, 0.8, unlisted)
             assert certain([row], scores_of([row]), 97, GREEDY, 1) is sure
 
     def test_a_symbol_that_nobody_lists_may_win_too(self) -> None:
-        row = Row(1.0, 1.0, 1.0, {97: 0.3}, 0.3, 0.31)
+        row = ByteVotes(1.0, 1.0, 1.0, {97: 0.3}, 0.3, 0.31)
         assert not certain([row], scores_of([row]), 97, GREEDY, 1)
 
     def test_a_common_doubt_about_a_weight_does_not_matter_alone_but_does_against_another(self) -> None:
-        wide = Row(0.1, 0.5, 1.0, {97: 0.5, 98: 0.3}, 0.8, 0.1)
+        wide = ByteVotes(0.1, 0.5, 1.0, {97: 0.5, 98: 0.3}, 0.8, 0.1)
         assert certain([wide], scores_of([wide]), 97, GREEDY, 1)
-        other = Row(1.0, 1.0, 1.0, {98: 0.06}, 0.06, 0.0)
+        other = ByteVotes(1.0, 1.0, 1.0, {98: 0.06}, 0.06, 0.0)
         rows = [wide, other]
         assert best_of(scores_of(rows)) == 97
         assert not certain(rows, scores_of(rows), 97, GREEDY, 1)  # .1 * (.5 - .3 - .1) < .06
 
     def test_models_that_decide_alone(self) -> None:
-        a, b, c = (Row(1.0, 1.0, 1.0, votes, 1.0, 0.0) for votes in ({97: 0.6, 98: 0.4}, {98: 1.0}, {97: 0.9}))
+        a, b, c = (ByteVotes(1.0, 1.0, 1.0, votes, 1.0, 0.0) for votes in ({97: 0.6, 98: 0.4}, {98: 1.0}, {97: 0.9}))
         assert scores_of([a, b, c]) == pytest.approx({97: 1.5, 98: 1.4})
         assert decisive_in([a, b, c], 97) == [0, 2]
         assert decisive_in([a], 97) == []
 
     def test_a_model_misses_where_its_own_first_choice_is_another(self) -> None:
-        row = Row(1.0, 1.0, 1.0, {97: 0.4, 98: 0.4, 99: 0.2}, 1.0, 0.0)
+        row = ByteVotes(1.0, 1.0, 1.0, {97: 0.4, 98: 0.4, 99: 0.2}, 1.0, 0.0)
         assert [misses(row, x) for x in (97, 98, 99, 100)] == [False, True, True, True]
-        assert not misses(Row(1.0, 1.0, 1.0, {97: 0.6, 98: 0.4}, 1.0, 0.0), 97)
+        assert not misses(ByteVotes(1.0, 1.0, 1.0, {97: 0.6, 98: 0.4}, 1.0, 0.0), 97)
 
     def test_sampling_is_certain_only_well_inside_a_piece(self) -> None:
         sampling = sampling_of(parse_method("bytewise", top_t=(2, 2)), 0)
         for position in range(1, 200):
-            exact = Row(1.0, 1.0, 1.0, {97: 0.5, 98: 0.3, 99: 0.1}, 0.9, 0.0)
+            exact = ByteVotes(1.0, 1.0, 1.0, {97: 0.5, 98: 0.3, 99: 0.1}, 0.9, 0.0)
             loose = exact._replace(unlisted=0.05)
             scores = scores_of([exact])
             chosen = choose(scores, sampling, position)

@@ -5,7 +5,8 @@ import pytest
 from tests.support.byte_table import BYTEWISE, Table, Watch
 from tests.support.candidates import listed, surely
 from tokencollab.policies import events as e
-from tokencollab.policies.methods import make_policy, parse_method
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import parse_method
 
 
 def held(*more: str, leaving: Watch | None = None, max_tokens: int = 100) -> Table:

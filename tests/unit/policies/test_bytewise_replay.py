@@ -8,7 +8,8 @@ from tests.support.byte_table import BYTEWISE
 from tests.support.candidates import listed, surely
 from tokencollab.errors import TraceError
 from tokencollab.policies.methods import Method
-from tokencollab.policies.replay import ReplayStep, replay
+from tokencollab.policies.recording import ReplayStep
+from tokencollab.policies.replay import replay
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.seeds import uniform

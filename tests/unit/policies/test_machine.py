@@ -5,8 +5,8 @@ import pytest
 from tests.support.candidates import Lists, by_logit, by_probability
 from tokencollab.errors import ProtocolError, UnknownMethod
 from tokencollab.policies import events as e
-from tokencollab.policies.machine import Machine
-from tokencollab.policies.methods import make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import Machine, make_policy
+from tokencollab.policies.methods import parse_method, sampling_of
 from tokencollab.policies.pieces import Decider
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece

@@ -13,7 +13,8 @@ from tokencollab.policies import events as e
 from tokencollab.policies.aggregations import AGGREGATIONS
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.exits import EXITS
-from tokencollab.policies.methods import Method, list_methods, make_policy, parse_method, sampling_of
+from tokencollab.policies.machine import make_policy
+from tokencollab.policies.methods import Method, list_methods, parse_method, sampling_of
 from tokencollab.policies.self_efficacy import EfficacyState, SelfEfficacy
 from tokencollab.protocol.messages import Sampling
 from tokencollab.testing import Driver, drive

@@ -17,6 +17,7 @@ pieces = st.none() | st.binary(min_size=1, max_size=8)
 numbers = st.floats(-50, 50)
 counts = st.integers(0, 1 << 40)
 names = st.text(max_size=8)
+lists_of_names = st.lists(names, max_size=3).map(tuple)
 
 
 @st.composite
@@ -88,6 +89,31 @@ everything = st.one_of(
     st.builds(m.ContextExhausted, names, counts),
     st.builds(m.Closed, names),
     st.builds(m.Refused, names, names, names),
+    st.builds(
+        m.Task,
+        st.integers(0, (1 << 128) - 1).map("{:032x}".format),
+        st.lists(turns, max_size=3).map(tuple),
+        names,
+        st.none() | lists_of_names,
+        names,
+        counts,
+        lists_of_names,
+        counts,
+        st.booleans(),
+    ),
+    st.builds(
+        m.TaskToken,
+        names,
+        pieces | st.just(b""),
+        counts,
+        st.lists(st.tuples(names, st.none() | counts), max_size=3).map(tuple),
+        st.none() | st.lists(st.none() | numbers, min_size=7, max_size=7).map(tuple),
+        st.booleans(),
+        lists_of_names,
+        lists_of_names,
+        lists_of_names,
+    ),
+    st.builds(m.TaskEnded, names, lists_of_names),
 )
 
 

@@ -51,6 +51,15 @@ FRAMES: list[tuple[codec.Message, list[Any]]] = [
     (m.ContextExhausted("s", 9), ["full", "s", 9]),
     (m.Closed("s"), ["closed", "s"]),
     (m.Refused("s", "PromptTooLong", "why"), ["refused", "s", "PromptTooLong", "why"]),
+    (
+        m.Task("0a" * 16, (m.ChatMessage("user", "é"),), "b", ("c",), "{}", 8, ("s",), 7, True),
+        ["task", "0a" * 16, [["user", "é"]], "b", ["c"], "{}", 8, ["s"], 7, True],
+    ),
+    (
+        m.TaskToken("é", b"\xc3", 3, (("b", 0), ("c", None)), None, False, ("d",), (), ("line",)),
+        ["token", "é", b"\xc3", 3, [["b", 0], ["c", None]], None, False, ["d"], [], ["line"]],
+    ),
+    (m.TaskEnded("{}", ("notice",)), ["ended", "{}", ["notice"]]),
 ]
 
 
@@ -63,7 +72,7 @@ def test_the_frame_of_each_kind(message: codec.Message, plain: list[Any]) -> Non
 
 
 def test_every_kind_has_its_frame() -> None:
-    assert {type(message) for message, _ in FRAMES} == {*m.Request.__args__, *m.Reply.__args__}
+    assert {type(message) for message, _ in FRAMES} == set(codec.Message.__args__)
 
 
 def refusal(*frame: Any) -> str:
@@ -78,6 +87,10 @@ PROBABILITY = "a probability expected"
 PIECE = f"a piece must have 1 to {MAX_PIECE_BYTES} bytes"
 
 
+def task(session: str, seed: int = 0) -> tuple[Any, ...]:
+    return 1, "task", session, [["user", "?"]], "b", None, "{}", 8, [], seed, False
+
+
 def alone(*sampling: Any, flag: Any = True) -> tuple[Any, ...]:
     return 1, "alone", "s", 0, b"", 1, 1, flag, list(sampling), 0.0
 
@@ -86,6 +99,11 @@ def alone(*sampling: Any, flag: Any = True) -> tuple[Any, ...]:
     ("frame", "reason"),
     [
         ((1,), "not a frame of this protocol"),
+        (task("../" * 10 + "ab"), "task: 32 hexadecimal digits expected"),
+        (task("0" * 33), "task: 32 hexadecimal digits expected"),
+        (task("0" * 32 + "\n"), "task: 32 hexadecimal digits expected"),
+        (task("0" * 32, seed=1 << 53), "task: " + COUNT),
+        (task("0" * 32, seed=-1), "task: " + COUNT),
         ((2, "close", "s"), "protocol version 2, this side speaks 1"),
         ((1, "exec" * 20), f"unknown kind of message {('exec' * 10)!r}"),
         ((1, 7, "s"), "unknown kind of message '7'"),

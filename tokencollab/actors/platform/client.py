@@ -6,20 +6,21 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
-from tokencollab import errors
 from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
-from tokencollab.actors.platform.ray_platform import HOLD, REGISTRY, RegistryActor, SharedSpec, Unanswered
+from tokencollab.actors.platform.ray_platform import HOLD, REGISTRY, RegistryActor, Unanswered
 from tokencollab.actors.platform.registry import Address, Entry
+from tokencollab.actors.platform.service import SharedSpec
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
 from tokencollab.actors.runtimes.ray_actors import RayLink
 from tokencollab.actors.runtimes.sockets import Channel
 from tokencollab.actors.supervisor import FaultPolicy
-from tokencollab.errors import ModelFailed, UsageError
+from tokencollab.errors import ModelFailed, UsageError, error_named
+from tokencollab.protocol.messages import ModelInfo
 
 NAMESPACE = "tokencollab"
 
@@ -110,6 +111,26 @@ class PlatformClient:
         self.namespace = namespace
         self._grace = grace
         self._handle: Any = None
+        self._connected = self._own_connection = False
+
+    async def connect(self) -> None:
+        """Connects this process with the cluster, if it is not, and finds the registry.
+
+        Raises:
+            UsageError: there is no cluster, or no platform in it.
+        """
+        if not self._connected:
+            self._own_connection = await asyncio.to_thread(connect)
+            self.find()
+            install_ray_metrics()
+            self._connected = True
+
+    async def close(self) -> None:
+        """Ends the connection, if `connect` made it."""
+        if self._own_connection:
+            self._own_connection = self._connected = False
+            uninstall_ray_metrics()
+            await asyncio.to_thread(ray.shutdown)
 
     def create(self, fault_policy: FaultPolicy | None = None) -> None:
         """Makes sure that there is a registry. ``fault_policy`` with the models, if it is new."""
@@ -147,10 +168,24 @@ class PlatformClient:
             return False
         return True
 
-    async def up(self, specs: Sequence[SharedSpec]) -> list[str]:
-        """Begins to start models; the names of those that are not there already."""
-        names: list[str] = await self._ask("up", specs)
+    async def up(self, specs: Sequence[SharedSpec], base: str = "") -> list[str]:
+        """Begins to start models; the names of those that are not there already.
+
+        ``base``: the model that is the base where nobody names one; by default the first one that the platform got.
+        """
+        names: list[str] = await self._ask("up", specs, base)
         return names
+
+    async def base(self) -> str:
+        """The model that is the base where nobody names one.
+
+        Raises:
+            UsageError: the platform has no model.
+        """
+        name: str = await self._ask("base")
+        if not name:
+            raise UsageError(f"the platform {self.namespace!r} has no model: `tokencollab platform up --model ...`")
+        return name
 
     async def down(self, names: Sequence[str]) -> list[str]:
         """Ends models; the names of those that were there."""
@@ -182,9 +217,18 @@ class PlatformClient:
                 return answer
             assert isinstance(answer, Unanswered)
             if answer.kind:
-                kind = getattr(errors, answer.kind, ModelFailed)
-                raise kind(answer.reason)
+                raise error_named(answer.kind, answer.reason)
             life = None  # said once
+
+    async def link(self, entry: Entry) -> RayLink:
+        """A way to an actor that is up: over its socket on this machine, by Ray's calls on another.
+
+        Raises:
+            ValueError, OSError: it has ended in this very moment.
+        """
+        assert entry.address is not None
+        handle = ray.get_actor(entry.address.actor, self.namespace)
+        return RayLink(handle, cast(ModelInfo, entry.info), await _channel(entry.address))
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
         """One answer of the registry. One that hangs is killed; Ray starts it again, and it knows what it knew."""
@@ -212,8 +256,6 @@ class PlatformRuntime:
         self._client = PlatformClient(namespace, grace=grace)
         self._links: dict[str, RayLink] = {}
         self._lives: dict[str, int] = {}
-        self._own_connection = False
-        self._connected = False
 
     async def names(self) -> tuple[str, ...]:
         """Which models are up, in the order of joining. The others are news when they are.
@@ -221,14 +263,20 @@ class PlatformRuntime:
         Raises:
             UsageError: there is no cluster, or no platform in it.
         """
-        await self._connect()
-        return tuple(entry.name for entry in await self._client.entries() if entry.health == "up")
+        await self._client.connect()
+        return tuple(entry.name for entry in await self._client.entries() if entry.health == "up" and _is_model(entry))
+
+    async def base(self) -> str:
+        """See `PlatformClient.base`."""
+        await self._client.connect()
+        return await self._client.base()
 
     async def watch(self) -> AsyncIterator[tuple[str, bool]]:
         """Names of models, and whether they are there: all that are, and then whatever changes."""
         version, here = -1, set[str]()
         while True:
-            version, entries = await self._client.changes(version)
+            version, everybody = await self._client.changes(version)
+            entries = [entry for entry in everybody if _is_model(entry)]
             for name in here - {entry.name for entry in entries if entry.health != "out"}:
                 here.discard(name)
                 yield name, False
@@ -242,7 +290,7 @@ class PlatformRuntime:
         Raises:
             UnknownModel: one is not there.
         """
-        await self._connect()
+        await self._client.connect()
         return list(await asyncio.gather(*(self._link(spec.name) for spec in specs)))
 
     async def restart(self, spec: ModelSpec) -> ModelLink:
@@ -260,42 +308,33 @@ class PlatformRuntime:
         """Ends the connections."""
         for name in list(self._links):
             await self.stop(name)
-        if self._own_connection:
-            self._own_connection = self._connected = False
-            uninstall_ray_metrics()
-            await asyncio.to_thread(ray.shutdown)
-
-    async def _connect(self) -> None:
-        if not self._connected:
-            self._own_connection = await asyncio.to_thread(connect)
-            self._client.find()
-            install_ray_metrics()
-            self._connected = True
+        await self._client.close()
 
     async def _link(self, name: str, life: int | None = None) -> RayLink:
         while True:
             entry = await self._client.look_after(name, life)
-            address, info = entry.address, entry.info
-            assert address is not None
-            assert info is not None
             try:
-                handle = ray.get_actor(address.actor, self._client.namespace)
-                channel = await self._channel(address)
+                link = await self._client.link(entry)
             except (ValueError, OSError):  # it has ended in this very moment
                 life = entry.life
                 continue
             self._lives[name] = entry.life
-            self._links[name] = link = RayLink(handle, info, channel)
+            self._links[name] = link
             return link
 
-    async def _channel(self, address: Address) -> Channel | None:
-        """The short way to a model on this machine."""
-        if address.node != ray.get_runtime_context().get_node_id():
-            return None
-        try:
-            return await Channel.connect(address.socket)
-        except PermissionError:  # it belongs to another user
-            return None
+
+async def _channel(address: Address) -> Channel | None:
+    """The short way to an actor on this machine."""
+    if address.node != ray.get_runtime_context().get_node_id():
+        return None
+    try:
+        return await Channel.connect(address.socket)
+    except PermissionError:  # it belongs to another user
+        return None
+
+
+def _is_model(entry: Entry) -> bool:
+    return entry.kind == "model"
 
 
 def _registries() -> list[dict[str, str]]:

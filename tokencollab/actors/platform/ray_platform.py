@@ -1,7 +1,8 @@
 """The platform's actors on Ray: named and detached, so that they outlive the program that started them.
 
-One actor per model, and one for the registry, which Ray starts again when its process ends. What a registry must not
-lose, the specifications and lives of its models, stands in the key-value store of the cluster.
+One actor per model and per coordinator, and one for the registry, which Ray starts again when its process ends. What a
+registry must not lose, the specifications and lives of its actors and the name of the base, stands in the key-value
+store of the cluster.
 """
 
 import asyncio
@@ -10,17 +11,17 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import import_module
 from time import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import psutil
 import ray
 from ray.experimental import internal_kv
 
 from tokencollab.actors.platform.registry import Address, Entry, ModelFigures
-from tokencollab.actors.platform.service import Platform
+from tokencollab.actors.platform.service import Platform, SharedSpec
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
 from tokencollab.actors.runtimes.ray_actors import RayLink, RayModel, said_as_gone
 from tokencollab.actors.supervisor import FaultPolicy
@@ -30,21 +31,12 @@ from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import CandidatesReply, MarginalsReply, ModelInfo, Open, Opened, Refused
 
 REGISTRY = "tokencollab-registry"
-LOAD = "tokencollab.actors.runtimes.threads:load_engine"
 HOLD = 5.0
 """Seconds that a question may wait at the registry; whoever waits for longer asks again."""
 
 _STORE = b"tokencollab"  # in the key-value store
+_BASES = b"tokencollab-base"
 _LONGEST_START = 1800.0  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class SharedSpec(ModelSpec):
-    """A model of a platform. ``load``: where its actor finds the function that makes its engine, MODULE:NAME."""
-
-    cpus: float = 1.0
-    gpus: float = 0.0
-    load: str = LOAD
 
 
 class Unanswered(NamedTuple):
@@ -93,8 +85,7 @@ class SharedModel(RayModel):
 
     def _load_metered(self, spec: ModelSpec) -> Engine:
         assert isinstance(spec, SharedSpec)
-        module, _, name = spec.load.partition(":")
-        self._engine = _Metered(getattr(import_module(module), name)(spec))
+        self._engine = _Metered(_imported(spec.load)(spec))
         return self._engine
 
     async def figures(self) -> ModelFigures:
@@ -108,8 +99,8 @@ class SharedModel(RayModel):
 class SharedLink(RayLink):
     """See `HostedLink`; everything goes by Ray's calls, which fail at once when a process has ended."""
 
-    def __init__(self, handle: Any, info: ModelInfo, life: int, address: Address) -> None:
-        super().__init__(handle, info, None)
+    def __init__(self, handle: Any, info: ModelInfo | None, life: int, address: Address) -> None:
+        super().__init__(handle, cast(ModelInfo, info), None)  # of a coordinator nobody asks for it
         self.life, self.address = life, address
         self._shared = handle
 
@@ -173,7 +164,8 @@ class DetachedModels:
         entry = json.dumps({"spec": asdict(spec), "life": life})
         internal_kv._internal_kv_put(self._key(spec.name), entry.encode(), namespace=_STORE)
         # No restarts by Ray: an empty actor under the old name would answer questions that were meant for the old one.
-        ray.remote(SharedModel).options(
+        actor = SharedModel if spec.kind == "model" else _imported(spec.load)
+        ray.remote(actor).options(
             name=_actor_name(spec.name, life),
             namespace=self._namespace,
             lifetime="detached",
@@ -190,7 +182,7 @@ class DetachedModels:
         with said_as_gone():
             async with asyncio.timeout(_LONGEST_START):
                 info, reason, node, path = await handle.ready.remote()
-        if info is None:
+        if reason:
             raise ModelRefused(reason)
         self._links[spec.name] = link = SharedLink(
             handle, info, life, Address(_actor_name(spec.name, life), node, path)
@@ -209,8 +201,22 @@ class DetachedModels:
         """The actor of a model in its present life. ValueError: it has ended."""
         return ray.get_actor(_actor_name(name, self.stored[name][1]), self._namespace)
 
+    @property
+    def base(self) -> str:
+        """The model that is the base where nobody names one; it may be gone."""
+        return (internal_kv._internal_kv_get(self._namespace.encode(), namespace=_BASES) or b"").decode()
+
+    @base.setter
+    def base(self, name: str) -> None:
+        internal_kv._internal_kv_put(self._namespace.encode(), name.encode(), namespace=_BASES)
+
     def _key(self, name: str) -> bytes:
         return f"{self._namespace}\n{name}".encode()
+
+
+def _imported(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)
 
 
 def _actor_name(name: str, life: int) -> str:
@@ -222,13 +228,21 @@ class RegistryActor:
 
     def __init__(self, namespace: str, fault_policy: FaultPolicy) -> None:
         """Takes over what another registry of the namespace has left."""
-        models = DetachedModels(namespace, fault_policy.floor)
+        self._models = models = DetachedModels(namespace, fault_policy.floor)
         self._platform = Platform(models, fault_policy, version=int(time() * 1000))
         self._platform.up([spec for spec, _ in models.stored.values()], models.find)
 
-    async def up(self, specs: Sequence[SharedSpec]) -> list[str]:
-        """See `Platform.up`."""
-        return self._platform.up(specs)
+    async def up(self, specs: Sequence[SharedSpec], base: str) -> list[str]:
+        """See `Platform.up`. ``base`` is the base from now on; "": the one of before, or the first model."""
+        started = self._platform.up(specs)
+        self._models.base = base or await self.base()
+        return started
+
+    async def base(self) -> str:
+        """The base where nobody names one; "" without models."""
+        names = [entry.name for entry in self._platform.registry.entries if entry.kind == "model"]
+        named = self._models.base
+        return named if named in names else next(iter(names), "")
 
     async def down(self, names: Sequence[str]) -> list[str]:
         """See `Platform.down`."""

@@ -13,6 +13,7 @@ from tokencollab.actors.supervisor import Health
 from tokencollab.protocol.messages import ModelInfo
 
 Presence: TypeAlias = Health | Literal["starting"]
+Kind: TypeAlias = Literal["model", "coordinator"]
 
 _RATE_SECONDS = 10.0  # over which tokens per second are counted
 
@@ -29,7 +30,7 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class ModelFigures:
     """What a heartbeat brings: open sessions, answers given since the model was started, bytes of resident memory and
-    of KV caches, and the process.
+    of KV caches, and the process. Of a coordinator, sessions are open answers, and tokens what it has written.
     """
 
     sessions: int = 0
@@ -41,13 +42,14 @@ class ModelFigures:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model of the platform.
+    """A model, or a coordinator, of the platform.
 
     Attributes:
         name: under which it joined.
+        kind: which of the two it is.
         health: ``starting``, ``up``, ``down`` (being looked at or restarted), or ``out`` (given up).
         life: tells its starts apart; a restarted model is another life, and empty.
-        info: what it is, None until it has started.
+        info: what the model is, None until it has started; a coordinator has none.
         address: where it is, None until it has started.
         figures: of the last heartbeat.
         tokens_per_second: answers of all its sessions, over the last ten seconds.
@@ -62,6 +64,7 @@ class Entry:
     figures: ModelFigures = ModelFigures()
     tokens_per_second: float = 0.0
     restarts: int = 0
+    kind: Kind = "model"
 
 
 class Registry:
@@ -94,16 +97,16 @@ class Registry:
     def __getitem__(self, name: str) -> Entry:
         return self._entries[name]
 
-    def announce(self, name: str) -> None:
+    def announce(self, name: str, kind: Kind = "model") -> None:
         """A model that is being started. One that is there keeps its place."""
-        self._put(replace(self._entries.get(name, Entry(name)), health="starting"))
+        self._put(replace(self._entries.get(name, Entry(name)), health="starting", kind=kind))
 
-    def join(self, name: str, life: int, info: ModelInfo, address: Address, restarts: int = 0) -> None:
+    def join(self, name: str, life: int, info: ModelInfo | None, address: Address, restarts: int = 0) -> None:
         """A model that is up, for the first time or again."""
         known = self._entries.get(name, Entry(name))
         if known.life != life or name not in self._counts:
             self._counts[name] = deque()
-            known = Entry(name)
+            known = Entry(name, kind=known.kind)
         self._put(replace(known, health="up", life=life, info=info, address=address, restarts=restarts))
         self._wait_for_heartbeat(name)
 

@@ -6,16 +6,31 @@ platform notices by itself, a model is restarted once.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias, cast
 
 from tokencollab.actors.log import log
-from tokencollab.actors.platform.registry import Address, Entry, ModelFigures, Registry
+from tokencollab.actors.platform.registry import Address, Entry, Kind, ModelFigures, Registry
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, Runtime
 from tokencollab.actors.supervisor import FaultPolicy, Supervisor
 from tokencollab.errors import ModelDown, ModelFailed, TokencollabError, UnknownModel
 
-Begin: TypeAlias = Callable[[ModelSpec], Awaitable[ModelLink]]
+Begin: TypeAlias = Callable[["SharedSpec"], Awaitable[ModelLink]]
+LOAD = "tokencollab.actors.runtimes.threads:load_engine"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSpec(ModelSpec):
+    """A model, or a coordinator, of a platform.
+
+    ``load`` is MODULE:NAME: of a model the function that makes its engine, of a coordinator the class of its actor.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    load: str = LOAD
+    kind: Kind = "model"
 
 
 class HostedLink(ModelLink, Protocol):
@@ -55,7 +70,7 @@ class Platform:
         self._failures: dict[str, Exception] = {}  # of starts, until the next one of the same name
         self._watches: dict[str, asyncio.Task[None]] = {}
 
-    def up(self, specs: Sequence[ModelSpec], begin: Begin | None = None) -> list[str]:
+    def up(self, specs: Sequence[SharedSpec], begin: Begin | None = None) -> list[str]:
         """Begins to start models; the names of those that are not there already. `look_after` waits for them.
 
         ``begin`` finds or starts one; by default it is started.
@@ -65,7 +80,7 @@ class Platform:
             if spec.name not in self.registry or self.registry[spec.name].health == "out":
                 self._failures.pop(spec.name, None)
                 self._members.pop(spec.name, None)
-                self.registry.announce(spec.name)
+                self.registry.announce(spec.name, spec.kind)
                 self._starts[spec.name] = asyncio.create_task(self._start(spec, begin or self._begin))
                 started.append(spec.name)
         return started
@@ -97,7 +112,8 @@ class Platform:
         if name in self._failures:
             raise self._failures[name]
         if name not in self._members:
-            raise UnknownModel(f"the platform has no model {name!r}; there {_are(self.registry.entries)}")
+            there = [entry for entry in self.registry.entries if entry.kind == "model"]
+            raise UnknownModel(f"the platform has no model {name!r}; there {_are(there)}")
         member = self._members[name]
         if life is not None and life == self.registry[name].life:
             self._suspect(name)
@@ -115,7 +131,7 @@ class Platform:
         for member in self._members.values():
             await member.leave()
 
-    async def _start(self, spec: ModelSpec, begin: Begin) -> None:
+    async def _start(self, spec: SharedSpec, begin: Begin) -> None:
         try:
             link = await begin(spec)
         except Exception as error:

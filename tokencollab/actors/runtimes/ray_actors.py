@@ -3,8 +3,9 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeAlias
 
 import ray
@@ -20,15 +21,45 @@ from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavai
 from tokencollab.protocol import codec
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.codec import Message
-from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request
+from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
 
 _Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
-_REPLIES = tuple(Reply.__args__)
+_REQUESTS, _REPLIES = tuple(Request.__args__), tuple(Reply.__args__)
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
-class RayModel:
-    """`ModelActor` at Ray's edge: frames in, frames out."""
+class FrameActor(ABC):
+    """An actor at Ray's edge: frames in, frames out, by Ray's calls or over a socket."""
+
+    async def alive(self) -> None:  # noqa: B027 - nothing more than an answer
+        """The process says a word."""
+
+    async def ask(self, frame: bytes) -> bytes:
+        """One request frame, one reply frame."""
+        (reply,) = [reply async for reply in self.replies(frame)]
+        return reply
+
+    async def replies(self, frame: bytes) -> AsyncIterator[bytes]:
+        """One request frame, its reply frames."""
+        async for reply in self._replies(frame, set()):
+            yield reply
+
+    async def _serve(self) -> tuple[str, str]:
+        """The node, and the path of a socket there that answers from now on."""
+        self._server, path = await serve(self._replies, self._left)
+        return ray.get_runtime_context().get_node_id(), path
+
+    @abstractmethod
+    def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
+        """As `replies`, over a connection that has ``opened`` sessions. What goes wrong is a reply too."""
+
+    @abstractmethod
+    async def _left(self, opened: set[str]) -> None:
+        """A program that went away, however it did, needs its sessions no more."""
+
+
+class RayModel(FrameActor):
+    """`ModelActor` at Ray's edge."""
 
     def __init__(self, spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> None:
         self._spec = spec
@@ -61,24 +92,9 @@ class RayModel:
             info = await self._actor.ready()
         except ModelRefused as error:
             return None, str(error), "", ""
-        self._server, path = await serve(self._replies, self._left)
-        return info, "", ray.get_runtime_context().get_node_id(), path
-
-    async def alive(self) -> None:
-        """Liveness probe."""
-
-    async def ask(self, frame: bytes) -> bytes:
-        """One request frame, one reply frame."""
-        (reply,) = [reply async for reply in self.replies(frame)]
-        return reply
-
-    async def replies(self, frame: bytes) -> AsyncIterator[bytes]:
-        """One request frame, its reply frames."""
-        async for reply in self._replies(frame, set()):
-            yield reply
+        return info, "", *await self._serve()
 
     async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
-        """As `replies`, over a connection. What goes wrong is a reply too: other sessions must not suffer."""
         try:
             request = _request(frame)
             if self._actor is None:
@@ -97,31 +113,36 @@ class RayModel:
                 opened.discard(request.session)
             yield codec.encode(reply)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"[: codec.MAX_REASON].encode("utf-8", "replace").decode()
-            yield codec.encode(Refused("", ModelFailed.__name__, reason))
+            yield refusal_frame(error)
 
     async def _left(self, opened: set[str]) -> None:
-        """A program that went away, however it did, needs its sessions no more."""
         if self._actor is not None:
             await asyncio.gather(*(self._actor.ask(Close(session)) for session in opened), return_exceptions=True)
 
 
+def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> bytes:
+    """The frame that tells what went wrong. Of another class than ``kind`` the reason has the name."""
+    reason = str(error) if type(error) is kind else f"{type(error).__name__}: {error}"
+    reason = reason[: codec.MAX_REASON].encode("utf-8", "replace").decode()
+    return codec.encode(Refused("", kind.__name__, reason))
+
+
 def _request(frame: bytes) -> Any:
     message = codec.decode(frame)
-    if isinstance(message, _REPLIES):
-        raise ProtocolError("a reply came where a request was expected")
+    if not isinstance(message, _REQUESTS):
+        raise ProtocolError(f"{type(message).__name__} came where a request to a model was expected")
     return message
 
 
 def _reply(frame: bytes) -> Any:
     message: Message = codec.decode(frame)
     if not isinstance(message, _REPLIES):
-        raise ProtocolError("a request came where a reply was expected")
+        raise ProtocolError(f"{type(message).__name__} came where the reply of a model was expected")
     return message
 
 
 class RayLink:
-    """A model in an actor process of the cluster: over its socket on this machine, by Ray's calls on another."""
+    """An actor of the cluster, a model or a coordinator: over its socket on this machine, by Ray's calls on another."""
 
     def __init__(self, handle: Any, info: ModelInfo, channel: Channel | None) -> None:
         """Wraps a loaded actor's handle."""
@@ -152,19 +173,25 @@ class RayLink:
 
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
         """See `ModelLink.write`."""
+        async with aclosing(self.stream(request)) as replies:
+            async for reply in replies:
+                yield _reply(reply)
+
+    async def stream(self, request: GenerateSolo | Task) -> AsyncGenerator[bytes, None]:
+        """The frames of the replies to a request that has several. Raises as `ask`."""
         frame = codec.encode(request)
         finished = False
         try:
             with said_as_gone():
                 if self.channel is None:
                     async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
-                        yield _reply(await reference)
+                        yield await reference
                 else:
                     async for answer in self.channel.call(frame):
-                        yield _reply(answer)
+                        yield answer
             finished = True
         finally:
-            if not finished:  # the reader left: the model must not go on without a reader
+            if not finished:  # the reader left: the actor must not go on without a reader
                 self._handle.ask.remote(codec.encode(Close(request.session)))
 
     async def alive(self) -> None:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from tokencollab.cli.arguments import add_answer, add_method, add_models
-from tokencollab.cli.repl.session import Limits, Session
+from tokencollab.cli.repl.session import Conversation, Limits
 from tokencollab.cli.runs import engine_options, fetch_models, make_team
 from tokencollab.cli.terminal import ProgressView, quiet_logs
 from tokencollab.errors import UsageError
@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
         help="ask at a prompt, and see who backs every piece",
         description="Ask at a prompt, and see who backs every piece. From a pipe: one question or command per line.",
     )
-    add_models(parser, base=False)
+    add_models(parser, base="pair")
     add_answer(parser)
     parser.add_argument("--plain", action="store_true", help="words instead of colours (for a screen reader)")
     add_method(parser)
@@ -50,7 +50,7 @@ def repl(arguments: argparse.Namespace) -> int:
         fetch_models(arguments, options, progress)
         notices: list[str] = []
         team = make_team(arguments, options, method, progress, notices.append)
-        session = Session(
+        session = Conversation(
             team,
             name,
             arguments.settings,

@@ -13,7 +13,7 @@ from tokencollab.actors.answer import Answer
 from tokencollab.cli.repl import completion
 from tokencollab.cli.repl.completion import Typed
 from tokencollab.cli.repl.display import picture
-from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.settings import LARGEST, change, described, whole_number
 from tokencollab.cli.repl.shell import Shell
 from tokencollab.cli.repl.why import explore, headline, reason_of, sentences_of, state_of, table_of
@@ -27,7 +27,7 @@ class BadUse(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class PromptCommand:
     """A command.
 
     Attributes:
@@ -72,7 +72,7 @@ async def run_command(shell: Shell, line: str) -> None:
         raise UsageError(f"usage: /{name} {command.arguments}".rstrip()) from None
 
 
-def completions(text: str, session: Session, known_models: Sequence[str]) -> list[str]:
+def completions(text: str, session: Conversation, known_models: Sequence[str]) -> list[str]:
     """What the last word of ``text`` may become, in order; nothing where it is a question.
 
     ``known_models`` are those that can be added by name.
@@ -329,21 +329,25 @@ def _off(typed: Typed) -> Iterable[str]:
 
 
 _ALL: Final = (
-    Command("why", "[N]", "step N: candidates, scores, the exit's figures; without N, by arrow keys", _why),
-    Command("alone", "", "what each model writes by itself, beside the answer", _alone),
-    Command("stats", "", "figures of the last answer", _stats),
-    Command("method", "[NAME]", "the method, or another one", _method, completion.methods),
-    Command("set", "[NAME [VALUE]]", "the settings; a setting; without VALUE its default", _set, completion.settings),
-    Command("models", "[add MODEL | drop NAME]", "the members, and their health", _models, completion.models),
-    Command("system", "[TEXT | off]", "the system message", _system, _off),
-    Command("seed", "[N]", "of every random choice", _seed),
-    Command("retry", "", "ask the last question again; with the next seed where answers are sampled", _retry),
-    Command("undo", "", "take the last question and its answer back", _undo),
-    Command("history", "", "the conversation so far", _history),
-    Command("save", "FILE", "the last answer's trace (.jsonl) or the conversation (.json)", _save, completion.files),
-    Command("load", "FILE", "a trace to look at, or a conversation to go on with", _load, completion.files),
-    Command("export", "FILE", "the answer as a picture (.svg, .html)", _export, completion.files),
-    Command("help", "[COMMAND]", "this list", _help, _names),
-    Command("quit", "", "leave, as Ctrl-D does", _quit),
+    PromptCommand("why", "[N]", "step N: candidates, scores, the exit's figures; without N, by arrow keys", _why),
+    PromptCommand("alone", "", "what each model writes by itself, beside the answer", _alone),
+    PromptCommand("stats", "", "figures of the last answer", _stats),
+    PromptCommand("method", "[NAME]", "the method, or another one", _method, completion.methods),
+    PromptCommand(
+        "set", "[NAME [VALUE]]", "the settings; a setting; without VALUE its default", _set, completion.settings
+    ),
+    PromptCommand("models", "[add MODEL | drop NAME]", "the members, and their health", _models, completion.models),
+    PromptCommand("system", "[TEXT | off]", "the system message", _system, _off),
+    PromptCommand("seed", "[N]", "of every random choice", _seed),
+    PromptCommand("retry", "", "ask the last question again; with the next seed where answers are sampled", _retry),
+    PromptCommand("undo", "", "take the last question and its answer back", _undo),
+    PromptCommand("history", "", "the conversation so far", _history),
+    PromptCommand(
+        "save", "FILE", "the last answer's trace (.jsonl) or the conversation (.json)", _save, completion.files
+    ),
+    PromptCommand("load", "FILE", "a trace to look at, or a conversation to go on with", _load, completion.files),
+    PromptCommand("export", "FILE", "the answer as a picture (.svg, .html)", _export, completion.files),
+    PromptCommand("help", "[COMMAND]", "this list", _help, _names),
+    PromptCommand("quit", "", "leave, as Ctrl-D does", _quit),
 )
 COMMANDS: Final = {command.name: command for command in _ALL}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.settings import setting_names, values_of
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
@@ -18,7 +18,7 @@ class Typed:
     ``known_models`` are those that can be added by name.
     """
 
-    session: Session
+    session: Conversation
     known_models: Sequence[str]
     words: list[str]
     last: str

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import ASCII_MARKS, Marks, Palette, in_words
-from tokencollab.cli.repl.turns import Turn
+from tokencollab.cli.repl.turns import ConversationTurn
 from tokencollab.cli.terminal import UNBROKEN, harmless
 from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
@@ -275,7 +275,7 @@ def _join(parts: Sequence[tuple[int, str]]) -> str:
 # An answer as a picture
 
 
-def _painted(turn: Turn, palette: Palette) -> Text:
+def _painted(turn: ConversationTurn, palette: Palette) -> Text:
     text = Text()
     before = None
     for token in turn.tokens:
@@ -285,7 +285,7 @@ def _painted(turn: Turn, palette: Palette) -> Text:
     return text if turn.tokens else Text(harmless(turn.text))
 
 
-def picture(turn: Turn, name: str) -> str:
+def picture(turn: ConversationTurn, name: str) -> str:
     """The answer as the picture that a file of this ``name`` has: ``.svg`` or ``.html``.
 
     Raises:
@@ -315,7 +315,7 @@ def picture(turn: Turn, name: str) -> str:
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # whoever looks at it fetches nothing
 
 
-def caption(turn: Turn, times: bool = True) -> str:
+def caption(turn: ConversationTurn, times: bool = True) -> str:
     """One line of figures; without ``times`` the same answer has the same picture."""
     answer = turn.answer
     said = [f"{answer.tokens} tokens", f"cost {answer.cost} (full {answer.tokens * len(answer.models)})"]

@@ -19,13 +19,13 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from tokencollab.cli.repl.commands import completions
-from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.session import Conversation
 
 
 class TypedLines:
     """A person types: several lines, completion, history of earlier runs."""
 
-    def __init__(self, session: Session, known_models: Sequence[str]) -> None:
+    def __init__(self, session: Conversation, known_models: Sequence[str]) -> None:
         """``known_models``: those that can be added by name."""
         keys = KeyBindings()
 
@@ -69,7 +69,7 @@ def _typed() -> str:
 
 
 class _Completions(Completer):
-    def __init__(self, session: Session, known: Sequence[str]) -> None:
+    def __init__(self, session: Conversation, known: Sequence[str]) -> None:
         self._session, self._known = session, known
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:

@@ -11,14 +11,14 @@ from rich.text import Text
 from tokencollab.cli.repl.commands import run_command
 from tokencollab.cli.repl.display import palette_for, screen_for
 from tokencollab.cli.repl.input import PipedLines, TypedLines, unheard
-from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.shell import Shell
 from tokencollab.cli.terminal import UNBROKEN
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import CannotWrite, TokencollabError, UsageError
 
 
-def make_shell(session: Session, plain: bool) -> Shell:
+def make_shell(session: Conversation, plain: bool) -> Shell:
     """The shell that suits standard input and output."""
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     words = plain or not sys.stdout.isatty()

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.ask import Asking, Heard
-from tokencollab.cli.repl.turns import CONVERSATION, VERSION, Turn, turn_of_trace
+from tokencollab.cli.repl.turns import CONVERSATION, VERSION, ConversationTurn, turn_of_trace
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.policies.methods import Method, parse_method
@@ -37,7 +37,7 @@ class Limits:
 
 
 @dataclass
-class Session:
+class Conversation:
     """One conversation at the prompt.
 
     Attributes:
@@ -55,8 +55,8 @@ class Session:
     seed: int = 0
     system: str = ""
     limits: Limits = field(default_factory=Limits)
-    turns: list[Turn] = field(default_factory=list)
-    shown: Turn | None = None
+    turns: list[ConversationTurn] = field(default_factory=list)
+    shown: ConversationTurn | None = None
     notices: list[str] = field(default_factory=list)
     _kept: AnswerStream | None = None  # the last answer's, whose caches the next question goes on from
 
@@ -120,7 +120,7 @@ class Session:
         return [*turns, ChatMessage("user", question)]
 
     @property
-    def last(self) -> Turn:
+    def last(self) -> ConversationTurn:
         """What is looked at: a trace that was read, or the last answer.
 
         Raises:
@@ -139,7 +139,7 @@ class Session:
         question: str,
         hear: Callable[[Token, AnswerStream], None],
         stoppable: Callable[[Callable[[], None]], None],
-    ) -> Turn:
+    ) -> ConversationTurn:
         """Has a question answered by a token-level method.
 
         ``hear`` gets every token; ``stoppable`` gets what stops the answer. What was written stays, also where the
@@ -177,14 +177,14 @@ class Session:
             if tokens or stream.answer.finish_reason != "cancelled":
                 self.shown = None
                 lines = tuple(lines_of(trace.getvalue()))
-                self.turns.append(Turn(question, stream.answer, tuple(tokens), lines))
+                self.turns.append(ConversationTurn(question, stream.answer, tuple(tokens), lines))
         if not tokens:
             raise UsageError("stopped before the answer began")
         return self.turns[-1]
 
     async def vote(
         self, question: str, heard: Callable[[Heard], None], stoppable: Callable[[Callable[[], None]], None]
-    ) -> Turn:
+    ) -> ConversationTurn:
         """Has a question answered by a response-level method; ``heard`` gets every answer as it comes in.
 
         Raises:
@@ -204,7 +204,7 @@ class Session:
         stoppable(asking.cancel)
         response = await asking.run()
         self.shown = None
-        self.turns.append(Turn(question, _as_answer(response), response=response))
+        self.turns.append(ConversationTurn(question, _as_answer(response), response=response))
         return self.turns[-1]
 
     async def alone(self, stoppable: Callable[[Callable[[], None]], None]) -> list[tuple[str, Answer]]:
@@ -283,7 +283,7 @@ class Session:
             raise UsageError("it is no conversation: turns, system and method are not what they should be")
         if not isinstance(settings, dict):
             raise UsageError("it is no conversation: its settings are not an object")
-        read = [Turn.from_json(turn) for turn in turns]
+        read = [ConversationTurn.from_json(turn) for turn in turns]
         self.check(method, settings)
         self.turns, self.system, self.shown = read, system, None
         self.method, self.settings = method, settings

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tokencollab.answers import check_kind
-from tokencollab.cli.repl.session import ANSWER_SETTINGS, Session
+from tokencollab.cli.repl.session import ANSWER_SETTINGS, Conversation
 from tokencollab.cli.responses import read_panel
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
@@ -49,7 +49,7 @@ def setting_names(method: str) -> list[str]:
     return [*ANSWER_SETTINGS, *others, *_parameters(method)]
 
 
-def change(session: Session, name: str, words: list[str]) -> str:
+def change(session: Conversation, name: str, words: list[str]) -> str:
     """Sets ``name`` to what ``words`` say, or back to its default without any; what it is now.
 
     Raises:
@@ -68,7 +68,7 @@ def change(session: Session, name: str, words: list[str]) -> str:
     return f"{name} {' '.join(words) or 'as the method has it'}"
 
 
-def _change_answer(session: Session, name: str, words: list[str]) -> str:
+def _change_answer(session: Conversation, name: str, words: list[str]) -> str:
     limits = session.limits
     match name, words:
         case "max_tokens", []:
@@ -104,7 +104,7 @@ def _value(declared: Parameter | None, name: str, words: list[str]) -> Any:
     return words[0] if declared is None else declared.from_text(words[0])
 
 
-def described(session: Session) -> list[str]:
+def described(session: Conversation) -> list[str]:
     """What is set, one line each."""
     limits = session.limits
     stops = " ".join(json.dumps(stop, ensure_ascii=False) for stop in session.stops()) or "none"

@@ -14,8 +14,8 @@ from tokencollab.answer_stream import AnswerStream
 from tokencollab.ask import Heard
 from tokencollab.cli.repl.colours import Palette, happenings
 from tokencollab.cli.repl.display import Figures, PipedScreen, caption, speaks_unicode, status_line
-from tokencollab.cli.repl.session import Session
-from tokencollab.cli.repl.turns import Turn
+from tokencollab.cli.repl.session import Conversation
+from tokencollab.cli.repl.turns import ConversationTurn
 from tokencollab.cli.terminal import harmless, response_table
 from tokencollab.policies.events import Efficacy
 
@@ -38,7 +38,7 @@ class Shell:
         done: the prompt is to be left.
     """
 
-    session: Session
+    session: Conversation
     screen: PipedScreen
     palette: Palette
     words: bool = False
@@ -112,7 +112,7 @@ class Shell:
             if len(session.turns) > before:
                 self.close(session.turns[-1])
 
-    def close(self, turn: Turn) -> None:
+    def close(self, turn: ConversationTurn) -> None:
         """What is said below a finished answer."""
         for line in happenings(turn.tokens):
             self.say(line)
@@ -132,7 +132,7 @@ class Shell:
         if self.interactive and turn.response is not None:
             self.tell(response_table(turn.response))
 
-    def show(self, turn: Turn) -> None:
+    def show(self, turn: ConversationTurn) -> None:
         """An answer written at once."""
         for token in turn.tokens:
             self.screen.write(token, turn.base)

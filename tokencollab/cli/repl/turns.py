@@ -8,7 +8,8 @@ from typing import Any, Final
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies.methods import Method
-from tokencollab.policies.replay import method_of, replay
+from tokencollab.policies.recording import method_of
+from tokencollab.policies.replay import replay
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.text import TextStream
 from tokencollab.protocol.trace import Trace, TraceStep, parse_trace
@@ -19,7 +20,7 @@ VERSION: Final = 1
 
 
 @dataclass(frozen=True)
-class Turn:
+class ConversationTurn:
     """One question and its answer.
 
     Attributes:
@@ -80,7 +81,7 @@ class Turn:
         }
 
     @classmethod
-    def from_json(cls, data: object) -> "Turn":
+    def from_json(cls, data: object) -> "ConversationTurn":
         """The inverse of `to_json`; of a response-level method the text alone comes back.
 
         Raises:
@@ -98,7 +99,7 @@ class Turn:
         return cls(question, _read_answer(data.get("answer"), text, turn.answer), turn.tokens, turn.trace)
 
 
-def turn_of_trace(lines: Sequence[str], question: str = "") -> Turn:
+def turn_of_trace(lines: Sequence[str], question: str = "") -> ConversationTurn:
     """The turn that a trace records: ranks and figures are computed again, times are not known.
 
     Raises:
@@ -117,7 +118,7 @@ def turn_of_trace(lines: Sequence[str], question: str = "") -> Turn:
         tokens.append(Token(rest, b"", len(tokens), {}))
     if len(tokens) < len(trace.steps):
         raise TraceError(f"line {len(tokens) + 2}: the trace cannot be followed from here")
-    return Turn(question, _answer_of(trace, method, tokens), tuple(tokens), tuple(lines))
+    return ConversationTurn(question, _answer_of(trace, method, tokens), tuple(tokens), tuple(lines))
 
 
 def _stops(trace: Trace) -> list[str]:

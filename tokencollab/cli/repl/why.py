@@ -17,7 +17,7 @@ from rich.text import Text
 
 from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import Palette, backing_of, label, visible
-from tokencollab.cli.repl.turns import Turn
+from tokencollab.cli.repl.turns import ConversationTurn
 from tokencollab.cli.terminal import add_row, harmless
 from tokencollab.errors import UsageError
 from tokencollab.policies.aggregations import Ballot
@@ -57,7 +57,7 @@ class Reason:
     offsets: tuple[tuple[str, int], ...]
 
 
-def reason_of(turn: Turn, number: int, most: int = 12) -> Reason:
+def reason_of(turn: ConversationTurn, number: int, most: int = 12) -> Reason:
     """Step ``number`` of ``turn``, with at most so many pieces.
 
     Raises:
@@ -88,7 +88,7 @@ def reason_of(turn: Turn, number: int, most: int = 12) -> Reason:
     return Reason(number, tuple(ballot.model for ballot in ballots), rows, token, method, step.offsets)
 
 
-def _ballots(method: Method, turn: Turn, step: TraceStep) -> list[Ballot]:
+def _ballots(method: Method, turn: ConversationTurn, step: TraceStep) -> list[Ballot]:
     """The votes, the base first."""
     decider = Decider(method, sampling_of(method, turn.answer.seed))
     scores = dict(step.scores)
@@ -173,7 +173,7 @@ def state_of(reason: Reason) -> list[str]:
 class Explorer:
     """One answer, and the place in it that is looked at: ``at`` counts from 0."""
 
-    def __init__(self, turn: Turn, palette: Palette) -> None:
+    def __init__(self, turn: ConversationTurn, palette: Palette) -> None:
         """Begins at the last step.
 
         Raises:
@@ -219,7 +219,7 @@ class Explorer:
         return output.getvalue()
 
 
-async def explore(turn: Turn, palette: Palette) -> None:
+async def explore(turn: ConversationTurn, palette: Palette) -> None:
     """Shows the answer until the user leaves it."""
     explorer = Explorer(turn, palette)
     application: Application[None] = Application(

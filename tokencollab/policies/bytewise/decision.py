@@ -22,7 +22,7 @@ from math import fsum
 from typing import Final
 
 from tokencollab.policies.bytewise.branch import EOS_SYMBOL
-from tokencollab.policies.bytewise.voter import Row
+from tokencollab.policies.bytewise.voter import ByteVotes
 from tokencollab.policies.selection import select
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import EOS, Piece
@@ -37,7 +37,7 @@ def piece_of(symbol: int) -> Piece:
     return EOS if symbol == EOS_SYMBOL else bytes((symbol,))
 
 
-def scores_of(rows: Sequence[Row]) -> dict[int, float]:
+def scores_of(rows: Sequence[ByteVotes]) -> dict[int, float]:
     """score(x) = sum of W_m * F_m(x), in the order of ``rows`` (sorted by model)."""
     scores: dict[int, float] = {}
     for row in rows:
@@ -65,7 +65,9 @@ def choose(scores: dict[int, float], sampling: Sampling, position: int) -> int:
     return EOS_SYMBOL if piece is EOS else piece[0]
 
 
-def certain(rows: Sequence[Row], scores: dict[int, float], chosen: int, sampling: Sampling, position: int) -> bool:
+def certain(
+    rows: Sequence[ByteVotes], scores: dict[int, float], chosen: int, sampling: Sampling, position: int
+) -> bool:
     """Whether the full vocabularies would give ``chosen`` too."""
     slack, spread = 0.0, False
     for row in rows:
@@ -89,7 +91,7 @@ def certain(rows: Sequence[Row], scores: dict[int, float], chosen: int, sampling
     return spread and _leads(rows, scores, chosen)
 
 
-def _leads(rows: Sequence[Row], scores: dict[int, float], chosen: int) -> bool:
+def _leads(rows: Sequence[ByteVotes], scores: dict[int, float], chosen: int) -> bool:
     """The certificate itself, for each other symbol and for one that nobody lists."""
     for other in (*scores, UNLISTED):
         if other == chosen:
@@ -122,14 +124,14 @@ def _certain_draw(scores: dict[int, float], chosen: int, size: int, point: float
     )
 
 
-def decisive_in(rows: Sequence[Row], chosen: int) -> list[int]:
+def decisive_in(rows: Sequence[ByteVotes], chosen: int) -> list[int]:
     """The indices of the models without which another symbol would have had the best score."""
     if len(rows) == 1:
         return []
     return [index for index in range(len(rows)) if best_of(scores_of([*rows[:index], *rows[index + 1 :]])) != chosen]
 
 
-def misses(row: Row, chosen: int) -> bool:
+def misses(row: ByteVotes, chosen: int) -> bool:
     """Whether the model's own first choice was another symbol than ``chosen``."""
     votes = row.votes
     own = votes.get(chosen, 0.0)

@@ -209,7 +209,7 @@ def at_prior(voter: Voter) -> Voter:
     return weighed(voter, voter.prior, ())
 
 
-class Row(NamedTuple):
+class ByteVotes(NamedTuple):
     """One model's vote on one byte: W with its bounds, F(pending + x) as far as known, their sum, and the
     unlisted mass."""
 
@@ -221,7 +221,7 @@ class Row(NamedTuple):
     unlisted: float
 
 
-def row_of(voter: Voter, length: int, carry: bool) -> Row:
+def row_of(voter: Voter, length: int, carry: bool) -> ByteVotes:
     """The vote of ``voter`` on byte number ``length``.
 
     Without ``carry`` the vote is prior * F(x) / D. D is only known to lie between listed and listed +
@@ -233,7 +233,7 @@ def row_of(voter: Voter, length: int, carry: bool) -> Row:
     votes = votes_of(branch, length - branch.boundary)
     listed, unlisted = branch.listed, branch.unlisted
     if carry:
-        return Row(voter.low, voter.weight, voter.high, votes, listed, unlisted)
+        return ByteVotes(voter.low, voter.weight, voter.high, votes, listed, unlisted)
     whole = listed + unlisted
     weight = voter.prior / whole if whole > 0.0 else 0.0
-    return Row(weight, weight, weight, votes, listed, unlisted)
+    return ByteVotes(weight, weight, weight, votes, listed, unlisted)

@@ -16,12 +16,12 @@ was carried past a boundary).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from tokencollab.policies.bytewise.branch import EOS_SYMBOL
 from tokencollab.policies.bytewise.decision import certain, choose, decisive_in, misses, scores_of
 from tokencollab.policies.bytewise.voter import (
-    Row,
+    ByteVotes,
     Voter,
     after_byte,
     answered,
@@ -37,11 +37,9 @@ from tokencollab.policies.bytewise.voter import (
 )
 from tokencollab.policies.events import CandidatesArrived, MarginalsArrived, RequestCandidates, RequestMarginals
 from tokencollab.policies.methods import Method, sampling_of
-from tokencollab.policies.voting import NOBODY, Answer, Decision, Ranks
+from tokencollab.policies.turn import Turn
+from tokencollab.policies.voting import NOBODY, DecidedPiece, Ranks, VoteAnswer
 from tokencollab.protocol.pieces import EOS
-
-if TYPE_CHECKING:
-    from tokencollab.policies.machine import Turn
 
 FADED: Final = 1e-100
 """When every weight is below this they are scaled up together: only their ratios matter."""
@@ -79,13 +77,13 @@ class ByteVoting:
         self.greedy = method.top_t == (1, 1)
         self.most = max(method.commit, 1.0 - method.commit)
 
-    def begin(self, turn: "Turn") -> None:
+    def begin(self, turn: Turn) -> None:
         """Ask all live members at the end of the text, with their priors."""
         length, weight_of = turn.offset, self.method.weight_of
         voters = [fresh(name, weight_of(name), weight_of(name), length) for name in turn.live]
         turn.vote = ByteVote(self._asked(turn, voters, turn.live, length), b"", length)
 
-    def answered(self, vote: ByteVote, event: Answer) -> ByteVote | None:
+    def answered(self, vote: ByteVote, event: VoteAnswer) -> ByteVote | None:
         """Note candidates, or marginals."""
         model, number = event.model, event.question
         for index, voter in enumerate(vote.voters):
@@ -104,14 +102,14 @@ class ByteVoting:
         """Whether a question is open."""
         return waiting(vote.voters)
 
-    def advance(self, turn: "Turn") -> Decision | Literal["nobody"] | None:
+    def advance(self, turn: Turn) -> DecidedPiece | Literal["nobody"] | None:
         """Decide bytes until a boundary moves or a model has to be asked."""
         count = Count(self, turn)
         decision = count.run()
         turn.vote = count.done()
         return decision
 
-    def without(self, turn: "Turn", model: str) -> ByteVote:
+    def without(self, turn: Turn, model: str) -> ByteVote:
         """The vote without ``model``; where the others have a common boundary they vote with their priors."""
         vote: ByteVote = turn.vote
         voters = tuple([voter for voter in vote.voters if voter.name != model])
@@ -119,15 +117,15 @@ class ByteVoting:
             voters = tuple([at_prior(voter) for voter in voters])
         return vote._replace(voters=voters)
 
-    def flush(self, turn: "Turn") -> Decision | None:
+    def flush(self, turn: Turn) -> DecidedPiece | None:
         """The bytes that are held."""
         vote: ByteVote = turn.vote
         if vote.length == turn.offset:
             return None
         held = vote.tail[turn.offset - vote.length :]
-        return Decision(held, ranks_of(vote.voters), None, offsets=offsets_of(vote.voters, turn.offset))
+        return DecidedPiece(held, ranks_of(vote.voters), None, offsets=offsets_of(vote.voters, turn.offset))
 
-    def go_on(self, turn: "Turn", decision: Decision, joined: tuple[str, ...]) -> None:
+    def go_on(self, turn: Turn, decision: DecidedPiece, joined: tuple[str, ...]) -> None:
         """Ask those that moved and those that join; where all moved the weights are the priors again."""
         vote: ByteVote = turn.vote
         live, asked, closes = turn.live, decision.moved, decision.evidence is not None
@@ -149,7 +147,7 @@ class ByteVoting:
         voters_asked = self._asked(turn, voters, asked, turn.offset)
         turn.vote = ByteVote(voters_asked, tail, turn.offset, False, frozenset() if closes else vote.decisive)
 
-    def _asked(self, turn: "Turn", voters: Sequence[Voter], names: Sequence[str], length: int) -> tuple[Voter, ...]:
+    def _asked(self, turn: Turn, voters: Sequence[Voter], names: Sequence[str], length: int) -> tuple[Voter, ...]:
         """``voters``, those called ``names`` asked for candidates at the end of the text."""
         asked = []
         number, k = turn.questions, self.method.top_k
@@ -183,7 +181,7 @@ class Count:
 
     __slots__ = ("decisive", "length", "tail", "turn", "unsettled", "voters", "voting")
 
-    def __init__(self, voting: ByteVoting, turn: "Turn") -> None:
+    def __init__(self, voting: ByteVoting, turn: Turn) -> None:
         self.voting = voting
         self.turn = turn
         self.voters: tuple[Voter, ...]
@@ -193,9 +191,9 @@ class Count:
         """The state of the vote."""
         return ByteVote(self.voters, self.tail, self.length, self.unsettled, self.decisive)
 
-    def run(self) -> Decision | Literal["nobody"] | None:
+    def run(self) -> DecidedPiece | Literal["nobody"] | None:
         """Decide bytes until there is a decision, or a model has to be asked (None)."""
-        made: Decision | Literal["nobody"] | None
+        made: DecidedPiece | Literal["nobody"] | None
         while True:
             if self.unsettled:
                 made = self._settle()
@@ -206,7 +204,7 @@ class Count:
             if made is not None or waiting(self.voters):
                 return made
 
-    def _take_agreed(self) -> Decision | None:
+    def _take_agreed(self) -> DecidedPiece | None:
         """Take all that is left of a piece at once where every model gives most of its mass to the same rest.
 
         Let u be the rest, and let every model's best piece end with it and have more than max(commit, 1 - commit)
@@ -263,7 +261,7 @@ class Count:
             self._hold(byte, voters)
         return weighty
 
-    def _decide(self) -> Decision | Literal["nobody"] | None:
+    def _decide(self) -> DecidedPiece | Literal["nobody"] | None:
         """Choose the next byte, or ask for the marginals that decide it."""
         length, sampling, carry = self.length, self.voting.sampling, self.voting.method.carry
         rows = [row_of(voter, length, carry) for voter in self.voters]
@@ -276,7 +274,7 @@ class Count:
             return self._without_votes(rows)
         return self._take(chosen, rows)
 
-    def _ask_what_matters(self, rows: Sequence[Row]) -> bool:
+    def _ask_what_matters(self, rows: Sequence[ByteVotes]) -> bool:
         """Ask for what the next byte hangs on: first the unlisted mass, then the debts; False if all is
         known."""
         voting = [voter for voter, row in zip(self.voters, rows, strict=True) if row.high > 0.0]
@@ -293,14 +291,14 @@ class Count:
         boundary = voter.branch.boundary
         return boundary, self.tail[len(self.tail) - (self.length - boundary) :]
 
-    def _without_votes(self, rows: Sequence[Row]) -> Literal["nobody"] | None:
+    def _without_votes(self, rows: Sequence[ByteVotes]) -> Literal["nobody"] | None:
         """No model that has a weight votes for anything: the others start again from their priors."""
         if any(row.weight <= 0.0 < row.listed + row.unlisted for row in rows):
             self.voters = tuple([at_prior(voter) for voter in self.voters])
             return None
         return NOBODY
 
-    def _take(self, chosen: int, rows: Sequence[Row]) -> Decision | None:
+    def _take(self, chosen: int, rows: Sequence[ByteVotes]) -> DecidedPiece | None:
         """Hold ``chosen`` and let every model follow; EOS is a decision at once."""
         length = self.length
         voters = []
@@ -324,7 +322,7 @@ class Count:
         self.length += 1
         self.unsettled = True
 
-    def _settle(self) -> Decision | None:
+    def _settle(self) -> DecidedPiece | None:
         """After a byte: who moves to the end of the text, and is asked there?"""
         method, length = self.voting.method, self.length
         stood, tail = self.voters, self.tail
@@ -357,7 +355,7 @@ class Count:
             voters.append(voter._replace(marginals=tuple(asked)) if asked else voter)
         self.voters = tuple(voters)
 
-    def _decision(self, stood: Sequence[Voter], moved: tuple[str, ...], ended: bool = False) -> Decision:
+    def _decision(self, stood: Sequence[Voter], moved: tuple[str, ...], ended: bool = False) -> DecidedPiece:
         """What is held, or EOS, is decided, and the models ``moved``. ``stood`` are the voters before that.
 
         The base's step is closed where its boundary moved; while it is lost the first live model counts the steps.
@@ -372,7 +370,7 @@ class Count:
         piece = EOS if ended else self.tail[turn.offset - self.length :]
         offsets = offsets_of(stood, turn.offset)
         common = len(moved) == len(voters)
-        return Decision(piece, ranks_of(voters), evidence, self.decisive, offsets, moved, common)
+        return DecidedPiece(piece, ranks_of(voters), evidence, self.decisive, offsets, moved, common)
 
 
 def waiting(voters: Sequence[Voter]) -> bool:

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies.responses.events import Decision, Samples, SampleScores
-from tokencollab.policies.responses.response_methods import ResponseMethod, make_rule
+from tokencollab.policies.responses.machines import make_rule
+from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.policies.responses.switching import Need, decide
 from tokencollab.policies.responses.vote import MOST_SCORE, by_scores, vote
 from tokencollab.protocol.trace import lines_of

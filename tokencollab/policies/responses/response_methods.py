@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies.parameters import (
     Declaration,
+    Declarations,
     Numbers,
     Parameter,
-    Registry,
     given_settings,
     parameter,
     parameters_of,
@@ -17,12 +17,8 @@ from tokencollab.policies.parameters import (
     settable_of,
     unknown_setting,
 )
-from tokencollab.policies.responses.events import ResponseCommand, ResponseEvent, Turns
-from tokencollab.policies.responses.panel import PanelPolicy
 from tokencollab.policies.responses.panels import Order, Panel, agentverse, chateval, mad, moa, simultaneous
-from tokencollab.policies.responses.switch import SwitchPolicy
-from tokencollab.policies.responses.switching import Rule
-from tokencollab.policies.responses.transfer import Plan, Selector, TransferPolicy
+from tokencollab.policies.responses.transfer import Plan, Selector
 from tokencollab.policies.responses.vote import Pick
 
 Family: TypeAlias = Literal["sampling", "panel", "transfer"]
@@ -123,7 +119,7 @@ def _reward_folder(scorer: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Sampling(ResponseMethod):
+class SampledMethod(ResponseMethod):
     """Whole answers drawn of each model."""
 
     family = "sampling"
@@ -135,7 +131,7 @@ class Sampling(ResponseMethod):
 
 
 @dataclass(frozen=True)
-class Voting(Sampling):
+class VotedMethod(SampledMethod):
     """The samples of several models vote."""
 
     priors: Numbers = parameter(
@@ -144,7 +140,7 @@ class Voting(Sampling):
 
 
 @dataclass(frozen=True)
-class Scored(Sampling):
+class ScoredMethod(SampledMethod):
     """Samples may have scores. A ``scorer`` that is given in Python as a function is called ``callable``."""
 
     scorer: str | None = parameter(None, help="what scores samples: likelihood or reward:FOLDER", neutral=None)
@@ -161,7 +157,7 @@ class Scored(Sampling):
 
 
 @dataclass(frozen=True)
-class ModelSwitch(Scored, Voting):
+class ModelSwitch(ScoredMethod, VotedMethod):
     name = "modelswitch"
     help = "samples of one model after another, until one agrees with itself; else a weighted vote"
     paper = _SWITCH
@@ -177,7 +173,7 @@ class ModelSwitch(Scored, Voting):
 
 
 @dataclass(frozen=True)
-class SelfConsistency(Sampling):
+class SelfConsistency(SampledMethod):
     name = "self-consistency"
     help = "samples of one model, the commonest answer"
     paper = "Self-consistency (Wang et al., ICLR 2023)"
@@ -185,7 +181,7 @@ class SelfConsistency(Sampling):
 
 
 @dataclass(frozen=True)
-class RandomSwitch(Voting):
+class RandomSwitch(VotedMethod):
     name = "random-switch"
     help = "ModelSwitch that stops after a model by chance, whether its samples agree or not"
     paper = _SWITCH
@@ -196,7 +192,7 @@ class RandomSwitch(Voting):
 
 
 @dataclass(frozen=True)
-class BestOfN(Scored):
+class BestOfN(ScoredMethod):
     name = "best-of-n"
     help = "samples of every model, the one with the best score"
     paper = "Best-of-N (Stiennon et al., NeurIPS 2020)"
@@ -333,7 +329,7 @@ class SmallReasoning(Reasoning):
     plan = "small reasoning"
 
 
-RESPONSES: Final = Registry(
+RESPONSES: Final = Declarations(
     "method",
     ResponseMethod,
     (
@@ -394,73 +390,3 @@ def _read(cls: type[ResponseMethod], given: Mapping[str, Any]) -> dict[str, Any]
                 raise UnknownMethod(f"{key} has no effect with the method {cls.name}; it belongs to {', '.join(users)}")
             raise unknown_setting(key, f" of {cls.name}", known)
     return {key: known[key].read(value) for key, value in given.items()}
-
-
-class ResponsePolicy(Protocol):
-    """Two pure functions over a frozen state (see `events`); the state is comparable data."""
-
-    def start(self) -> tuple[Any, tuple[ResponseCommand, ...]]:
-        """The state and the first commands."""
-        ...
-
-    def step(self, state: Any, event: ResponseEvent) -> tuple[Any, tuple[ResponseCommand, ...]]:
-        """The state and the commands after ``event``."""
-        ...
-
-
-def make_rule(method: ResponseMethod, models: Sequence[str], chances: Sequence[float] = ()) -> Rule:
-    """What decides for a method of the family sampling.
-
-    ``chances`` are numbers in [0, 1), one per model, of random switching.
-
-    Raises:
-        UnknownMethod: a prior of a model that does not take part, or 0 for every model.
-    """
-    method.check_priors(models)
-    stops = None
-    if method.stop_probability is not None:
-        stops = tuple(chance < method.stop_probability for chance in chances)
-        if len(stops) != len(models):
-            raise UnknownMethod("random switching needs a chance for every model")
-    whole = method.scorer is not None and method.threshold is None  # best-of-N scores everything
-    return Rule(
-        tuple(models),
-        method.samples,
-        method.threshold,
-        method.priors,
-        early=not whole and method.scorer is None,
-        defer=method.defer,
-        stops=stops,
-    )
-
-
-def make_response_policy(
-    method: ResponseMethod, models: Sequence[str], turns: Turns, *, form: str = "", chances: Sequence[float] = ()
-) -> ResponsePolicy:
-    """The state machine that carries out ``method`` over ``models``, in order.
-
-    Args:
-        method: with its settings.
-        models: names; for transfer the large one first.
-        turns: the conversation that they answer.
-        form: how the final answer is wanted, for the methods that ask in words of their own.
-        chances: see `make_rule`.
-
-    Raises:
-        UnknownMethod: the models do not fit the method.
-    """
-    if not models or len(set(models)) < len(models):
-        raise UnknownMethod(f"a method between models needs models, each named once, not {list(models)!r}")
-    match method.family:
-        case "sampling":
-            rule = make_rule(method, models, chances)
-            return SwitchPolicy(rule, turns, method.at_once, method.pick if method.scorer else None)
-        case "panel":
-            if method.panel is None:
-                raise UnknownMethod(f"the method {method.name} needs its panel")
-            return PanelPolicy(method.panel, tuple(models), turns, form)
-        case "transfer":
-            if method.plan == "transfer" and len(models) != 2:
-                raise UnknownMethod(f"transfer needs a large and a small model, not {len(models)}")
-            small = models[-1] if method.plan in ("transfer", "small reasoning") else None
-            return TransferPolicy(models[0], small, turns, method.plan, Selector.parse(method.selector), form)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tokencollab.policies.events import Cancelled
 from tokencollab.policies.responses import events as e
+from tokencollab.policies.responses.machines import make_response_policy
 from tokencollab.policies.responses.panels import Ending, Panel, Role, Stage
 from tokencollab.policies.responses.response_methods import (
     draws_samples,
     list_response_methods,
-    make_response_policy,
     parse_response_method,
 )
 from tokencollab.protocol.messages import ChatMessage

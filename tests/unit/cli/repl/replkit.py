@@ -12,7 +12,7 @@ from tokencollab import Collaboration
 from tokencollab.cli.repl.colours import Palette
 from tokencollab.cli.repl.commands import run_command
 from tokencollab.cli.repl.display import PipedScreen
-from tokencollab.cli.repl.session import Session
+from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.shell import Shell
 from tokencollab.testing import scripted_runtime
 
@@ -27,7 +27,7 @@ class ScriptedShell:
     noted: StringIO
 
     @property
-    def session(self) -> Session:
+    def session(self) -> Conversation:
         """Its session."""
         return self.shell.session
 
@@ -52,7 +52,7 @@ async def scripted_shell(
         files = StringIO(), StringIO(), StringIO()
         console = Console(file=files[1], width=110, highlight=False)
         notes = Console(file=files[2], width=110, highlight=False)
-        session = Session(team, method, dict(settings), notices=notices)
+        session = Conversation(team, method, dict(settings), notices=notices)
         shell = Shell(session, PipedScreen(files[0]), Palette(), words, interactive=False, talk=console, notes=notes)
         yield ScriptedShell(shell, *files)
         await session.free()

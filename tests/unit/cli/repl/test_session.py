@@ -15,12 +15,12 @@ from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.cli.repl.display import PipedScreen
 from tokencollab.cli.repl.input import PipedLines
 from tokencollab.cli.repl.prompt import make_shell
-from tokencollab.cli.repl.session import Session
-from tokencollab.cli.repl.turns import Turn, turn_of_trace
+from tokencollab.cli.repl.session import Conversation
+from tokencollab.cli.repl.turns import ConversationTurn, turn_of_trace
 from tokencollab.cli.terminal import add_row
 
 
-def told(session: Session) -> list[tuple[str, str]]:
+def told(session: Conversation) -> list[tuple[str, str]]:
     return [(turn.question, turn.text) for turn in session.turns]
 
 
@@ -199,7 +199,7 @@ async def test_turns_survive_their_json_form() -> None:
     async with scripted_shell("unite") as shell:
         await shell.do("first?")
         (turn,) = shell.session.turns
-    again = Turn.from_json(json.loads(json.dumps(turn.to_json())))
+    again = ConversationTurn.from_json(json.loads(json.dumps(turn.to_json())))
     assert (again.trace, again.tokens) == (turn.trace, turn.tokens)
     assert (again.tokens, again.text) == ((read := turn_of_trace(turn.trace)).tokens, read.text)
 
@@ -215,7 +215,7 @@ async def test_a_second_question_computes_only_what_is_new(
     by_name = {engine.info.name: engine for engine in engines}
     names = list(by_name)
     async with Collaboration(names[0], names[1:], runtime=LocalRuntime(load=lambda spec: by_name[spec.name])) as team:
-        session = Session(team, "unite")
+        session = Conversation(team, "unite")
         session.limits.max_tokens = 24
         await ask(session, "Why is the sky blue, and why is it dark at night?")
         for engine in engines:
@@ -232,5 +232,5 @@ async def test_a_second_question_computes_only_what_is_new(
     assert [len(engine.pool) for engine in engines] == [0, 0]
 
 
-async def ask(session: Session, question: str) -> None:
+async def ask(session: Conversation, question: str) -> None:
     await session.ask(question, lambda token, stream: None, lambda stop: None)

@@ -6,11 +6,11 @@ import pytest
 
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies.responses import events as e
+from tokencollab.policies.responses.machines import make_response_policy
 from tokencollab.policies.responses.panels import mad
 from tokencollab.policies.responses.response_methods import (
     ResponseMethod,
     list_response_methods,
-    make_response_policy,
     parse_response_method,
 )
 from tokencollab.policies.responses.switch import SwitchPolicy

@@ -11,17 +11,17 @@ from tokencollab.policies.bytewise.decision import best_of
 from tokencollab.policies.bytewise.voter import fresh, moves
 from tokencollab.policies.bytewise.voting import ByteVote, ByteVoting
 from tokencollab.policies.evidence import Evidence, Verdict
-from tokencollab.policies.machine import State, Turn
 from tokencollab.policies.methods import Method
-from tokencollab.policies.replay import Follower, Recorded, ReplayStep, consulted_below, recorded_events
+from tokencollab.policies.recording import Follower, RecordedVoting, ReplayStep, consulted_below, recorded_events
 from tokencollab.policies.selection import choose_solo
-from tokencollab.policies.voting import Decision, Ranks
+from tokencollab.policies.turn import State, Turn
+from tokencollab.policies.voting import DecidedPiece, Ranks
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import Trace, TraceStep
 
 
-class BytesOverPieces(Recorded):
+class BytesOverPieces(RecordedVoting):
     """Bytewise voting over the candidates of another method: all begin at a common boundary, with their priors.
 
     The pieces that they sent count as all there are, since nobody can be asked for more.
@@ -41,7 +41,7 @@ class BytesOverPieces(Recorded):
         vote = ByteVote(tuple(voters), b"", turn.offset)
         own = Turn(State(live[0], "together", None, live, offset=turn.offset, vote=vote))
         decision = ByteVoting(method, self._decider.sampling.seed, needs_decisive=False).advance(own)
-        assert isinstance(decision, Decision)  # every mass is known
+        assert isinstance(decision, DecidedPiece)  # every mass is known
         return decision.piece
 
     def decisive(self, turn: Turn, piece: Piece, ballots: Sequence[Ballot]) -> frozenset[str]:
