@@ -6,12 +6,10 @@ is killed at any moment loses nothing that was seen; a loss of power may take th
 whole line is asked again, and since the models answer the same, the text goes on byte for byte.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tokencollab.actors.log import log
 from tokencollab.actors.model_session import ReceivedEvent
@@ -22,7 +20,7 @@ from tokencollab.policies.recording import recorded_events
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
-from tokencollab.protocol.trace import Trace, TraceStep, parse_trace
+from tokencollab.protocol.trace import Trace, TraceEvent, parse_trace
 from tokencollab.records import RecordFile, whole_lines
 
 SUFFIX = ".journal.jsonl"
@@ -167,24 +165,19 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
     try:
         messages = tuple(ChatMessage(turn["role"], turn["content"]) for turn in turns)
         heard = tuple(
-            heard
-            for step, line in zip(trace.steps, lines[1:], strict=True)
-            for heard in _heard(step, json.loads(line).get("heard", []))
+            _heard(event, entry)
+            for step in trace.steps
+            for event, entry in zip(recorded_events(step), step.heard, strict=True)
         )
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise TraceError(f"{file} is not a whole journal: {error!r}") from error
     return Past(file, len(lines), trace, messages, heard)
 
 
-def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[ReceivedEvent]:
-    """What was heard in a step, in order, with how the models held the text."""
-    for event, entry in zip(recorded_events(step), entries, strict=True):
-        offset, *spelling = entry.get("spelling", (0,))
-        taken_back = int(entry.get("taken_back", 0))
-        if spelling:
-            kept, tokens, state = spelling
-            yield ReceivedEvent(
-                event, 0, offset, Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state)), taken_back
-            )
-        else:
-            yield ReceivedEvent(event, taken_back=taken_back)
+def _heard(event: e.Event, entry: TraceEvent) -> ReceivedEvent:
+    """What was heard, with how the model held the text."""
+    if entry.spelling is None:
+        return ReceivedEvent(event, taken_back=entry.taken_back)
+    offset, kept, tokens, state = entry.spelling
+    spelling = Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state))
+    return ReceivedEvent(event, 0, offset, spelling, entry.taken_back)
