@@ -422,7 +422,6 @@ class Collaboration:
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
     ) -> Answer:
-        """The whole answer; see `stream`."""
         stream = self.stream(
             prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members
         )

@@ -101,11 +101,9 @@ class Member:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that are given, by name."""
         return {key: value for key in _OPTIONS if (value := getattr(self, key)) is not None}
 
     def __str__(self) -> str:
-        """The text that `parse` makes the same member of."""
         options = ",".join(f"{key}={value}" for key, value in self.given.items())
         return f"{self.model}@{options}" if options or "@" in self.model else self.model
 

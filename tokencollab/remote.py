@@ -79,7 +79,6 @@ class RemoteCollaboration:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends the connection."""
         await self._client.close()
 
     def stream(
@@ -104,7 +103,6 @@ class RemoteCollaboration:
         return AnswerStream(answer, answer.tokens(), answer.finish)
 
     async def generate(self, prompt: Prompt, **limits: Any) -> Answer:
-        """The whole answer; see `stream`."""
         stream = self.stream(prompt, **limits)
         async for _ in stream:
             pass
@@ -126,7 +124,6 @@ class RemoteAnswer:
         trace: TextIO | None,
         notify: Callable[[str], None],
     ) -> None:
-        """Nothing is sent before `tokens` is iterated."""
         self._client = client
         method = json.dumps(request.method.to_json())
         limits = request.max_tokens, request.stop, request.seed

@@ -90,7 +90,6 @@ class Coordinator:
             self._attendance.bring_back(member.name)
 
     def leave(self, name: str) -> None:
-        """A model that takes part no longer."""
         if self.ended is None and name in self._attendance.sessions:
             self._announce(e.ModelLost(name))
 
@@ -131,7 +130,6 @@ class Coordinator:
             await (self._attendance.rest() if self._keep else self._attendance.close())
 
     async def free(self) -> None:
-        """Ends a session that was kept open."""
         if self._keep:
             self._keep = False
             await self._attendance.close()

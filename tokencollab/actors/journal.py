@@ -128,16 +128,13 @@ class Journal(Recorder):
                 self.close()
 
     def ended(self) -> None:
-        """Removes the file, unless it is to be kept."""
         if not self._keep:
             self.path.unlink(missing_ok=True)
 
     def refused(self) -> None:
-        """Removes the file: there is nothing to go on with."""
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Closes the file."""
         if self._records is not None:
             self._records.close()
             self._records = None

@@ -17,8 +17,6 @@ ChatRole: TypeAlias = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn of the conversation."""
-
     role: ChatRole
     content: str
 
@@ -252,8 +250,6 @@ class ContextExhausted:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session is gone."""
-
     session: str
 
 

@@ -126,7 +126,6 @@ class PlatformClient:
             self._connected = True
 
     async def close(self) -> None:
-        """Ends the connection, if `connect` made it."""
         if self._own_connection:
             self._own_connection = self._connected = False
             uninstall_ray_metrics()
@@ -161,7 +160,6 @@ class PlatformClient:
             )
 
     def is_there(self) -> bool:
-        """Finds the registry, if there is one in this namespace."""
         try:
             self._handle = ray.get_actor(REGISTRY, self.namespace)
         except ValueError:
@@ -197,11 +195,9 @@ class PlatformClient:
         ray.kill(self._handle)
 
     async def entries(self) -> tuple[Entry, ...]:
-        """Who is there."""
         return (await self.changes(-1))[1]
 
     async def changes(self, since: int) -> tuple[int, tuple[Entry, ...]]:
-        """See `Registry.changes`."""
         version, entries = await self._ask("changes", since)
         return version, entries
 
@@ -267,7 +263,6 @@ class PlatformRuntime:
         return tuple(entry.name for entry in await self._client.entries() if entry.health == "up" and _is_model(entry))
 
     async def base(self) -> str:
-        """See `PlatformClient.base`."""
         await self._client.connect()
         return await self._client.base()
 
@@ -305,7 +300,6 @@ class PlatformRuntime:
             await link.channel.close()
 
     async def close(self) -> None:
-        """Ends the connections."""
         for name in list(self._links):
             await self.stop(name)
         await self._client.close()

@@ -88,7 +88,6 @@ class Registry:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """Everybody, in the order of joining."""
         return tuple(self._entries.values())
 
     def __contains__(self, name: object) -> bool:
@@ -102,7 +101,6 @@ class Registry:
         self._put(replace(self._entries.get(name, Entry(name)), health="starting", kind=kind))
 
     def join(self, name: str, life: int, info: ModelInfo | None, address: Address, restarts: int = 0) -> None:
-        """A model that is up, for the first time or again."""
         known = self._entries.get(name, Entry(name))
         if known.life != life or name not in self._counts:
             self._counts[name] = deque()

@@ -79,7 +79,6 @@ class RayModel(FrameActor):
     async def next_candidates(
         self, prefix: Prefix, k: int = 5, offsets: Sequence[int] | None = None
     ) -> CandidateSet | list[CandidateSet]:
-        """See `ModelActor.next_candidates`."""
         info, reason, _, _ = await self.ready()
         if info is None or self._actor is None:
             raise ModelRefused(reason)
@@ -145,13 +144,11 @@ class RayLink:
     """An actor of the cluster, a model or a coordinator: over its socket on this machine, by Ray's calls on another."""
 
     def __init__(self, handle: Any, info: ModelInfo, channel: Channel | None) -> None:
-        """Wraps a loaded actor's handle."""
         self._handle = handle
         self.info = info
         self.channel = channel
 
     async def ask(self, request: Request) -> Reply:
-        """See `ModelLink.ask`."""
         frame = codec.encode(request)
         with said_as_gone():
             if self.channel is None:
@@ -172,7 +169,6 @@ class RayLink:
         return first
 
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
-        """See `ModelLink.write`."""
         async with aclosing(self.stream(request)) as replies:
             async for reply in replies:
                 yield _reply(reply)
@@ -195,7 +191,6 @@ class RayLink:
                 self._handle.ask.remote(codec.encode(Close(request.session)))
 
     async def alive(self) -> None:
-        """See `ModelLink.alive`."""
         with said_as_gone():
             await self._handle.alive.remote()
 
@@ -227,7 +222,6 @@ class RayRuntime:
         self._own_cluster = False
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
-        """See `Runtime.start`."""
         if not ray.is_initialized():
             try:
                 await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
@@ -268,7 +262,6 @@ class RayRuntime:
         return await self._link(spec.name)
 
     async def stop(self, name: str) -> None:
-        """See `Runtime.stop`."""
         if name not in self._models:
             return
         handle, link, path = self._models.pop(name)

@@ -73,7 +73,6 @@ class Channel:
     """The caller's end of a connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Made by `connect`."""
         self._reader, self._writer = reader, writer
         self._calls: dict[int, asyncio.Queue[bytes | None]] = {}  # None: the connection is gone
         self._numbers = count(1)
@@ -112,7 +111,6 @@ class Channel:
             del self._calls[number]
 
     async def close(self) -> None:
-        """Ends the connection."""
         self._listening.cancel()
         self._writer.close()
         with suppress(asyncio.CancelledError, ConnectionError):
