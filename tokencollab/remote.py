@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Self, TextIO, cast
 from uuid import uuid4
 
@@ -76,9 +75,7 @@ class RemoteCollaboration:
             self._base = await self._client.base()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._client.close()
 
     def stream(

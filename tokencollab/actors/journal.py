@@ -7,9 +7,11 @@ whole line is asked again, and since the models answer the same, the text goes o
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import msgspec
 
 from tokencollab.actors.log import log
 from tokencollab.actors.model_session import ReceivedEvent
@@ -28,27 +30,13 @@ SUFFIX = ".journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a journal has of an answer.
+    """What a journal has of an answer."""
 
-    Attributes:
-        path: the file.
-        lines: how many whole lines it has.
-        trace: the same as a trace.
-        messages: the conversation.
-        heard: everything that the policy heard, in order.
-    """
-
-    path: Path
-    lines: int
-    trace: Trace
-    messages: tuple[ChatMessage, ...]
-    heard: tuple[ReceivedEvent, ...]
-
-    def spellings(self) -> Iterator[tuple[str, int, Spelling | None]]:
-        """Per answer in order: the model, its offset, and what changed in how it holds the text."""
-        for heard in self.heard:
-            if isinstance(heard.event, e.ANSWERS):
-                yield heard.event.model, heard.offset, heard.spelling
+    path: Path  # the file
+    lines: int  # how many whole lines it has
+    trace: Trace  # the same as a trace
+    messages: tuple[ChatMessage, ...]  # the conversation
+    heard: tuple[ReceivedEvent, ...]  # everything that the policy heard, in order
 
     def away(self, models: Iterable[str]) -> list[str]:
         """Those of ``models`` that did not take part at the end of the journal."""
@@ -59,15 +47,6 @@ class Past:
             elif isinstance(heard.event, e.ModelJoined):
                 here.add(heard.event.model)
         return [model for model in models if model not in here]
-
-    def check_open(self, commands: Iterable[e.Command]) -> None:
-        """Whether these commands leave something to be done.
-
-        Raises:
-            TraceError: they end the answer.
-        """
-        if any(isinstance(command, e.Stop) for command in commands):
-            raise TraceError(f"{self.path}: this answer had come to its end; nothing is left to do")
 
     def check(self, pieces: Sequence[Piece]) -> None:
         """Whether these are the pieces of the journal; a single event may have led to a few more.
@@ -160,14 +139,14 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
     if not isinstance(turns, list):
         raise TraceError(f"{file} is a trace, not a journal: it has no conversation")
     try:
-        messages = tuple(ChatMessage(turn["role"], turn["content"]) for turn in turns)
-        heard = tuple(
-            _heard(event, entry)
-            for step in trace.steps
-            for event, entry in zip(recorded_events(step), step.heard, strict=True)
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise TraceError(f"{file} is not a whole journal: {error!r}") from error
+        messages = msgspec.convert(turns, tuple[ChatMessage, ...])
+    except msgspec.ValidationError as error:
+        raise TraceError(f"{file} is not a whole journal: {error}") from error
+    heard = tuple(
+        _heard(event, entry)
+        for step in trace.steps
+        for event, entry in zip(recorded_events(step), step.heard, strict=True)
+    )
     return Past(file, len(lines), trace, messages, heard)
 
 

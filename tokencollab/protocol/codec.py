@@ -40,11 +40,7 @@ _Check: TypeAlias = Callable[[Any], Any]
 
 
 def encode(message: Message) -> bytes:
-    """The frame of a message.
-
-    Raises:
-        ProtocolError: the message is larger than a frame may be.
-    """
+    """The frame of a message. Raises ProtocolError: the message is larger than a frame may be."""
     frame: bytes = msgpack.packb([VERSION, _KIND[type(message)], *_plain(message)])
     if len(frame) > MAX_FRAME_BYTES:
         raise ProtocolError(f"a message of {len(frame)} bytes is larger than a frame may be ({MAX_FRAME_BYTES})")
@@ -52,11 +48,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(frame: bytes) -> Message:
-    """The message of a frame.
-
-    Raises:
-        MalformedAnswer: anything about the frame is not as the protocol says.
-    """
+    """The message of a frame. Raises MalformedAnswer: anything about the frame is not as the protocol says."""
     if len(frame) > MAX_FRAME_BYTES:
         raise MalformedAnswer(f"a frame of {len(frame)} bytes, at most {MAX_FRAME_BYTES} are allowed")
     try:

@@ -146,13 +146,10 @@ class PlatformClient:
         self._handle = actor.remote(self.namespace, fault_policy or FaultPolicy())
 
     def find(self) -> None:
-        """Finds the registry.
-
-        Raises:
-            UsageError: there is none in this namespace.
-        """
+        """Finds the registry. Raises UsageError: there is none in this namespace."""
         if not self.is_there():
-            others = sorted({each["namespace"] for each in _registries()})
+            actors = ray.util.list_named_actors(all_namespaces=True)
+            others = sorted({each["namespace"] for each in actors if each["name"] == REGISTRY})
             there = f"there is one in {', '.join(others)}" if others else "there is none in this cluster"
             raise UsageError(
                 f"no platform in namespace {self.namespace!r}: {there}; "
@@ -171,15 +168,10 @@ class PlatformClient:
 
         ``base``: the model that is the base where nobody names one; by default the first one that the platform got.
         """
-        names: list[str] = await self._ask("up", specs, base)
-        return names
+        return list(await self._ask("up", specs, base))
 
     async def base(self) -> str:
-        """The model that is the base where nobody names one.
-
-        Raises:
-            UsageError: the platform has no model.
-        """
+        """The model that is the base where nobody names one. Raises UsageError: the platform has no model."""
         name: str = await self._ask("base")
         if not name:
             raise UsageError(f"the platform {self.namespace!r} has no model: `tokencollab platform up --model ...`")
@@ -187,8 +179,7 @@ class PlatformClient:
 
     async def down(self, names: Sequence[str]) -> list[str]:
         """Ends models; the names of those that were there."""
-        gone: list[str] = await self._ask("down", names)
-        return gone
+        return list(await self._ask("down", names))
 
     def end(self) -> None:
         """Ends the registry. Its models must be down."""
@@ -329,7 +320,3 @@ async def _channel(address: Address) -> Channel | None:
 
 def _is_model(entry: Entry) -> bool:
     return entry.kind == "model"
-
-
-def _registries() -> list[dict[str, str]]:
-    return [each for each in ray.util.list_named_actors(all_namespaces=True) if each["name"] == REGISTRY]

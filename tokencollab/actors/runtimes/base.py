@@ -94,11 +94,7 @@ class DynamicRuntime(Runtime, Protocol):
         """Which models can be started now."""
 
     async def base(self) -> str:
-        """The base of a collaboration that names none.
-
-        Raises:
-            UsageError: there is no model.
-        """
+        """The base of a collaboration that names none. Raises UsageError: there is no model."""
 
     def watch(self) -> AsyncIterator[tuple[str, bool]]:
         """Names of models, and whether they are there: all that are, and then whatever changes."""

@@ -20,11 +20,9 @@ from tokencollab.engines.base import Engine
 from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
 from tokencollab.protocol import codec
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.codec import Message
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
 
 _Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
-_REQUESTS, _REPLIES = tuple(Request.__args__), tuple(Reply.__args__)
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
@@ -95,7 +93,7 @@ class RayModel(FrameActor):
 
     async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
         try:
-            request = _request(frame)
+            request = _decoded(frame, Request, "a request to a model")
             if self._actor is None:
                 raise ProtocolError("the model is not loaded yet")
             match request:
@@ -126,17 +124,10 @@ def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> byte
     return codec.encode(Refused("", kind.__name__, reason))
 
 
-def _request(frame: bytes) -> Any:
+def _decoded(frame: bytes, kinds: Any, what: str) -> Any:
     message = codec.decode(frame)
-    if not isinstance(message, _REQUESTS):
-        raise ProtocolError(f"{type(message).__name__} came where a request to a model was expected")
-    return message
-
-
-def _reply(frame: bytes) -> Any:
-    message: Message = codec.decode(frame)
-    if not isinstance(message, _REPLIES):
-        raise ProtocolError(f"{type(message).__name__} came where the reply of a model was expected")
+    if not isinstance(message, kinds):
+        raise ProtocolError(f"{type(message).__name__} came where {what} was expected")
     return message
 
 
@@ -155,7 +146,7 @@ class RayLink:
                 answer = await self._handle.ask.remote(frame)
             else:
                 answer = await self._only_answer(self.channel, frame)
-        reply: Reply = _reply(answer)
+        reply: Reply = _decoded(answer, Reply, "the reply of a model")
         return reply
 
     @staticmethod
@@ -171,7 +162,7 @@ class RayLink:
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
         async with aclosing(self.stream(request)) as replies:
             async for reply in replies:
-                yield _reply(reply)
+                yield _decoded(reply, Reply, "the reply of a model")
 
     async def stream(self, request: GenerateSolo | Task) -> AsyncGenerator[bytes, None]:
         """The frames of the replies to a request that has several. Raises as `ask`."""

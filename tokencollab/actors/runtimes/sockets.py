@@ -80,19 +80,11 @@ class Channel:
 
     @classmethod
     async def connect(cls, path: str) -> "Channel":
-        """A connection to the socket at ``path``.
-
-        Raises:
-            OSError: no process answers at the address.
-        """
+        """A connection to the socket at ``path``. Raises OSError: no process answers at the address."""
         return cls(*await asyncio.open_unix_connection(path))
 
     async def call(self, frame: bytes) -> AsyncIterator[bytes]:
-        """The replies to one call.
-
-        Raises:
-            ConnectionError: the other end is gone.
-        """
+        """The replies to one call. Raises ConnectionError: the other end is gone."""
         number = next(self._numbers)
         replies: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._calls[number] = replies

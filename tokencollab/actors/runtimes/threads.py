@@ -34,18 +34,13 @@ def make_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> ModelAct
 
 
 def checked(reply: Reply) -> Reply:
-    """The reply, after the checks on arrival.
-
-    Raises:
-        MalformedAnswer: a candidate or figure is out of range.
-    """
+    """The reply, after the checks on arrival. Raises MalformedAnswer: a candidate or figure is out of range."""
     match reply:
-        case CandidatesReply() | SoloPiece() | Unsure():
-            if reply.candidates is not None:
-                reply.candidates.checked()
-            if isinstance(reply, CandidatesReply):
-                for earlier in reply.earlier:
-                    earlier.checked()
+        case CandidatesReply():
+            for candidates in (*reply.earlier, reply.candidates):
+                candidates.checked()
+        case SoloPiece() | Unsure() if reply.candidates is not None:
+            reply.candidates.checked()
         case ScoresReply(_, _, numbers) | MarginalsReply(_, _, _, _, numbers):
             if not all(map(isfinite, numbers)):
                 raise MalformedAnswer("a figure is not finite")
