@@ -95,9 +95,9 @@ class Method:
         known = _known(AGGREGATIONS.find(settings.get("aggregation")), EXITS.find(leaves))
         if not newer:
             _refuse_unknown(settings, known)
-        missing = [key for key in ("name", "aggregation", "top_k", "top_p") if key not in settings]
-        if missing:
-            raise UnknownMethod(f"a method's settings lack {missing[0]!r}")
+        for key in ("name", "aggregation", "top_k", "top_p"):
+            if key not in settings:
+                raise UnknownMethod(f"a method's settings lack {key!r}")
         scoring, leaving = AGGREGATIONS.get(settings["aggregation"]), EXITS.get(leaves)
         _check_number(leaving, settings)
         own = {*parameters_of(scoring), *parameters_of(leaving)}
@@ -140,12 +140,8 @@ def _neutral() -> dict[str, Any]:
 
 
 REMOVED_SETTINGS: Final[Mapping[str, object]] = {
-    "owner_finishes": False,
-    "quantile": 0.1,
-    "rejoin_below": 0.5,
-    "rejoin_window": 8,
-    "exact": False,
-}
+    "owner_finishes": False, "quantile": 0.1, "rejoin_below": 0.5, "rejoin_window": 8, "exact": False,
+}  # fmt: skip
 """Settings of earlier versions, with their defaults: old journals and traces name them."""
 
 _REMOVED_EXITS: Final = ("credible", "rejoin")

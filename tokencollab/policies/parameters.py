@@ -305,18 +305,16 @@ def _declared(cls: type[Declaration]) -> dict[str, Parameter]:
             continue
         if not declared:
             raise UnknownMethod(f"the field {one.name} of {cls.__name__} must be declared by parameter(...)")
-        extra = declared[0]
-        kind, optional = hints[one.name], False
-        if type(None) in get_args(kind):
-            optional = True
+        kind = hints[one.name]
+        if optional := type(None) in get_args(kind):
             kind = next(part for part in get_args(kind) if part is not type(None))
         known = kind in (bool, int, float, str, Numbers, Span) or get_origin(kind) is Literal
         if not known and not hasattr(kind, "from_json"):
             raise UnknownMethod(f"the field {one.name} of {cls.__name__} has a type that no parameter can have: {kind}")
-        neutral = one.default if extra["neutral"] is MISSING else extra["neutral"]
-        found[one.name] = Parameter(
-            name=one.name, kind=kind, optional=optional, default=one.default, **(extra | {"neutral": neutral})
-        )
+        extra = dict(declared[0])
+        if extra["neutral"] is MISSING:
+            extra["neutral"] = one.default
+        found[one.name] = Parameter(name=one.name, kind=kind, optional=optional, default=one.default, **extra)
     return found
 
 

@@ -75,8 +75,7 @@ class ResponseMethod(Declaration):
             raise UnknownMethod(f"at least one prior must be above 0 (of {', '.join(models)})")
 
     def to_json(self) -> dict[str, Any]:
-        known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
-        settings = {name: declared.to_json(getattr(self, name)) for name, declared in known.items()}
+        settings = {name: declared.to_json(getattr(self, name)) for name, declared in _stored().items()}
         return {"name": self.name, "family": self.family, "plan": self.plan, **settings}
 
     @classmethod
@@ -88,8 +87,7 @@ class ResponseMethod(Declaration):
         """
         if not isinstance(data, Mapping):
             raise UnknownMethod(f"a method's settings must be an object, not {data!r}")
-        known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
-        names = ("name", "family", "plan")
+        known, names = _stored(), ("name", "family", "plan")
         if unknown := sorted(str(key) for key in data if key not in known and key not in names):
             raise unknown_setting(unknown[0], "", (*names, *known))
         found = RESPONSES.get(data.get("name"))
@@ -107,6 +105,10 @@ class ResponseMethod(Declaration):
             UnknownMethod: a bad value, or a setting that the method does not use.
         """
         return replace(self, **_read(type(self), settings))
+
+
+def _stored() -> dict[str, Parameter]:
+    return {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
 
 
 def _reward_folder(scorer: str | None) -> str | None:
@@ -158,9 +160,7 @@ class ModelSwitch(ScoredMethod, VotedMethod):
         1.0, help="share of samples that must agree", above=0, high=1, neutral=None, replayed=True
     )
     defer: bool = parameter(
-        False,
-        help="draw the rest of a model that cannot agree any more only if it comes to the vote",
-        replayed=True,
+        False, help="draw the rest of a model that cannot agree any more only if it comes to the vote", replayed=True
     )
 
 
