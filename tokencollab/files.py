@@ -12,8 +12,7 @@ from tokencollab.errors import UsageError
 def write_whole(path: Path, text: str) -> None:
     """Writes ``text`` to a file; what was there before is kept until all of it is on the disk.
 
-    Raises:
-        UsageError: it cannot be written.
+    Raises UsageError: it cannot be written.
     """
     data = text.encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
     beside = path.with_name(f".{path.name}.{token_hex(4)}")
@@ -30,8 +29,6 @@ def write_whole(path: Path, text: str) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{str(path)!r} cannot be written: no file has such a name") from None
 
 
 def read_text(path: Path, what: str) -> str:
@@ -57,9 +54,7 @@ def typed_path(name: str) -> Path:
         path = Path(name).expanduser()
         os.fsencode(path)
     except (RuntimeError, UnicodeEncodeError):  # nobody has this home; a lone surrogate
-        path = None
-    if path is None or "\0" in name:
-        raise UsageError(f"no file has the name {name!r}")
+        raise UsageError(f"no file has the name {name!r}") from None
     return path
 
 
