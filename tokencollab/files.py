@@ -54,7 +54,9 @@ def typed_path(name: str) -> Path:
         path = Path(name).expanduser()
         os.fsencode(path)
     except (RuntimeError, UnicodeEncodeError):  # nobody has this home; a lone surrogate
-        raise UsageError(f"no file has the name {name!r}") from None
+        path = None
+    if path is None or "\0" in name:
+        raise UsageError(f"no file has the name {name!r}")
     return path
 
 
