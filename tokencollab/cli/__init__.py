@@ -32,7 +32,6 @@ _COMMANDS: Final = (
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
     parser = Parser(
         prog="tokencollab",
         description="Several language models with different tokenizers write one answer together, token by token.",

@@ -3,14 +3,13 @@
 import argparse
 import asyncio
 import json
-import signal
 from contextlib import ExitStack
 from typing import Any, TextIO
 
 from tokencollab.actors.recorder import written
 from tokencollab.answers import check_kind
 from tokencollab.ask import Asking, Heard
-from tokencollab.cli.arguments import add_answer, add_engines, add_plugin, file_name, model_text, utf8
+from tokencollab.cli.arguments import add_answer, add_engines, add_output, add_plugin, model_text, utf8
 from tokencollab.cli.responses import (
     add_extract,
     add_response_method,
@@ -20,13 +19,7 @@ from tokencollab.cli.responses import (
     renamed,
     with_names,
 )
-from tokencollab.cli.runs import (
-    engine_options,
-    fetch_models,
-    make_team,
-    open_trace,
-    read_question,
-)
+from tokencollab.cli.runs import engine_options, fetch_models, interruptible, make_team, open_trace, read_question
 from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, response_table
 from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import parse_method
@@ -58,8 +51,7 @@ def add_parser(commands: Any) -> None:
     add_extract(parser, "text")
     add_engines(parser, platform=True)
     add_answer(parser)
-    add("--json", action="store_true", help="one JSON object on standard output")
-    add("--trace", type=file_name, metavar="FILE", help="write the samples, for `tokencollab replay`")
+    add_output(parser, "the samples, for `tokencollab replay`")
     add_plugin(parser)
     add_response_method(parser)
     parser.set_defaults(run=ask)
@@ -102,9 +94,6 @@ async def _ask(
     trace: TextIO | None,
 ) -> Response | None:
     """The response, telling of each answer as it comes in. None: interrupted before it began."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
 
     def tell(heard: Heard) -> None:
         if not arguments.json:
@@ -112,26 +101,14 @@ async def _ask(
             said = answer if len(answer) < 60 else "..."
             progress.say(f"{heard.model} {heard.sample + 1}: {said}")
 
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
+    response = None
+    with interruptible(progress.say, "anything was asked") as on_ctrl_c:
         async with make_team(arguments, options, parse_method("base"), progress, progress.say) as team:
-            asking = Asking(
-                team,
-                messages,
-                method,
-                respondents,
-                extract=arguments.extract,
-                max_tokens=arguments.max_tokens,
-                stop=arguments.stop,
-                seed=arguments.seed,
-                heard=tell,
-            )
+            limits = {name: getattr(arguments, name) for name in ("extract", "max_tokens", "stop", "seed")}
+            asking = Asking(team, messages, method, respondents, heard=tell, **limits)
             progress.close()
-            loop.add_signal_handler(signal.SIGINT, asking.cancel)
+            on_ctrl_c(asking.cancel)
             response = await asking.run()
             if trace is not None:
                 written(asking.trace_line(), trace)
-            return response
-    except asyncio.CancelledError:
-        progress.say("interrupted before anything was asked")
-        return None
+    return response

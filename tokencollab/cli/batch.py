@@ -14,13 +14,7 @@ from tokencollab.batch.prompts import BadLine, PromptDefaults, PromptLine, read_
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all, write_between, write_together
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive
-from tokencollab.cli.responses import (
-    add_extract,
-    add_response_method,
-    either_method,
-    names_of,
-    with_names,
-)
+from tokencollab.cli.responses import add_extract, add_response_method, either_method, names_of, with_names
 from tokencollab.cli.runs import (
     check_stays,
     engine_options,
@@ -73,16 +67,18 @@ def batch(arguments: argparse.Namespace) -> int:
     method = either_method(arguments, 1 + len(arguments.collaborators))
     options = engine_options(arguments)
     data = _read(Path(arguments.prompts))
-    out = _place(arguments.out, arguments.prompts)
+    check_stays(arguments.out)
+    out = Path(arguments.out)
+    if out.exists() and out.samefile(arguments.prompts):
+        raise UsageError(f"--out {out} would be written over the prompts")
     settings = PromptDefaults(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
     lines, bad = read_prompts(data, settings)
     if not lines:
         reason = f"; line {bad[0].number}: {bad[0].reason}" if bad else ""
         raise UsageError(f"{arguments.prompts} has no prompt to answer{reason}")
     run = _settings(arguments, method, data)
-    with AnswerFile(
-        out, run, lines, resume=arguments.resume or arguments.retry_failed, retry_failed=arguments.retry_failed
-    ) as file:
+    resume = arguments.resume or arguments.retry_failed
+    with AnswerFile(out.absolute(), run, lines, resume=resume, retry_failed=arguments.retry_failed) as file:
         return _answer(arguments, options, method, file, lines, bad)
 
 
@@ -177,19 +173,6 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"the prompts {path} cannot be read: {error.strerror}") from None
 
 
-def _place(out: str, prompts: str) -> Path:
-    """Where the answers go.
-
-    Raises:
-        UsageError: onto the prompts, or into a folder that will not stay.
-    """
-    path = Path(out)
-    check_stays(out)
-    if path.exists() and path.samefile(prompts):
-        raise UsageError(f"--out {out} would be written over the prompts")
-    return path.absolute()
-
-
 def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, data: bytes) -> dict[str, Any]:
     """What the answers follow from. The version is among it: another one may answer otherwise."""
     return {
@@ -198,10 +181,7 @@ def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, da
         "with": arguments.collaborators,
         "method": method.to_json(),
         **({"extract": arguments.extract or "text"} if isinstance(method, ResponseMethod) else {}),
-        "system": arguments.system,
-        "max_tokens": arguments.max_tokens,
-        "stop": arguments.stop,
-        "seed": arguments.seed,
+        **{name: getattr(arguments, name) for name in ("system", "max_tokens", "stop", "seed")},
         "seed_derivation": SEED_DERIVATION,
         "engine": arguments.engine,
         "dtype": arguments.dtype,

@@ -11,11 +11,7 @@ from tokencollab.policies.methods import register
 
 
 def load_plugins(argv: Sequence[str] | None) -> None:
-    """Registers the classes that ``argv`` names.
-
-    Raises:
-        UsageError: one cannot be loaded, or is neither an aggregation nor an exit.
-    """
+    """Registers the aggregations and exits that ``argv`` names."""
     parser = Parser(prog="tokencollab", add_help=False)
     add_plugin(parser)
     for plugin in parser.parse_known_args(argv)[0].plugin or ():
@@ -23,7 +19,6 @@ def load_plugins(argv: Sequence[str] | None) -> None:
 
 
 def load_plugin(plugin: str) -> None:
-    """Registers the class ``module:Class``; see `load_plugins`."""
     module, _, name = plugin.partition(":")
     if not module or not name:
         raise UsageError(f"the plugin {plugin!r} is not of the form MODULE:CLASS, e.g. examples.own_aggregation:Median")

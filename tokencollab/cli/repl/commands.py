@@ -3,8 +3,7 @@
 import inspect
 import shlex
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -23,35 +22,21 @@ from tokencollab.files import read_text, typed_path, write_whole
 
 
 class BadUse(UsageError):
-    """The words after a command are not its arguments."""
+    pass
 
 
-@dataclass(frozen=True, slots=True)
-class PromptCommand:
-    """A command.
-
-    Attributes:
-        name: without the slash.
-        arguments: as /help shows them.
-        help: one line.
-        run: gets the shell and the words; its signature says how many there may be.
-        complete: what the next word may be.
-    """
+class PromptCommand(NamedTuple):
+    """A command: ``run`` gets the shell and the words; its signature says how many there may be."""
 
     name: str
     arguments: str
     help: str
     run: Callable[..., Awaitable[None]]
-    complete: Callable[[Typed], Iterable[str]] = completion.nothing
+    complete: Callable[[Typed], Iterable[str]] = lambda typed: ()
 
 
 async def run_command(shell: Shell, line: str) -> None:
-    """Runs a line that begins with a slash.
-
-    Raises:
-        UsageError: unknown command, or bad arguments.
-        TokencollabError: a model failed.
-    """
+    """Runs a line that begins with a slash."""
     name, _, rest = line[1:].strip().partition(" ")
     command = COMMANDS.get(name)
     if command is None:
@@ -95,7 +80,7 @@ def completions(text: str, session: Conversation, known_models: Sequence[str]) -
 async def _why(shell: Shell, step: str | None = None) -> None:
     turn = shell.session.last
     if turn.response is not None:
-        shell.tell(response_table(turn.response))
+        await _stats(shell)
         return
     if step is None and shell.interactive and not shell.words:
         await explore(turn, shell.palette)
@@ -105,11 +90,7 @@ async def _why(shell: Shell, step: str | None = None) -> None:
         raise BadUse
     reason = reason_of(turn, number)
     shell.tell(headline(reason, turn.base))
-    if shell.words:
-        shell.tell(*sentences_of(reason))
-    else:
-        shell.tell(table_of(reason))
-    shell.tell(*state_of(reason))
+    shell.tell(*(sentences_of(reason) if shell.words else [table_of(reason)]), *state_of(reason))
 
 
 async def _alone(shell: Shell) -> None:
@@ -305,10 +286,7 @@ async def _help(shell: Shell, name: str | None = None) -> None:
         add_row(table, f"/{command.name} {command.arguments}", command.help)
     shell.tell(table)
     if not shell.words:
-        legend = Text()
-        for part, style in shell.palette.legend():
-            legend.append(part, style=style)
-        shell.tell(legend)
+        shell.tell(shell.palette.legend())
     if shell.interactive:
         shell.tell(
             "Enter sends, Alt-Enter begins a new line, Ctrl-C stops an answer, Ctrl-D leaves. Left with nothing typed "
@@ -324,10 +302,6 @@ def _names(typed: Typed) -> Iterable[str]:
     return () if typed.words else COMMANDS
 
 
-def _off(typed: Typed) -> Iterable[str]:
-    return () if typed.words else ("off",)
-
-
 _ALL: Final = (
     PromptCommand("why", "[N]", "step N: candidates, scores, the exit's figures; without N, by arrow keys", _why),
     PromptCommand("alone", "", "what each model writes by itself, beside the answer", _alone),
@@ -337,7 +311,7 @@ _ALL: Final = (
         "set", "[NAME [VALUE]]", "the settings; a setting; without VALUE its default", _set, completion.settings
     ),
     PromptCommand("models", "[add MODEL | drop NAME]", "the members, and their health", _models, completion.models),
-    PromptCommand("system", "[TEXT | off]", "the system message", _system, _off),
+    PromptCommand("system", "[TEXT | off]", "the system message", _system, completion.first("off")),
     PromptCommand("seed", "[N]", "of every random choice", _seed),
     PromptCommand("retry", "", "ask the last question again; with the next seed where answers are sampled", _retry),
     PromptCommand("undo", "", "take the last question and its answer back", _undo),

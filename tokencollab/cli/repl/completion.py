@@ -1,6 +1,6 @@
 """What may follow a command, word by word."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tokencollab.cli.repl.session import Conversation
@@ -24,24 +24,21 @@ class Typed:
     last: str
 
 
-def nothing(typed: Typed) -> Iterable[str]:
-    """No suggestion."""
-    return ()
+def first(*words: str) -> Callable[[Typed], Iterable[str]]:
+    """One word, of these."""
+    return lambda typed: () if typed.words else words
 
 
 def files(typed: Typed) -> Iterable[str]:
-    """A path."""
     return () if typed.words else paths(typed.last)
 
 
 def methods(typed: Typed) -> Iterable[str]:
-    """The name of a method of either kind."""
     rows = [] if typed.words else [*list_methods(), *list_response_methods()]
     return [name.replace("-N", "-20") for name, _, _ in rows]
 
 
 def settings(typed: Typed) -> Iterable[str]:
-    """A setting, then its value."""
     match typed.words:
         case []:
             return setting_names(typed.session.method)
@@ -54,7 +51,6 @@ def settings(typed: Typed) -> Iterable[str]:
 
 
 def models(typed: Typed) -> Iterable[str]:
-    """``add`` or ``drop``, then a model."""
     here = list(typed.session.team.members)
     match typed.words:
         case []:
@@ -68,7 +64,6 @@ def models(typed: Typed) -> Iterable[str]:
 
 
 def paths(begun: str) -> list[str]:
-    """Files and folders whose path begins so."""
     folder, _, name = begun.rpartition("/")
     head = f"{folder}/" if "/" in begun else ""
     try:
