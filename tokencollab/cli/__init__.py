@@ -25,10 +25,9 @@ _COMMANDS: Final = (
     "methods",
     "replay",
     "evaluate",
-    "sweep",
     "report",
 )
-"""Modules of this package, in the order of `--help`; each has an `add_parser`."""
+"""Modules of this package, in the order of `--help`; each has an `add_parser` (`evaluate` for `eval` and `sweep`)."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -66,7 +66,10 @@ def batch(arguments: argparse.Namespace) -> int:
     quiet_logs()
     method = either_method(arguments, 1 + len(arguments.collaborators))
     options = engine_options(arguments)
-    data = _read(Path(arguments.prompts))
+    try:
+        data = Path(arguments.prompts).read_bytes()
+    except OSError as error:
+        raise UsageError(f"the prompts {arguments.prompts} cannot be read: {error.strerror}") from None
     check_stays(arguments.out)
     out = Path(arguments.out)
     if out.exists() and out.samefile(arguments.prompts):
@@ -102,6 +105,40 @@ def _answer(
             progress, method=method.name, out=arguments.out, before=before, failed=len(file.failed), bad=len(bad)
         )
 
+    async def keep_showing() -> None:
+        with suppress(asyncio.CancelledError):
+            while True:
+                view.show(progress)
+                await asyncio.sleep(0.5)
+
+    async def run(loading: ProgressView) -> signal.Signals | None:
+        """Answers the lines. The signal that ended it early, if one did."""
+        notices: list[str] = []
+        with stopped_by_signal() as stop:
+            together = parse_method("base") if isinstance(method, ResponseMethod) else method
+            async with make_team(arguments, options, together, loading, notices.append) as team:
+                loading.close()
+                progress.restart()
+                showing = asyncio.create_task(keep_showing())
+                try:
+                    write = write_together(team)
+                    if isinstance(method, ResponseMethod):
+                        write = write_between(team, method, arguments.extract or "text")
+                    await answer_all(
+                        team,
+                        todo,
+                        file,
+                        concurrency=arguments.concurrency,
+                        progress=progress,
+                        write=write,
+                        report=lambda line, why: view.say(f"{arguments.prompts}, line {line.number}: {why}; failed"),
+                    )
+                finally:
+                    showing.cancel()
+        for notice in dict.fromkeys(notices):
+            view.say(notice)
+        return stop.by
+
     if todo:
         with ProgressView() as loading, served_metrics(arguments, view.say):
             found = fetch_models(arguments, options, loading)
@@ -109,7 +146,7 @@ def _answer(
                 names = names_of((arguments.base, *arguments.collaborators), found)
                 method = with_names(method, names, tuple(names.values()))
             try:
-                stopped = asyncio.run(_run(arguments, options, method, file, todo, progress, loading, view))
+                stopped = asyncio.run(run(loading))
             except (CannotWrite, RunStopped):
                 view.close()
                 summary()
@@ -121,56 +158,6 @@ def _answer(
         view.say(f"interrupted with {progress.total - progress.finished} to go; --resume goes on")
         return 128 + stopped
     return 1 if bad or file.failed else 0
-
-
-async def _run(
-    arguments: argparse.Namespace,
-    options: EngineOptions,
-    method: Method | ResponseMethod,
-    file: AnswerFile,
-    todo: Sequence[PromptLine],
-    progress: Progress,
-    loading: ProgressView,
-    view: RunView,
-) -> signal.Signals | None:
-    """Answers the lines. The signal that ended it early, if one did."""
-    notices: list[str] = []
-
-    def report(line: PromptLine, reason: str) -> None:
-        view.say(f"{arguments.prompts}, line {line.number}: {reason}; failed")
-
-    with stopped_by_signal() as stop:
-        together = parse_method("base") if isinstance(method, ResponseMethod) else method
-        async with make_team(arguments, options, together, loading, notices.append) as team:
-            loading.close()
-            progress.restart()
-            showing = asyncio.create_task(_keep_showing(view, progress))
-            try:
-                write = write_together(team)
-                if isinstance(method, ResponseMethod):
-                    write = write_between(team, method, arguments.extract or "text")
-                await answer_all(
-                    team, todo, file, concurrency=arguments.concurrency, progress=progress, write=write, report=report
-                )
-            finally:
-                showing.cancel()
-    for notice in dict.fromkeys(notices):
-        view.say(notice)
-    return stop.by
-
-
-async def _keep_showing(view: RunView, progress: Progress) -> None:
-    with suppress(asyncio.CancelledError):
-        while True:
-            view.show(progress)
-            await asyncio.sleep(0.5)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"the prompts {path} cannot be read: {error.strerror}") from None
 
 
 def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, data: bytes) -> dict[str, Any]:

@@ -36,12 +36,35 @@ def add_parser(commands: Any) -> None:
         help="put the same items to many methods, with statistics",
         description="Put the same items to many methods and compare them, with intervals.",
     )
-    add_evaluation(parser)
-    parser.set_defaults(run=evaluate, grid=[])
+    _add_evaluation(parser)
+    parser.set_defaults(grid=[])
+    parser = commands.add_parser(
+        "sweep",
+        help="an evaluation over a grid of settings",
+        description="An evaluation in which each method takes every combination of the settings given with --over that "
+        "it uses.",
+    )
+    _add_evaluation(parser)
+    parser.add_argument(
+        "--over",
+        dest="grid",
+        type=_values,
+        action="append",
+        required=True,
+        metavar="SETTING=VALUES",
+        help="e.g. omega=5,10,20 (repeatable)",
+    )
 
 
-def add_evaluation(parser: argparse.ArgumentParser) -> None:
-    """What `eval` and `sweep` share."""
+def _values(text: str) -> tuple[str, list[str]]:
+    setting, equals, values = text.partition("=")
+    found = [value for value in values.split(",") if value]
+    if not setting or not equals or not found or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form SETTING=VALUE,VALUE,... with each value once")
+    return setting.replace("-", "_"), found
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--dataset",
@@ -76,9 +99,10 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
     add_plugin(parser)
+    parser.set_defaults(run=evaluate)
 
 
-HOURS = 3600.0
+HOUR = 3600.0
 """A run of more than this many seconds is announced."""
 
 
@@ -175,11 +199,11 @@ class _Watch:
         left, made = progress.seconds_left, progress.done
         if self._said or left is None:
             return
-        if made >= self._enough or (left > HOURS and progress.seconds > 120):
+        if made >= self._enough or (left > HOUR and progress.seconds > 120):
             self._said = True
-            if left > HOURS:
+            if left > HOUR:
                 self._view.say(
-                    f"about {left / HOURS:.1f} hours for {progress.total - progress.finished:,} answers, by the first "
+                    f"about {left / HOUR:.1f} hours for {progress.total - progress.finished:,} answers, by the first "
                     f"{made}; Ctrl-C ends it, --resume goes on"
                 )
 

@@ -100,7 +100,26 @@ def write(
 
     ``notices`` grow meanwhile and are told after the answer: in its middle they would tear it apart.
     """
-    answer = asyncio.run(_stream(arguments, team, begin, progress, notices))
+
+    async def stream_answer() -> Answer | None:
+        """None: interrupted before it began."""
+        answer = None
+        with interruptible(progress.say, "the answer began") as on_ctrl_c:
+            async with team:
+                progress.close()
+                stream = begin()
+                on_ctrl_c(stream.cancel)
+                async for token in stream:
+                    if not arguments.json:
+                        print(token.text, end="", flush=True)
+                if not arguments.json:
+                    print(flush=True)
+                for notice in notices:
+                    progress.say(notice)
+                answer = stream.answer
+        return answer
+
+    answer = asyncio.run(stream_answer())
     if answer is None:
         return 130
     if arguments.json:
@@ -108,28 +127,3 @@ def write(
     else:
         print_table(summary_table(answer), stderr=True)
     return 130 if answer.finish_reason == "cancelled" else 0
-
-
-async def _stream(
-    arguments: argparse.Namespace,
-    team: AbstractAsyncContextManager[Any],
-    begin: Callable[[], AnswerStream],
-    progress: ProgressView,
-    notices: Sequence[str],
-) -> Answer | None:
-    """None: interrupted before it began."""
-    answer = None
-    with interruptible(progress.say, "the answer began") as on_ctrl_c:
-        async with team:
-            progress.close()
-            stream = begin()
-            on_ctrl_c(stream.cancel)
-            async for token in stream:
-                if not arguments.json:
-                    print(token.text, end="", flush=True)
-            if not arguments.json:
-                print(flush=True)
-            for notice in notices:
-                progress.say(notice)
-            answer = stream.answer
-    return answer

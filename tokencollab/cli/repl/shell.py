@@ -98,9 +98,8 @@ class Shell:
     def close(self, turn: ConversationTurn) -> None:
         for line in happenings(turn.tokens):
             self.say(line)
-        why = {"cancelled": "; stopped", "length": "; as long as it may be (max_tokens)"}.get(
-            turn.answer.finish_reason, ""
-        )
+        ends = {"end": "", "cancelled": "; stopped", "length": "; as long as it may be (max_tokens)"}
+        why = ends[turn.answer.finish_reason]
         if why or self.interactive:
             self.say(f"[{caption(turn)}{why}]")
 

@@ -212,35 +212,7 @@ class Explorer:
 
 async def explore(turn: ConversationTurn, palette: Palette) -> None:
     """Shows the answer until the user leaves it."""
-    explorer = Explorer(turn, palette)
-    application: Application[None] = Application(
-        layout=Layout(
-            HSplit(
-                [
-                    Window(
-                        FormattedTextControl(explorer.answer, show_cursor=False),
-                        wrap_lines=True,
-                        height=Dimension(min=1, max=10),
-                        dont_extend_height=True,
-                    ),
-                    Window(height=1),
-                    Window(
-                        FormattedTextControl(lambda: ANSI(explorer.explanation(application.output.get_size().columns))),
-                        dont_extend_height=True,
-                    ),
-                ]
-            )
-        ),
-        key_bindings=_keys(explorer),
-        erase_when_done=True,
-        color_depth=ColorDepth.DEPTH_4_BIT if palette.colour else ColorDepth.DEPTH_1_BIT,
-    )
-    await application.run_async()
-
-
-def _keys(explorer: Explorer) -> KeyBindings:
-    keys = KeyBindings()
-    far = 1 << 30
+    explorer, keys, far = Explorer(turn, palette), KeyBindings(), 1 << 30
     for key, steps in (("left", -1), ("right", 1), ("up", -10), ("down", 10), ("home", -far), ("end", far)):
 
         @keys.add(key)
@@ -253,4 +225,13 @@ def _keys(explorer: Explorer) -> KeyBindings:
         def _(event: KeyPressEvent) -> None:
             event.app.exit()
 
-    return keys
+    text = FormattedTextControl(explorer.answer, show_cursor=False)
+    figures = FormattedTextControl(lambda: ANSI(explorer.explanation(application.output.get_size().columns)))
+    above = Window(text, wrap_lines=True, height=Dimension(min=1, max=10), dont_extend_height=True)
+    application: Application[None] = Application(
+        layout=Layout(HSplit([above, Window(height=1), Window(figures, dont_extend_height=True)])),
+        key_bindings=keys,
+        erase_when_done=True,
+        color_depth=ColorDepth.DEPTH_4_BIT if palette.colour else ColorDepth.DEPTH_1_BIT,
+    )
+    await application.run_async()
