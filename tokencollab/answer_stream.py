@@ -17,11 +17,9 @@ class Writer(Protocol):
 
     def cancel(self) -> None:
         """Ends the answer at the next moment."""
-        ...
 
     async def free(self) -> None:
         """Ends a session that was kept open."""
-        ...
 
 
 class AnswerStream:
@@ -41,7 +39,6 @@ class AnswerStream:
         finish: Callable[[str], Answer],
         journal: Path | None = None,
     ) -> None:
-        """Made by `Collaboration.stream`."""
         self.journal = journal
         self._coordinator = coordinator
         self._tokens = tokens

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, TextIO, TypeAlias
 from uuid import uuid4
 
@@ -25,7 +24,7 @@ from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.engines.entry_points import engine_type
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UsageError
-from tokencollab.member import FoundModel, Member, MemberLike, weights_of
+from tokencollab.member import FoundModel, Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.capabilities import check_capabilities, lacking
@@ -172,9 +171,7 @@ class Collaboration:
             for name, model in zip(names, found, strict=True)
         ]
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Ends what still runs, and the models."""
         if self._watching is not None:
             self._watching.cancel()
@@ -311,7 +308,8 @@ class Collaboration:
                 the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
-        if chosen.uses("weights") and (own := weights_of(self._specs)):
+        own = {name: member.weight for name, member in self._specs.items() if member.weight is not None}
+        if own and chosen.uses("weights"):
             chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
         request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
         return self.stream_request(request, trace, members=members, keep=keep)
@@ -422,7 +420,6 @@ class Collaboration:
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
     ) -> Answer:
-        """The whole answer; see `stream`."""
         stream = self.stream(
             prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members
         )

@@ -35,11 +35,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def read_text(path: Path, what: str) -> str:
-    """The text of a file, which the message calls ``what``.
-
-    Raises:
-        UsageError: it cannot be read, or is not UTF-8.
-    """
+    """The text of a file, which the message calls ``what``. Raises UsageError: it cannot be read, or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -56,11 +52,7 @@ def cache_folder() -> Path:
 
 
 def typed_path(name: str) -> Path:
-    """The path that somebody typed, who may begin it with ``~``.
-
-    Raises:
-        UsageError: no file can have this name.
-    """
+    """The path that somebody typed, who may begin it with ``~``. Raises UsageError: no file can have this name."""
     try:
         path = Path(name).expanduser()
         os.fsencode(path)
@@ -72,11 +64,7 @@ def typed_path(name: str) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Brings to the disk which files ``folder`` has.
-
-    Raises:
-        OSError: it cannot be read, or the disk fails.
-    """
+    """Brings to the disk which files ``folder`` has. Raises OSError: it cannot be read, or the disk fails."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -104,8 +104,6 @@ class Answer:
 
 @dataclass
 class Tally:
-    """Counts while an answer is being written."""
-
     base: str
     cost: int = 0
     aligned: int = 0
@@ -129,7 +127,6 @@ class Tally:
         self._kept += len(truncate(candidates.candidates, sampling.top_k, sampling.top_p, sampling.over))
 
     def commit(self, piece: Piece, record: StepRecord) -> None:
-        """Counts one committed step."""
         self.pieces.append(piece)
         self.cost += self._sets
         self.aligned += self._kept

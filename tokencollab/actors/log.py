@@ -13,22 +13,18 @@ class _Log:
         self._logger = structlog.get_logger("tokencollab")
 
     def debug(self, event: str, **fields: object) -> None:
-        """What helps whoever looks for a fault."""
         with suppress(Exception):
             self._logger.debug(event, **fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """What happened in the ordinary course."""
         with suppress(Exception):
             self._logger.info(event, **fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """A fault that costs nothing yet."""
         with suppress(Exception):
             self._logger.warning(event, **fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """Something is out of order and stays so."""
         with suppress(Exception):
             self._logger.error(event, **fields)
 

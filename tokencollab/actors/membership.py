@@ -78,23 +78,20 @@ class Membership:
             self._returns.add(task)
             task.add_done_callback(self._returns.discard)
 
-    async def rest(self) -> None:
-        """Ends everything that is under way; the session stays open at the models."""
-        await asyncio.shield(self._rest())
+    async def close(self, *, keep: bool = False) -> None:
+        """Ends everything that is under way, and, unless it is to be kept, the session at every model.
 
-    async def close(self) -> None:
-        """Ends everything that is under way, and the session at every model; also where the caller is cancelled."""
-        await asyncio.shield(self._close())
+        Also where the caller is cancelled.
+        """
+        await asyncio.shield(self._close(keep))
 
-    async def _close(self) -> None:
-        await self._rest()
-        await asyncio.gather(*(session.close() for session in self.sessions.values()))
-
-    async def _rest(self) -> None:
+    async def _close(self, keep: bool) -> None:
         tasks = [*self._returns, *(task for calls in self._calls.values() for task in calls)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if not keep:
+            await asyncio.gather(*(session.close() for session in self.sessions.values()))
 
     async def _guard(self, model: str, work: Work) -> None:
         try:

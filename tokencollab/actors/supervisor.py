@@ -83,7 +83,6 @@ class Supervisor:
     def __init__(
         self, name: str, link: ModelLink, restart: Callable[[], Awaitable[ModelLink]], fault_policy: FaultPolicy
     ) -> None:
-        """A member that is up."""
         self.name = name
         self.health: Health = "up"
         self.restarts = 0
@@ -102,12 +101,10 @@ class Supervisor:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
         return self._link.info
 
     @property
     def link(self) -> ModelLink:
-        """The way to the model, another one after a restart."""
         return self._link
 
     # ------------------------------------------------------------ calls
@@ -211,7 +208,6 @@ class Supervisor:
         return self.health == "up"
 
     async def leave(self) -> None:
-        """Takes the model out for good."""
         if self._recovery is not None:
             self._recovery.cancel()
         self._become("out")

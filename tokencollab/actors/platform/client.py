@@ -126,7 +126,6 @@ class PlatformClient:
             self._connected = True
 
     async def close(self) -> None:
-        """Ends the connection, if `connect` made it."""
         if self._own_connection:
             self._own_connection = self._connected = False
             uninstall_ray_metrics()
@@ -147,13 +146,10 @@ class PlatformClient:
         self._handle = actor.remote(self.namespace, fault_policy or FaultPolicy())
 
     def find(self) -> None:
-        """Finds the registry.
-
-        Raises:
-            UsageError: there is none in this namespace.
-        """
+        """Finds the registry. Raises UsageError: there is none in this namespace."""
         if not self.is_there():
-            others = sorted({each["namespace"] for each in _registries()})
+            actors = ray.util.list_named_actors(all_namespaces=True)
+            others = sorted({each["namespace"] for each in actors if each["name"] == REGISTRY})
             there = f"there is one in {', '.join(others)}" if others else "there is none in this cluster"
             raise UsageError(
                 f"no platform in namespace {self.namespace!r}: {there}; "
@@ -161,7 +157,6 @@ class PlatformClient:
             )
 
     def is_there(self) -> bool:
-        """Finds the registry, if there is one in this namespace."""
         try:
             self._handle = ray.get_actor(REGISTRY, self.namespace)
         except ValueError:
@@ -173,15 +168,10 @@ class PlatformClient:
 
         ``base``: the model that is the base where nobody names one; by default the first one that the platform got.
         """
-        names: list[str] = await self._ask("up", specs, base)
-        return names
+        return list(await self._ask("up", specs, base))
 
     async def base(self) -> str:
-        """The model that is the base where nobody names one.
-
-        Raises:
-            UsageError: the platform has no model.
-        """
+        """The model that is the base where nobody names one. Raises UsageError: the platform has no model."""
         name: str = await self._ask("base")
         if not name:
             raise UsageError(f"the platform {self.namespace!r} has no model: `tokencollab platform up --model ...`")
@@ -189,19 +179,16 @@ class PlatformClient:
 
     async def down(self, names: Sequence[str]) -> list[str]:
         """Ends models; the names of those that were there."""
-        gone: list[str] = await self._ask("down", names)
-        return gone
+        return list(await self._ask("down", names))
 
     def end(self) -> None:
         """Ends the registry. Its models must be down."""
         ray.kill(self._handle)
 
     async def entries(self) -> tuple[Entry, ...]:
-        """Who is there."""
         return (await self.changes(-1))[1]
 
     async def changes(self, since: int) -> tuple[int, tuple[Entry, ...]]:
-        """See `Registry.changes`."""
         version, entries = await self._ask("changes", since)
         return version, entries
 
@@ -267,7 +254,6 @@ class PlatformRuntime:
         return tuple(entry.name for entry in await self._client.entries() if entry.health == "up" and _is_model(entry))
 
     async def base(self) -> str:
-        """See `PlatformClient.base`."""
         await self._client.connect()
         return await self._client.base()
 
@@ -305,7 +291,6 @@ class PlatformRuntime:
             await link.channel.close()
 
     async def close(self) -> None:
-        """Ends the connections."""
         for name in list(self._links):
             await self.stop(name)
         await self._client.close()
@@ -335,7 +320,3 @@ async def _channel(address: Address) -> Channel | None:
 
 def _is_model(entry: Entry) -> bool:
     return entry.kind == "model"
-
-
-def _registries() -> list[dict[str, str]]:
-    return [each for each in ray.util.list_named_actors(all_namespaces=True) if each["name"] == REGISTRY]

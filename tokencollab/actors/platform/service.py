@@ -46,7 +46,6 @@ class HostedLink(ModelLink, Protocol):
 
     async def figures(self) -> ModelFigures:
         """A sign of life with figures. Raises as `ModelLink.ask`."""
-        ...
 
 
 class Platform:
