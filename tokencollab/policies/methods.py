@@ -67,11 +67,9 @@ class Method:
         def __getattr__(self, name: str) -> Any: ...
 
     def weight_of(self, model: str) -> float:
-        """The weight of ``model``, 1 where none is given."""
         return dict(self.weights).get(model, 1.0) if self.weights else 1.0
 
     def uses(self, setting: str) -> bool:
-        """Whether ``setting`` changes anything for this method."""
         return setting in settable_of(type(self.scoring), type(self.exit_policy))
 
     def to_json(self) -> dict[str, Any]:

@@ -56,11 +56,9 @@ class ResponseMethod(Declaration):
 
     @property
     def reward_folder(self) -> str | None:
-        """The folder of the reward model that scores."""
         return _reward_folder(self.scorer)
 
     def price_of(self, model: str) -> float:
-        """The price of one token that ``model`` writes."""
         return dict(self.prices).get(model, 1.0)
 
     def check_priors(self, models: Sequence[str]) -> None:
@@ -77,7 +75,6 @@ class ResponseMethod(Declaration):
             raise UnknownMethod(f"at least one prior must be above 0 (of {', '.join(models)})")
 
     def to_json(self) -> dict[str, Any]:
-        """Every setting by name, as plain data."""
         known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
         settings = {name: declared.to_json(getattr(self, name)) for name, declared in known.items()}
         return {"name": self.name, "family": self.family, "plan": self.plan, **settings}
@@ -101,7 +98,6 @@ class ResponseMethod(Declaration):
         return found(**read_json(data, known, parameters_of(found)))
 
     def laid_out(self, models: int) -> "ResponseMethod":
-        """The method for so many models."""
         return self
 
     def with_settings(self, **settings: Any) -> "ResponseMethod":
@@ -120,8 +116,6 @@ def _reward_folder(scorer: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class SampledMethod(ResponseMethod):
-    """Whole answers drawn of each model."""
-
     family = "sampling"
 
     samples: int = parameter(8, help="samples of each model", low=1, high=_MOST_SAMPLES, neutral=1, replayed=True)
@@ -132,8 +126,6 @@ class SampledMethod(ResponseMethod):
 
 @dataclass(frozen=True)
 class VotedMethod(SampledMethod):
-    """The samples of several models vote."""
-
     priors: Numbers = parameter(
         (), help="weight of a model's vote; 1 where none is given", low=0, high=1e150, option="prior", replayed=True
     )
@@ -202,8 +194,6 @@ class BestOfN(ScoredMethod):
 
 @dataclass(frozen=True)
 class PanelMethod(ResponseMethod):
-    """Models in roles, in stages."""
-
     family = "panel"
 
     panel: Panel | None = parameter(None, help="a panel of your own: roles and stages as a JSON file", settable=False)
@@ -211,13 +201,10 @@ class PanelMethod(ResponseMethod):
 
 @dataclass(frozen=True)
 class KnownPanel(PanelMethod):
-    """A panel of the literature, laid out for a number of models."""
-
     rounds: int = parameter(2, help="rounds of a panel, or layers of moa", low=1, high=100, stored=False)
 
     @staticmethod
     def build(models: int, rounds: int) -> Panel:
-        """The panel for so many models and rounds."""
         raise NotImplementedError
 
     def laid_out(self, models: int) -> ResponseMethod:
@@ -227,8 +214,6 @@ class KnownPanel(PanelMethod):
 
 @dataclass(frozen=True)
 class OrderedPanel(KnownPanel):
-    """A panel whose members may speak in turn or at the same time."""
-
     order: Order = parameter("in turn", help="how the members of a panel speak", stored=False)
 
 
@@ -345,7 +330,6 @@ def list_response_methods() -> list[tuple[str, str, str]]:
 
 
 def is_response_method(name: str) -> bool:
-    """Whether ``name`` is a response-level method, not a token-level one."""
     return RESPONSES.find(name) is not None
 
 
