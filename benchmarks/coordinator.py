@@ -33,7 +33,7 @@ async def bring_up() -> None:
     """A platform of two models and one coordinator."""
     from tokencollab.actors.platform.client import PlatformClient
     from tokencollab.actors.platform.service import SharedSpec
-    from tokencollab.coordinator_actor import coordinator_specs
+    from tokencollab.remote.coordinator_actor import coordinator_specs
 
     options = EngineOptions(threads=1)
     where = f"{load.__module__}:{load.__name__}"

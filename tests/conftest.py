@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.support.ray_cluster import Cluster, own_ray_cluster
@@ -17,6 +18,11 @@ settings.register_profile(
     "project", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("project")
+
+
+def pytest_runtest_teardown() -> None:
+    """Commands, and tests of faults, silence the log or give it another stream: not for the next test."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

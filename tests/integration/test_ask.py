@@ -1,12 +1,11 @@
 """`tokencollab ask`, `methods` and `replay` of samples, in process, with tiny models."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from tokencollab.cli import main
 
@@ -15,7 +14,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs the command line; exit code, standard output and standard error."""
 
     def go(*arguments: object) -> tuple[int, str, str]:
@@ -24,8 +23,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         out, err = capsys.readouterr()
         return int(end.value.code or 0), out, err
 
-    yield go
-    structlog.reset_defaults()  # the commands log to this test's standard error
+    return go
 
 
 @pytest.fixture(scope="module")

@@ -138,7 +138,7 @@ def test_a_run_begun_in_process_goes_on_as_ray_actors(pair: list[str], tmp_path:
         (["--dataset", "gsm9k"], ["unknown set", "simplemath", "--data"]),
         (["--dataset", "own", "--data", "/nowhere"], ["no folder /nowhere"]),
         (["--methods", "telepathy"], ["unknown method 'telepathy'", "unite"]),
-        (["--methods", "alone:nobody"], ["no model 'nobody'"]),
+        (["--methods", "alone:nobody"], ["no member 'nobody'"]),
         (["--methods", "duetnet:top_k=0"], ["top_k"]),
         (["--base", "nobody"], ["unknown model 'nobody'"]),
         (["--n", "0"], ["'0'"]),

@@ -71,7 +71,7 @@ async def bring_up(
     """Starts such models on the platform of a namespace, and coordinators."""
     from tokencollab.actors.platform.client import PlatformClient, check_room, connect
     from tokencollab.actors.platform.service import SharedSpec
-    from tokencollab.coordinator_actor import coordinator_specs
+    from tokencollab.remote.coordinator_actor import coordinator_specs
 
     connect()
     options = EngineOptions(threads=1, max_sessions=sessions)

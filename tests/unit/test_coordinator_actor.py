@@ -18,12 +18,12 @@ from tokencollab.actors.platform.client import PlatformClient
 from tokencollab.actors.platform.registry import Entry, ModelFigures
 from tokencollab.actors.runtimes.base import ModelSpec
 from tokencollab.actors.runtimes.threads import LocalRuntime, load_engine
-from tokencollab.coordinator_actor import CoordinatorActor, coordinator_specs
 from tokencollab.engines.base import Engine
 from tokencollab.errors import ModelGone
 from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
 from tokencollab.remote import RemoteCollaboration
+from tokencollab.remote.coordinator_actor import CoordinatorActor, coordinator_specs
 from tokencollab.testing import ScriptedEngine
 
 LENGTH = 12

@@ -48,7 +48,7 @@ def test_the_replay_in_responses_md_says_what_is_written_there(
 
 
 ROOT = DOCS.parent
-PAGES = [*DOCS.glob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
+PAGES = [*DOCS.rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
 SOURCES = [path for name in ("tokencollab", "tests", "examples", "benchmarks") for path in (ROOT / name).rglob("*.py")]
 FILES = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard"],

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from tokencollab import (
     AnswerStream,
@@ -29,12 +28,6 @@ from tokencollab.cli import main
 from tokencollab.cli.repl.session import Conversation
 from tokencollab.member import split_members
 from tokencollab.testing import ScriptedEngine
-
-
-@pytest.fixture(autouse=True)
-def _log() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()  # commands silence it
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def platform(arguments: argparse.Namespace) -> int:
 async def _up(arguments: argparse.Namespace) -> int:
     from tokencollab.actors.platform.client import PlatformClient, check_room, connect, with_gpus  # noqa: PLC0415
     from tokencollab.actors.platform.service import SharedSpec  # noqa: PLC0415
-    from tokencollab.coordinator_actor import coordinator_specs  # noqa: PLC0415
+    from tokencollab.remote.coordinator_actor import coordinator_specs  # noqa: PLC0415
 
     if not (arguments.models or arguments.coordinators or arguments.base):
         raise UsageError("nothing to start: name a model by --model, or give --coordinators N")

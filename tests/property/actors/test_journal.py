@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,10 +24,8 @@ Damage: TypeAlias = Callable[[list[str]], list[str]]
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
+def _quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
 
 
 def team(method: str, models: int, journal: Path | None = None, faults: Faults | None = None) -> Collaboration:

@@ -108,7 +108,7 @@ async def test_offsets_outside_the_text_are_refused() -> None:
         (("xy", 5, [1, 1]), "offsets must ascend"),
         (("xy", 5, []), "offsets must ascend"),
         (([],), "the prompt is empty"),
-        (("\ud800",), "not Unicode text"),
+        (("\ud800",), "lone surrogate"),
     ],
 )
 async def test_what_cannot_be_asked_is_told_in_one_line(arguments: Any, reason: str) -> None:

@@ -1,7 +1,6 @@
 """What the command line refuses before it does anything: one line, exit code 2."""
 
 import pytest
-import structlog
 
 from tokencollab.cli import main
 
@@ -43,7 +42,6 @@ NOT_UTF8 = "\udcff"
 def test_bad_arguments_are_one_line(arguments: list[str], words: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(arguments)
-    structlog.reset_defaults()  # it has this test's standard error
     out, err = capfd.readouterr()
     assert (end.value.code, out) == (2, "")
     assert len(err.splitlines()) == 1
