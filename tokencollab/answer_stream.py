@@ -15,8 +15,7 @@ class Writer(Protocol):
     first_commit: float | None
     last_commit: float | None
 
-    def cancel(self) -> None:
-        """Ends the answer at the next moment."""
+    def cancel(self) -> None: ...
 
     async def free(self) -> None:
         """Ends a session that was kept open."""

@@ -12,8 +12,7 @@ from tokencollab.errors import UsageError
 def write_whole(path: Path, text: str) -> None:
     """Writes ``text`` to a file; what was there before is kept until all of it is on the disk.
 
-    Raises:
-        UsageError: it cannot be written.
+    Raises UsageError: it cannot be written.
     """
     data = text.encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
     beside = path.with_name(f".{path.name}.{token_hex(4)}")
@@ -30,8 +29,6 @@ def write_whole(path: Path, text: str) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{str(path)!r} cannot be written: no file has such a name") from None
 
 
 def read_text(path: Path, what: str) -> str:

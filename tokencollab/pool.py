@@ -76,8 +76,7 @@ async def when_there_is_room(
 ) -> Result:
     """What ``attempt`` returns, which is made again as long as it finds the models full.
 
-    Raises:
-        PlatformFull: the models are full, and it is not ``worth_waiting``.
+    Raises PlatformFull: the models are full, and it is not ``worth_waiting``.
     """
     pause = SHORTEST_PAUSE
     while True:

@@ -213,8 +213,7 @@ class Coordinator:
     def _relive(self, past: Past) -> tuple[list[Token], list[e.Command]]:
         """Hears again what a journal has; the tokens, and what was open at its end.
 
-        Raises:
-            TraceError: the answer had ended, or the policy does not commit what the journal says that it did.
+        Raises TraceError: the answer had ended, or the policy does not commit what the journal says that it did.
         """
         tokens: list[Token] = []
         self._state, commands = self._policy.start(past.trace.models)

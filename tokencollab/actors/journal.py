@@ -51,8 +51,7 @@ class Past:
     def check(self, pieces: Sequence[Piece]) -> None:
         """Whether these are the pieces of the journal; a single event may have led to a few more.
 
-        Raises:
-            TraceError: they are not.
+        Raises TraceError: they are not.
         """
         recorded = [step.chosen for step in self.trace.steps]
         if list(pieces[: len(recorded)]) != recorded:
@@ -84,8 +83,7 @@ class Journal(Recorder):
     def begin(self) -> None:
         """Makes the file, or cuts the one of before back to its whole lines.
 
-        Raises:
-            UsageError: it cannot be written, or is being written by another process.
+        Raises UsageError: it cannot be written, or is being written by another process.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,8 +120,7 @@ class Journal(Recorder):
 def read_journal(path: str | os.PathLike[str]) -> Past:
     """What the journal at ``path`` has; a last line that was cut is left out.
 
-    Raises:
-        UsageError: it cannot be read. TraceError: it is damaged elsewhere.
+    Raises UsageError: it cannot be read. TraceError: it is damaged elsewhere.
     """
     file = Path(path)
     try:
@@ -136,7 +133,7 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
         raise UsageError(f"{file} is no journal: it is not UTF-8 text") from None
     trace = parse_trace(lines)
     turns = trace.settings.get("messages")
-    if not isinstance(turns, list):
+    if turns is None:
         raise TraceError(f"{file} is a trace, not a journal: it has no conversation")
     try:
         messages = msgspec.convert(turns, tuple[ChatMessage, ...])

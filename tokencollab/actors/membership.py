@@ -17,20 +17,15 @@ Happened: TypeAlias = e.ModelLost | e.ModelJoined
 
 
 class Membership:
-    """The model sessions of one answer.
-
-    Attributes:
-        sessions: by name, the base first.
-        returning: those that are being brought back.
-    """
+    """The model sessions of one answer."""
 
     def __init__(
         self, session: str, sessions: Mapping[str, ModelSession], announce: Callable[[Happened], None]
     ) -> None:
         """``announce`` takes the losses and returns as events."""
         self._session = session
-        self.sessions = dict(sessions)
-        self.returning: set[str] = set()
+        self.sessions = dict(sessions)  # by name, the base first
+        self.returning: set[str] = set()  # those that are being brought back
         self._announce = announce
         self._losses: dict[str, int] = {}
         self._calls: dict[str, set[asyncio.Task[None]]] = {}
@@ -45,8 +40,7 @@ class Membership:
     async def open(self) -> None:
         """Begins the session at every model. One that fails is lost.
 
-        Raises:
-            PromptTooLong, ModelRefused, PlatformFull: a model cannot take this conversation.
+        Raises PromptTooLong, ModelRefused, PlatformFull: a model cannot take this conversation.
         """
         sessions = dict(self.sessions)  # others may join in the meantime
         opening = (session.open() for session in sessions.values())

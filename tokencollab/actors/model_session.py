@@ -75,8 +75,7 @@ class ModelSession:
     async def open(self, pieces: tuple[bytes, ...] = ()) -> None:
         """Begins the session at the model, or takes it up where its last reply was, with ``pieces`` after that.
 
-        Raises:
-            PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
+        Raises PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
         """
         offset, spelling = self._spelt
         request = replace(self._open, text=self._until(offset), spelling=spelling, pieces=pieces)
@@ -108,8 +107,7 @@ class ModelSession:
     async def ask(self, command: e.RequestCandidates | e.RequestScores | e.RequestMarginals) -> ReceivedEvent:
         """The answer to a question. A model that came back empty is opened again.
 
-        Raises:
-            Exception: it has no answer; the model is lost for this step.
+        Raises Exception: it has no answer; the model is lost for this step.
         """
         request = self._request(command)
         reply = await self._call(request)

@@ -58,8 +58,7 @@ class FaultPolicy:
     def __post_init__(self) -> None:
         """Checks the figures.
 
-        Raises:
-            UsageError: value out of range.
+        Raises UsageError: value out of range.
         """
         if not (0 < self.floor <= self.ceiling and self.multiple > 0):
             raise UsageError("deadlines: the floor must be above 0 and not above the ceiling, the multiple above 0")
@@ -71,14 +70,7 @@ class FaultPolicy:
 
 
 class Supervisor:
-    """One model and its health. ``restart`` ends what is left of it and starts it anew.
-
-    Attributes:
-        name: as the sessions know it.
-        health: up, down or out.
-        restarts: how often it was restarted.
-        faults: how often it failed, by kind: ``gone``, ``deadline``, ``malformed``, ``failed``.
-    """
+    """One model and its health. ``restart`` ends what is left of it and starts it anew."""
 
     def __init__(
         self, name: str, link: ModelLink, restart: Callable[[], Awaitable[ModelLink]], fault_policy: FaultPolicy
@@ -86,7 +78,7 @@ class Supervisor:
         self.name = name
         self.health: Health = "up"
         self.restarts = 0
-        self.faults = dict.fromkeys(("gone", "deadline", "malformed", "failed"), 0)
+        self.faults = dict.fromkeys(("gone", "deadline", "malformed", "failed"), 0)  # how often it failed
         self._link = link
         self._restart = restart
         self._fault_policy = fault_policy

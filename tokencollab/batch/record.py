@@ -7,7 +7,6 @@ second file beside it, ``NAME.run.json``.
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tokencollab.batch.prompts import Id, PromptLine
@@ -65,9 +64,7 @@ class AnswerFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def answer(self, line: PromptLine, answer: Mapping[str, Any]) -> None:
@@ -80,7 +77,6 @@ class AnswerFile:
         self.answered.add(line.number)
 
     def error(self, line: PromptLine, reason: str) -> None:
-        """Appends why there is no answer, in the same way."""
         self._append(line, "error", reason)
         self.failed.add(line.number)
 
@@ -115,7 +111,6 @@ class AnswerFile:
         compare_settings(self.path, before, settings)
 
     def _check_lines(self, ids: Mapping[int, Id], retry: bool) -> list[bytes]:
-        """The lines to keep."""
         kept = []
         for number, raw in enumerate(self._records.lines, 1):
             record = _record(raw)

@@ -89,45 +89,27 @@ async def answer_all(
         CannotWrite: the file takes no more.
         RunStopped: the models fail; every open line can be tried again.
     """
-    clerk = _Clerk(file, progress, report, max(patience, concurrency))
+    patience, in_a_row = max(patience, concurrency), 0
     write = write or write_together(team)
 
     async def answer(line: PromptLine) -> None:
+        nonlocal in_a_row
         try:
             written = await when_there_is_room(lambda: write(line, progress))  # a batch has time
         except TokencollabError as error:
-            await clerk.failed(line, error)
+            reason = " ".join(str(error).split())
+            if not isinstance(error, UsageError):
+                in_a_row += 1
+                if in_a_row >= patience:
+                    raise RunStopped(f"{in_a_row} answers in a row failed, the last one because {reason}") from error
+            await in_thread(partial(file.error, line, f"{type(error).__name__}: {reason}"))
+            progress.failed += 1
+            report(line, reason)
         else:
             progress.cost += written.cost
             progress.lost += written.lost
-            await clerk.answered(line, written.answer)
+            await in_thread(partial(file.answer, line, written.answer))
+            in_a_row = 0
+            progress.done += 1
 
     await run_pool(lines, answer, concurrency)
-
-
-class _Clerk:
-    """Records what became of each line."""
-
-    def __init__(
-        self, file: AnswerFile, progress: Progress, report: Callable[[PromptLine, str], None], patience: int
-    ) -> None:
-        self._progress = progress
-        self._file = file
-        self._report = report
-        self._patience = patience
-        self._in_a_row = 0
-
-    async def answered(self, line: PromptLine, answer: dict[str, object]) -> None:
-        await in_thread(partial(self._file.answer, line, answer))
-        self._in_a_row = 0
-        self._progress.done += 1
-
-    async def failed(self, line: PromptLine, error: TokencollabError) -> None:
-        reason = " ".join(str(error).split())
-        if not isinstance(error, UsageError):
-            self._in_a_row += 1
-            if self._in_a_row >= self._patience:
-                raise RunStopped(f"{self._in_a_row} answers in a row failed, the last one because {reason}")
-        await in_thread(partial(self._file.error, line, f"{type(error).__name__}: {reason}"))
-        self._progress.failed += 1
-        self._report(line, reason)

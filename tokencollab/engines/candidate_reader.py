@@ -45,7 +45,6 @@ class CandidateReader:
     """Reads candidates off logits for one vocabulary. ``logits`` are one row, float32, [vocabulary]."""
 
     def __init__(self, vocabulary: Vocabulary, device: torch.device) -> None:
-        """Prepares the index tensors."""
         self._vocabulary = vocabulary
         self._never = torch.tensor(vocabulary.never, dtype=torch.long, device=device)
         self._ends = torch.tensor(vocabulary.end_ids, dtype=torch.long, device=device)

@@ -19,9 +19,6 @@ DEFAULT: Final = "transformers"
 """The engine of models that another engine is not named for."""
 
 
-def _nothing() -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class EngineType:
     """How an engine is chosen and made.
@@ -42,7 +39,7 @@ class EngineType:
     takes: str
     capabilities: Capabilities
     fetched: bool = False
-    prepare: Callable[[], None] = _nothing
+    prepare: Callable[[], None] = lambda: None
 
 
 @cache
@@ -65,7 +62,6 @@ def engine_type(name: str) -> EngineType:
 
 
 def engine_names() -> list[str]:
-    """The names of all engines that are installed."""
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 

@@ -33,13 +33,11 @@ class SessionCache:
         self.length = min(self.length, length)
 
     def clear(self) -> None:
-        """Frees the memory."""
         self.length = 0
         self.layers.clear()
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes."""
         return sum(k.nbytes + v.nbytes for k, v in self.layers.values())
 
     def append(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

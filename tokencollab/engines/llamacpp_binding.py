@@ -275,18 +275,15 @@ class LlamaModel:
         library().llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def forget(self, sequence: int) -> None:
-        """Frees a sequence's cells."""
         library().llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def meta(self, key: str) -> str | None:
-        """A value of the file's metadata, as text."""
         buffer = ctypes.create_string_buffer(256)
         length = library().llama_model_meta_val_str(self.model, key.encode(), buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace") if length >= 0 else None
 
     @property
     def architecture(self) -> str:
-        """As llama.cpp names it."""
         return self.meta("general.architecture") or "unknown"
 
     @property
@@ -296,7 +293,6 @@ class LlamaModel:
 
     @property
     def parameters(self) -> int:
-        """How many weights."""
         return int(library().llama_model_n_params(self.model))
 
     @property

@@ -37,7 +37,6 @@ class SeatCache(SessionCache):
     seat: int | None = None
 
     def clear(self) -> None:
-        """Gives the seat back."""
         self.length = 0
         if self.seat is not None and self.llama is not None:
             self.llama.forget(self.seat)
@@ -45,11 +44,9 @@ class SeatCache(SessionCache):
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes."""
         return capacity_for(self.length) * self.llama.bytes_per_token if self.llama else 0
 
     def copy_from(self, other: SessionCache, length: int) -> None:
-        """Shares the first ``length`` positions of another session's cache."""
         assert isinstance(other, SeatCache)
         if self.llama is not None and self.seat is not None and other.seat is not None:
             self.llama.share(other.seat, self.seat, length)
@@ -68,11 +65,6 @@ class LlamaCppEngine(LogitsEngine):
         cells: int,
         options: EngineOptions,
     ) -> None:
-        """Wraps a loaded model whose KV cache has ``cells``.
-
-        Raises:
-            ModelRefused: its tokenizer changes text.
-        """
         pool = SessionPool(llama.bytes_per_token, cells * llama.bytes_per_token)
         cpu = torch.device("cpu")
         super().__init__(info, tokenizer, vocabulary, pool, prefill_chunk=options.prefill_chunk, device=cpu)
@@ -112,7 +104,6 @@ class LlamaCppEngine(LogitsEngine):
         return cls(llama, info, tokenizer, vocabulary, cells, options)
 
     def close(self, session: str) -> None:
-        """Forgets a session and frees its part of the KV cache."""
         if (closed := self._open.pop(session, None)) is not None:
             closed.drop()
         super().close(session)

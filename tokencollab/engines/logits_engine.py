@@ -82,22 +82,18 @@ class LogitsEngine(ABC):
         """
 
     def _new_session(self, name: str, session: Session) -> None:
-        """Takes in an opened session."""
         self._pool.add(name, session)
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
         return self._info
 
     @property
     def kv_bytes(self) -> int:
-        """See `Engine.kv_bytes`."""
         return self._pool.nbytes
 
     @property
     def pool(self) -> SessionPool:
-        """The sessions and the memory of their KV caches."""
         return self._pool
 
     def open(self, request: Open) -> Opened | Refused:
@@ -131,11 +127,9 @@ class LogitsEngine(ABC):
         return Opened(request.session, len(prompt.ids), room)
 
     def close(self, session: str) -> None:
-        """Forgets a session and frees its KV cache."""
         self._pool.remove(session)
 
     def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
-        """See `Engine.next_candidates`."""
         answers: list[EngineReply | None] = [None] * len(requests)
         ready: list[tuple[int, _Question, Session]] = []
         for index, asked in enumerate(requests):

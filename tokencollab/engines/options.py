@@ -68,7 +68,6 @@ class EngineOptions:
                 raise UsageError(f"{what} must be a whole number from 1 to {most}")
 
     def to_json(self) -> dict[str, str | int | None]:
-        """The options as JSON-ready data; `from_json` takes it."""
         return asdict(self)
 
     @classmethod

@@ -19,7 +19,6 @@ class RewardModel:
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        """Wraps a loaded model."""
         self._model = model
         self._tokenizer = tokenizer
 

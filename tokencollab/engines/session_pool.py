@@ -37,7 +37,6 @@ class Session:
 
     @property
     def ids(self) -> list[int]:
-        """All its token ids."""
         return [*self.prompt.ids, *self.text.ids]
 
     def crop(self) -> None:
@@ -104,12 +103,10 @@ class SessionPool:
         self._sessions.pop(name, None)
 
     def bytes_for(self, tokens: int) -> int:
-        """Memory of a cache of so many tokens."""
         return capacity_for(tokens) * self.bytes_per_token
 
     @property
     def nbytes(self) -> int:
-        """Memory of all caches."""
         return sum(session.cache.nbytes for session in self._sessions.values())
 
     def fitting(self, wanted: Sequence[Session]) -> list[Session]:

@@ -12,14 +12,7 @@ from tokencollab.engines.session_pool import Session, SessionPool, default_budge
 
 
 class TransformersEngine(LogitsEngine):
-    """One transformers model behind the `Engine` protocol."""
-
     def __init__(self, model: LoadedModel, options: EngineOptions) -> None:
-        """Wraps a loaded model.
-
-        Raises:
-            ModelRefused: its tokenizer changes text.
-        """
         device = model.model.device
         budget = options.kv_megabytes * 1_000_000 if options.kv_megabytes else default_budget(device)
         super().__init__(
@@ -34,16 +27,11 @@ class TransformersEngine(LogitsEngine):
 
     @classmethod
     def from_folder(cls, name: str, folder: Path, options: EngineOptions | None = None) -> "TransformersEngine":
-        """Loads the model in ``folder`` (safetensors and tokenizer.json).
-
-        Raises:
-            ModelRefused: it is incompatible; the message says why.
-        """
+        """Loads the model in ``folder``; `ModelRefused` where `loading.load` or the tokenizer says so."""
         options = options or EngineOptions()
         return cls(load(name, folder, options), options)
 
     def _compute(self, work: list[tuple[Session, list[int]]], every: bool = False) -> torch.Tensor:
-        """See `LogitsEngine._compute`: all new tokens in one packed row."""
         device = self._model.device
         row = [token for _, new in work for token in new]
         starts = [session.cache.length for session, _ in work]

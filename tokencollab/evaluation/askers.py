@@ -58,9 +58,7 @@ class Asker(Protocol):
     """
 
     @property
-    def name(self) -> str:
-        """As in `--methods` and in every table."""
-        ...
+    def name(self) -> str: ...
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,14 +66,10 @@ class Asker(Protocol):
         ...
 
     @property
-    def collaboration(self) -> object | None:
-        """See above; None: it has nothing to be measured against."""
-        ...
+    def collaboration(self) -> object | None: ...
 
     @property
-    def full(self) -> bool:
-        """See above."""
-        ...
+    def full(self) -> bool: ...
 
     async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
         """Puts the question.

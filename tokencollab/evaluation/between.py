@@ -83,7 +83,6 @@ class Sampled:
 
     @property
     def n(self) -> int:
-        """How many."""
         return len(self._questions)
 
     @property

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tokencollab.errors import UsageError
@@ -21,11 +20,7 @@ Record = dict[str, Any]
 
 
 class RunFolder:
-    """A run's folder, locked while it is open::
-
-    with RunFolder.create(path, plan) as folder:
-        await folder.append(record)
-    """
+    """A run's folder, locked while it is open."""
 
     def __init__(self, path: Path, plan: Mapping[str, Any], resume: bool) -> None:
         """Opens the folder; with ``resume`` it may have a run already, which goes on.
@@ -61,19 +56,13 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._items.close()
 
     def begin(self, about: Mapping[str, Any]) -> None:
         """Notes a start: when, on what machine, with what versions."""
         self.run["runs"].append(dict(about))
         write_json(self.path / "run.json", self.run)
-
-    def records(self) -> Iterator[Record]:
-        """Every answer so far."""
-        return read_records(self.path)
 
     async def append(self, record: Record) -> None:
         """Returns when the answer is on disk.

@@ -58,9 +58,8 @@ def _item(row: object) -> Item:
     if not (context is None or isinstance(context, str)):
         raise ValueError("context must be a text or null")
     if choices is not None:
-        if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
-            raise ValueError("choices must be a list of 2 to 26 texts, or null")
-        if not all(isinstance(choice, str) for choice in choices):
+        texts_only = isinstance(choices, list) and all(isinstance(choice, str) for choice in choices)
+        if not texts_only or not 2 <= len(choices) <= len(LETTERS):
             raise ValueError("choices must be a list of 2 to 26 texts, or null")
         if texts["answer"] not in LETTERS[: len(choices)]:
             raise ValueError(f"the answer must be a letter from A to {LETTERS[len(choices) - 1]}")

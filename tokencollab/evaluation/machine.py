@@ -16,7 +16,6 @@ _MODEL_FILES = ("*.safetensors", "*.gguf", "tokenizer.json", "tokenizer.model", 
 
 
 def versions() -> dict[str, str]:
-    """tokencollab, Python and the libraries that compute."""
     found = {"tokencollab": __version__, "python": platform.python_version()}
     for library in _LIBRARIES:
         try:
@@ -27,7 +26,6 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """System, processor, cores, memory in bytes."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),

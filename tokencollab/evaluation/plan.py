@@ -51,11 +51,6 @@ def hash_items(items: Sequence[Item]) -> str:
 
 def against(asker: Asker, askers: Sequence[Asker]) -> str | None:
     """The full collaboration among ``askers`` that loss and saving of ``asker`` are measured against."""
-    if asker.collaboration is None:
-        return None
     if asker.full:
         return asker.name
-    for other in askers:
-        if other.full and other.collaboration == asker.collaboration:
-            return other.name
-    return None
+    return next((other.name for other in askers if other.full and other.collaboration == asker.collaboration), None)

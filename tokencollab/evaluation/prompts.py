@@ -3,7 +3,7 @@
 As in the papers the model is told to repeat its final answer at the end in a fixed form, so that it can be read.
 """
 
-from typing import Final, Literal, TypeAlias, assert_never, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from tokencollab.evaluation.items import LETTERS, SIMPLEMATH, Item
 
@@ -18,6 +18,14 @@ STOPS: Final[dict[PromptName, tuple[str, ...]]] = {
     # A model without a chat template goes on with questions of its own.
     "brief": ("\nQuestion:",),
     "restate": ("\nQuestion:",),
+}
+
+
+_FORMS: Final = {
+    "choice": ("the letter of the right option", "<letter>"),
+    "boolean": ("yes or no", "<yes or no>"),
+    "number": ("a number", "<number>"),
+    "date": ("a date", "<date>"),
 }
 
 
@@ -41,20 +49,18 @@ def kind_of(item: Item) -> str:
 
 
 def prompt_of(item: Item, name: PromptName) -> str:
-    """The user's message for an item."""
     question = _with_material(item)
+    what, blank = _FORMS.get(kind_of(item).partition(":")[0], ("as short as it can be written", "<answer>"))
     match name:
         case "bare":
             return question
         case "brief":
-            return f"{question}\n\nGive only the answer, {_what(item)}, in this form:\nThe answer is {_blank(item)}."
+            return f"{question}\n\nGive only the answer, {what}, in this form:\nThe answer is {blank}."
         case "restate":
             return (
-                f"{question}\n\nThink it through in a few short steps. Then repeat your final answer, {_what(item)}, "
-                f"in a last line of this form:\nThe answer is {_blank(item)}."
+                f"{question}\n\nThink it through in a few short steps. Then repeat your final answer, {what}, "
+                f"in a last line of this form:\nThe answer is {blank}."
             )
-        case _:
-            assert_never(name)
 
 
 def _with_material(item: Item) -> str:
@@ -65,20 +71,3 @@ def _with_material(item: Item) -> str:
         lines.append("")
         lines += [f"{letter}. {choice}" for letter, choice in zip(LETTERS, item.choices, strict=False)]
     return "\n".join(lines)
-
-
-def _what(item: Item) -> str:
-    kind = kind_of(item).partition(":")[0]
-    return {
-        "choice": "the letter of the right option",
-        "boolean": "yes or no",
-        "number": "a number",
-        "date": "a date",
-    }.get(kind, "as short as it can be written")
-
-
-def _blank(item: Item) -> str:
-    kind = kind_of(item).partition(":")[0]
-    return {"choice": "<letter>", "boolean": "<yes or no>", "number": "<number>", "date": "<date>"}.get(
-        kind, "<answer>"
-    )

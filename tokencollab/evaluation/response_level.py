@@ -1,6 +1,6 @@
 """Response-level methods as askers: they draw whole answers and choose among them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tokencollab.ask import ask
@@ -17,24 +17,14 @@ class ResponseLevel:
     name: str
     method: ResponseMethod
     members: tuple[str, ...]
+    collaboration: None = field(default=None, init=False)
+    full: bool = field(default=False, init=False)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See `Asker`."""
         return {"response": self.method.to_json(), "members": list(self.members)}
 
-    @property
-    def collaboration(self) -> object | None:
-        """See `Asker`."""
-        return None
-
-    @property
-    def full(self) -> bool:
-        """See `Asker`."""
-        return False
-
     async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
-        """See `Asker`."""
         response = await ask(
             team,
             question.prompt,

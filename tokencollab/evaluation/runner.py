@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tokencollab.answers import same
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import PromptTooLong, RunStopped
 from tokencollab.evaluation.askers import Asker, GivenAnswer, Question
-from tokencollab.evaluation.folder import Record, RunFolder
-from tokencollab.evaluation.grading import is_right
+from tokencollab.evaluation.folder import Record, RunFolder, read_records
 from tokencollab.evaluation.items import Item
-from tokencollab.evaluation.prompts import PromptName, prompt_of
+from tokencollab.evaluation.prompts import PromptName, kind_of, prompt_of
 from tokencollab.pool import Progress, run_pool
 from tokencollab.protocol.seeds import derive_seed
 
@@ -39,7 +39,7 @@ class Runner:
         """What is in ``folder`` already is not asked again. ``show`` is called whenever an answer is on disk."""
         self._team, self._folder, self._show = team, folder, show
         self._prompt, self._max_tokens, self._stop, self._seed = prompt, max_tokens, tuple(stop), seed
-        done = {(record["method"], record["item"]) for record in folder.records()}
+        done = {(record["method"], record["item"]) for record in read_records(folder.path)}
         self._work = [(item, asker) for item in items for asker in askers if (asker.name, item.id) not in done]
         total = len(items) * len(askers)
         self.progress = Progress(total, before=total - len(self._work))
@@ -79,7 +79,6 @@ class Runner:
 
 
 def record_of(asker: Asker, item: Item, given: GivenAnswer) -> Record:
-    """The line of an answer."""
     record: dict[str, Any] = {
         "method": asker.name,
         "item": item.id,
@@ -87,7 +86,7 @@ def record_of(asker: Asker, item: Item, given: GivenAnswer) -> Record:
         "expected": item.answer,
         "text": given.text,
         "answer": given.answer,
-        "right": is_right(item, given.answer),
+        "right": given.answer is not None and same(given.answer, item.answer, kind_of(item)),
         "cost": given.cost,
         "tokens": given.tokens,
         "aligned": given.aligned,

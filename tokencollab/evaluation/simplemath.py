@@ -70,12 +70,10 @@ def is_held_out(question: str) -> bool:
 
 
 def expression(a: int, b: int, c: int, d: int, e: int, f: int) -> str:
-    """The problem as text."""
     return f"{a}+{b}*{c}+{d}-{e}*{f}"
 
 
 def value(a: int, b: int, c: int, d: int, e: int, f: int) -> int:
-    """The problem's answer."""
     return a + b * c + d - e * f
 
 

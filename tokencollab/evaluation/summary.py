@@ -44,7 +44,6 @@ def summarise(path: Path) -> dict[str, Any]:
 
 
 def summary_of(run: Mapping[str, Any], records: Iterable[Record]) -> dict[str, Any]:
-    """See `summarise`."""
     plan = run["plan"]
     answers: dict[str, dict[str, Record]] = {entry["name"]: {} for entry in plan["methods"]}
     for record in records:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tokencollab.answers import extract
 from tokencollab.collaboration import Collaboration
 from tokencollab.evaluation.askers import GivenAnswer, Question
-from tokencollab.evaluation.grading import read_answer
+from tokencollab.evaluation.prompts import kind_of
 from tokencollab.policies.aggregations import Base
 from tokencollab.policies.exits import Never
 from tokencollab.policies.methods import Method
@@ -22,24 +23,20 @@ class TokenLevel:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See `Asker`."""
         varied = {"varied": dict(self.varied)} if self.varied else {}
         return {"method": self.method.to_json(), "members": list(self.members), **varied}
 
     @property
     def collaboration(self) -> object | None:
-        """See `Asker`."""
         if isinstance(self.method.scoring, Base):
             return None
         return self.members, self.method.scoring
 
     @property
     def full(self) -> bool:
-        """See `Asker`."""
         return not isinstance(self.method.scoring, Base) and isinstance(self.method.exit_policy, Never)
 
     async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
-        """See `Asker`."""
         stream = team.stream(
             question.prompt,
             max_tokens=question.max_tokens,
@@ -52,7 +49,7 @@ class TokenLevel:
         answer = stream.answer
         return GivenAnswer(
             text=answer.text,
-            answer=read_answer(question.item, answer.text),
+            answer=extract(answer.text, kind_of(question.item), question.item.choices or ()),
             cost=answer.cost,
             tokens=answer.tokens,
             aligned=answer.aligned,

@@ -41,16 +41,12 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class ModelCache:
-    """The converted models below one folder."""
-
     root: Path
 
     def folder(self, key: str) -> Path:
-        """Where `key` lies, or would lie."""
         return self.root / "models" / key
 
     def keys(self, prefix: str) -> list[str]:
-        """The keys that begin with `prefix`, sorted."""
         return sorted(path.name for path in (self.root / "models").glob(f"{prefix}*"))
 
     def installed(self, key: str) -> Marker | None:

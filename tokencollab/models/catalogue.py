@@ -36,7 +36,6 @@ class PackagedGguf:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Each package once, in order."""
         return tuple(dict.fromkeys(part.requirement for part in self.parts + self.documents))
 
 

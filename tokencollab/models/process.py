@@ -12,8 +12,6 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
-    """What a finished program left: its exit code and all that it wrote."""
-
     code: int
     out: str
     err: str

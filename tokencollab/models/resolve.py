@@ -42,8 +42,6 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One line of the list of models."""
-
     name: str
     installed: bool
     size: int  # bytes on disk; 0 if not installed
@@ -65,7 +63,7 @@ def resolve(spec: str, progress: ReportProgress | None = None) -> ModelFiles:
         ModelRefused: what it names cannot be used; one line says why.
         ModelUnavailable: it could not be fetched or kept; one line says what was tried.
     """
-    return ModelStore().resolve(spec, progress or _silent)
+    return ModelStore().resolve(spec, progress or (lambda what, done, total: None))
 
 
 def list_models() -> list[ModelRow]:
@@ -109,7 +107,6 @@ class ModelStore:
     hub: Callable[[str, Callable[[], None]], Path] = fetch.fetch_hub
 
     def resolve(self, spec: str, progress: ReportProgress) -> ModelFiles:
-        """See the function of this name."""
         if spec in self.known:
             return self._known_model(self.known[spec], progress)
         path = Path(os.path.abspath(os.path.expanduser(spec)))
@@ -125,7 +122,6 @@ class ModelStore:
         raise UnknownModel(self._unknown(spec))
 
     def rows(self) -> list[ModelRow]:
-        """See `list_models`."""
         rows = []
         for key in [*self.known, *self.cache.keys("gguf-")]:
             model = self.known.get(key)
@@ -143,7 +139,6 @@ class ModelStore:
         return rows
 
     def remove(self, name: str) -> int:
-        """See the function of this name."""
         if name in self.known and self.known[name].folder:
             raise UsageError(f"{name} is {_BUILT_IN} and cannot be removed by itself")
         keys = self.cache.keys(name) if _OWN_GGUF.fullmatch(name) else [key for key in self.known if key == name]
@@ -237,7 +232,3 @@ class ModelStore:
 
 def _about(what: str, progress: ReportProgress) -> Callable[[int, int], None]:
     return lambda done, total: progress(what, done, total)
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    """Progress that is not shown."""

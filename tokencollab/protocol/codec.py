@@ -79,8 +79,7 @@ def _unpack(frame: bytes) -> Any:
     msgpack makes room for as many items as the head of a list claims before it has seen one, and a byte can stand for
     an object of 64. So large frames, and long lists, are read value by value and counted.
 
-    Raises:
-        Exception: it is no frame, or has more values or deeper lists than any message.
+    Raises Exception: it is no frame, or has more values or deeper lists than any message.
     """
     limits = {"max_map_len": 0, "max_ext_len": 0}
     if len(frame) <= _SMALL_FRAME:

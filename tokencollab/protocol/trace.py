@@ -240,8 +240,7 @@ def parse_trace(lines: Iterable[str]) -> Trace:
     ``alone``, and where the settings say that models leave (the exit per-collaborator) or are not asked every
     time (bytewise).
 
-    Raises:
-        TraceError: the first damage found, with its line number.
+    Raises TraceError: the first damage found, with its line number.
     """
     rest = iter(lines)
     with _damage(1, "not a header: "):

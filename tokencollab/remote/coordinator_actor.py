@@ -21,7 +21,8 @@ import psutil
 from tokencollab.actors.answer import Token
 from tokencollab.actors.journal import SUFFIX, Past, read_journal
 from tokencollab.actors.log import log
-from tokencollab.actors.metrics.ray_exporter import install_ray_metrics
+from tokencollab.actors.metrics import install
+from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.platform.client import PlatformRuntime
 from tokencollab.actors.platform.registry import ModelFigures
 from tokencollab.actors.platform.service import SharedSpec
@@ -80,7 +81,7 @@ class CoordinatorActor(FrameActor):
     async def ready(self) -> tuple[None, str, str, str]:
         """As of `RayModel`, for every registry that asks."""
         if self._served is None:
-            install_ray_metrics()
+            install(ray_sink)
             self._remove_left_over()
             self._served = asyncio.create_task(self._serve())
         return None, "", *await asyncio.shield(self._served)
@@ -182,8 +183,7 @@ class CoordinatorActor(FrameActor):
     async def _past(self, file: Path) -> Past | None:
         """What the journal of another coordinator has, as soon as that one has let it go; None: nothing to go on from.
 
-        Raises:
-            ModelFailed: that one still writes it.
+        Raises ModelFailed: that one still writes it.
         """
         for _ in range(_LOOKS):
             if not in_use(file):

@@ -33,12 +33,10 @@ class FakeClock(asyncio.SelectorEventLoop):
     """The loop. For programs without threads and sockets: whoever waits for those waits for ever."""
 
     def __init__(self) -> None:
-        """The time is 0."""
         self._now = 0.0
         super().__init__(_Selector(self._put_forward))
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
         return self._now
 
     def _put_forward(self, seconds: float) -> None:

@@ -76,7 +76,6 @@ class Driver:
 
     @property
     def pieces(self) -> list[Piece]:
-        """The committed pieces."""
         return [commit.piece for commit in self.commits]
 
     def hear(self, event: e.Event) -> tuple[e.Command, ...]:

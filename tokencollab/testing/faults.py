@@ -63,7 +63,6 @@ class Faults:
 
     @classmethod
     def all(cls, share: float) -> "Faults":
-        """Each of them with the same probability."""
         return cls(share, share, share, share, share, share, share, share, share)
 
 
@@ -77,14 +76,11 @@ class _Model:
 
 
 class _FaultyLink:
-    """See `ModelLink`."""
-
     def __init__(self, model: _Model, faults: Faults, random: Random) -> None:
         self._model, self._faults, self._random = model, faults, random
         self.info: ModelInfo = model.engine.info
 
     async def ask(self, request: Request) -> Reply:
-        """One request, one reply, or a fault."""
         if isinstance(request, Close):
             await self._travel()
             self._model.engine.close(request.session)
@@ -100,7 +96,6 @@ class _FaultyLink:
         return await self._deliver(reply)
 
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
-        """Pieces, until a fault."""
         writing = Writing(request)
         question: NextCandidates | None = writing.first
         while question is not None:
@@ -110,7 +105,6 @@ class _FaultyLink:
                 yield await self._deliver(reply)
 
     async def alive(self) -> None:
-        """Returns unless the model hangs or has crashed."""
         await self._travel()
 
     def _answer(self, request: NextCandidates | ScorePieces | ByteMarginals) -> EngineReply:
@@ -176,15 +170,12 @@ class FaultyRuntime:
 
     @property
     def engines(self) -> dict[str, Any]:
-        """The engines that are alive, by name."""
         return {name: model.engine for name, model in self._models.items() if model.state == "up"}
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
-        """See `Runtime.start`."""
         return [self._start(spec.name) for spec in specs]
 
     async def restart(self, spec: ModelSpec) -> ModelLink:
-        """See `Runtime.restart`."""
         await self.stop(spec.name)
         await asyncio.sleep(self._random.uniform(0, self._faults.latency))
         if self._random.random() < self._faults.unstartable:
@@ -192,12 +183,10 @@ class FaultyRuntime:
         return self._start(spec.name)
 
     async def stop(self, name: str) -> None:
-        """See `Runtime.stop`."""
         if (model := self._models.pop(name, None)) is not None:
             model.state = "crashed"
 
     async def close(self) -> None:
-        """See `Runtime.close`."""
         for name in list(self._models):
             await self.stop(name)
 

@@ -41,7 +41,6 @@ class ScriptedModel:
         self._script = script
 
     def candidates(self, text: bytes, k: int) -> CandidateSet:
-        """The ``k`` best pieces, and a few more."""
         logits = self._script(text)
         normaliser = _normaliser(logits)
         ranked = sorted(logits.items(), key=lambda item: (-item[1], piece_order(item[0])))[: k + EXTRA_CANDIDATES]
@@ -89,7 +88,6 @@ class ScriptedEngine:
 
     @property
     def kv_bytes(self) -> int:
-        """See `Engine.kv_bytes`. There are none."""
         return 0
 
     def open(self, request: Open) -> Opened | Refused:
@@ -101,11 +99,9 @@ class ScriptedEngine:
         return Opened(request.session, tokens, self._context - tokens)
 
     def close(self, session: str) -> None:
-        """See `Engine.close`."""
         self.texts.pop(session, None)
 
     def next_candidates(self, requests: Sequence[EngineRequest]) -> list[EngineReply | None]:
-        """See `Engine.next_candidates`."""
         self.calls.append(list(requests))
         return [self._answer(request) for request in requests]
 

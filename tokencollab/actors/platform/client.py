@@ -11,7 +11,8 @@ from typing import Any, cast
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
-from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
+from tokencollab.actors.metrics import install, uninstall
+from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.platform.ray_platform import HOLD, REGISTRY, RegistryActor, Unanswered
 from tokencollab.actors.platform.registry import Address, Entry
 from tokencollab.actors.platform.service import SharedSpec
@@ -37,8 +38,7 @@ _UNAVAILABLE = 0.3  # seconds until a registry that is being started again is as
 def connect() -> bool:
     """Connects this process with the running cluster; whether it was not connected before.
 
-    Raises:
-        UsageError: there is none, or it does not let us in.
+    Raises UsageError: there is none, or it does not let us in.
     """
     if ray.is_initialized():
         return False
@@ -67,8 +67,7 @@ def connect() -> bool:
 def check_room(specs: Sequence[SharedSpec]) -> None:
     """Whether the cluster has the CPUs that the models reserve.
 
-    Raises:
-        UsageError: it has not; they would be waited for without an end.
+    Raises UsageError: it has not; they would be waited for without an end.
     """
     needed = sum(spec.cpus for spec in specs)
     for _ in range(_LOOKS):
@@ -116,19 +115,18 @@ class PlatformClient:
     async def connect(self) -> None:
         """Connects this process with the cluster, if it is not, and finds the registry.
 
-        Raises:
-            UsageError: there is no cluster, or no platform in it.
+        Raises UsageError: there is no cluster, or no platform in it.
         """
         if not self._connected:
             self._own_connection = await asyncio.to_thread(connect)
             self.find()
-            install_ray_metrics()
+            install(ray_sink)
             self._connected = True
 
     async def close(self) -> None:
         if self._own_connection:
             self._own_connection = self._connected = False
-            uninstall_ray_metrics()
+            uninstall(ray_sink)
             await asyncio.to_thread(ray.shutdown)
 
     def create(self, fault_policy: FaultPolicy | None = None) -> None:
@@ -195,8 +193,7 @@ class PlatformClient:
     async def look_after(self, name: str, life: int | None = None) -> Entry:
         """The entry of a model as soon as it is up. ``life``: the one that was found dead or silent.
 
-        Raises:
-            UnknownModel, ModelFailed, ModelRefused: it is not there, was given up, or cannot be loaded.
+        Raises UnknownModel, ModelFailed, ModelRefused: it is not there, was given up, or cannot be loaded.
         """
         while True:
             answer = await self._ask("look_after", name, life)
@@ -210,8 +207,7 @@ class PlatformClient:
     async def link(self, entry: Entry) -> RayLink:
         """A way to an actor that is up: over its socket on this machine, by Ray's calls on another.
 
-        Raises:
-            ValueError, OSError: it has ended in this very moment.
+        Raises ValueError, OSError: it has ended in this very moment.
         """
         assert entry.address is not None
         handle = ray.get_actor(entry.address.actor, self.namespace)
@@ -247,8 +243,7 @@ class PlatformRuntime:
     async def names(self) -> tuple[str, ...]:
         """Which models are up, in the order of joining. The others are news when they are.
 
-        Raises:
-            UsageError: there is no cluster, or no platform in it.
+        Raises UsageError: there is no cluster, or no platform in it.
         """
         await self._client.connect()
         return tuple(entry.name for entry in await self._client.entries() if entry.health == "up" and _is_model(entry))
@@ -273,8 +268,7 @@ class PlatformRuntime:
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """See `Runtime.start`: links to models that are there, by their names.
 
-        Raises:
-            UnknownModel: one is not there.
+        Raises UnknownModel: one is not there.
         """
         await self._client.connect()
         return list(await asyncio.gather(*(self._link(spec.name) for spec in specs)))

@@ -55,8 +55,7 @@ class ModelLink(Protocol):
     async def ask(self, request: Request) -> Reply:
         """One request, one checked reply. Any exception means that the model is lost for this request.
 
-        Raises:
-            ModelGone: its thread or process has ended.
+        Raises ModelGone: its thread or process has ended.
         """
 
     def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
@@ -72,8 +71,7 @@ class Runtime(Protocol):
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """Starts the models, in the order given.
 
-        Raises:
-            ModelRefused: a model could not be loaded, or is incompatible.
+        Raises ModelRefused: a model could not be loaded, or is incompatible.
         """
 
     async def restart(self, spec: ModelSpec) -> ModelLink:

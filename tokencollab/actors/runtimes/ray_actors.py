@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import ray
 from ray.exceptions import RayActorError
 
-from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
+from tokencollab.actors.metrics import install, uninstall
+from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.model import ModelActor, Prefix
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
 from tokencollab.actors.runtimes.sockets import Channel, serve
@@ -83,7 +84,7 @@ class RayModel(FrameActor):
         return await self._actor.next_candidates(prefix, k, offsets)
 
     async def _load_model(self) -> _Ready:
-        install_ray_metrics()
+        install(ray_sink)
         self._actor = make_actor(self._spec, self._load)
         try:
             info = await self._actor.ready()
@@ -224,7 +225,7 @@ class RayRuntime:
                     else "Ray does not start"
                 )
                 raise ModelUnavailable(f"{where}: {str(error).partition(chr(10))[0]}") from error
-        install_ray_metrics()
+        install(ray_sink)
         shares = gpu_shares([spec.options.device for spec in specs], ray.available_resources().get("GPU", 0.0))
         for spec, share in zip(specs, shares, strict=True):
             self._gpus[spec.name] = share
@@ -268,7 +269,7 @@ class RayRuntime:
             await self.stop(name)
         if self._own_cluster:
             self._own_cluster = False
-            uninstall_ray_metrics()
+            uninstall(ray_sink)
             await asyncio.to_thread(ray.shutdown)
 
     def _connect(self, cpus: int) -> None:

@@ -10,17 +10,7 @@ from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, on_gpus
 from tokencollab.engines.base import Engine
 from tokencollab.engines.entry_points import engine_type
 from tokencollab.errors import MalformedAnswer
-from tokencollab.protocol.messages import (
-    CandidatesReply,
-    GenerateSolo,
-    MarginalsReply,
-    ModelInfo,
-    Reply,
-    Request,
-    ScoresReply,
-    SoloPiece,
-    Unsure,
-)
+from tokencollab.protocol import messages as m
 
 
 def load_engine(spec: ModelSpec) -> Engine:
@@ -33,15 +23,15 @@ def make_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> ModelAct
     return ModelActor(lambda: load(spec), max_sessions=options.max_sessions, max_batch=options.max_batch)
 
 
-def checked(reply: Reply) -> Reply:
+def checked(reply: m.Reply) -> m.Reply:
     """The reply, after the checks on arrival. Raises MalformedAnswer: a candidate or figure is out of range."""
     match reply:
-        case CandidatesReply():
+        case m.CandidatesReply():
             for candidates in (*reply.earlier, reply.candidates):
                 candidates.checked()
-        case SoloPiece() | Unsure() if reply.candidates is not None:
+        case m.SoloPiece() | m.Unsure() if reply.candidates is not None:
             reply.candidates.checked()
-        case ScoresReply(_, _, numbers) | MarginalsReply(_, _, _, _, numbers):
+        case m.ScoresReply(_, _, numbers) | m.MarginalsReply(_, _, _, _, numbers):
             if not all(map(isfinite, numbers)):
                 raise MalformedAnswer("a figure is not finite")
         case _:
@@ -50,14 +40,14 @@ def checked(reply: Reply) -> Reply:
 
 
 class LocalLink:
-    def __init__(self, actor: ModelActor, info: ModelInfo) -> None:
+    def __init__(self, actor: ModelActor, info: m.ModelInfo) -> None:
         self._actor = actor
         self.info = info
 
-    async def ask(self, request: Request) -> Reply:
+    async def ask(self, request: m.Request) -> m.Reply:
         return checked(await self._actor.ask(request))
 
-    async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
+    async def write(self, request: m.GenerateSolo) -> AsyncIterator[m.Reply]:
         stream = self._actor.write(request)
         try:
             async for reply in stream:

@@ -49,7 +49,6 @@ class Study:
     """One run's samples. The pair is the first two models, in the order in which the run names them."""
 
     def __init__(self, sampled: Sampled, title: str, seed: int) -> None:
-        """``seed`` is that of the resampling."""
         self.sampled, self.title, self._seed = sampled, f"{title}, n = {sampled.n}", seed
         self.models, self.full = sampled.models, sampled.samples
         self.pair = self.models[:2]
@@ -57,7 +56,6 @@ class Study:
         self._shown = [b for b in self.budgets if b & (b - 1) == 0 or b == self.budgets[-1]]
 
     def tables(self) -> list[Table]:
-        """What the samples say."""
         several = len(self.models) > 1
         found = [self._accuracy_table(), self._drawn_table(), self._difference_table() if several else None]
         found += [self._entropy_table(), self._order_table() if several else None]
@@ -65,7 +63,6 @@ class Study:
         return [table for table in found if table is not None]
 
     def pictures(self) -> list[Picture]:
-        """Everything that there is to see."""
         found = [self._curves_picture()]
         if any(len(correlation.bins) for correlation in self.correlations):
             found.append(self._entropy_picture())

@@ -33,14 +33,11 @@ _STYLE: Final[Any] = {
 
 
 def styled() -> AbstractContextManager[None]:
-    """Figures that are made within look alike."""
     return mpl.rc_context(_STYLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure with the name of its file, a title, and a sentence on how to read it."""
-
     name: str
     title: str
     caption: str

@@ -22,7 +22,6 @@ _OUTCOME_COLOURS: Final = ("#0072B2", "#56B4E9", "#E69F00", "#cccccc")
 
 
 def token_pictures(evaluation: Evaluation) -> list[Picture]:
-    """Everything that one evaluation has the data for."""
     if sweep := list(evaluation.summary["sweep"]):
         found = [_over_one(evaluation, key) for key in sweep]
         for first, second in combinations(sweep, 2):

@@ -23,14 +23,12 @@ class Table:
     note: str = ""
 
     def html(self) -> str:
-        """As HTML."""
         with pd.option_context("display.max_colwidth", None):
             table = self.cells.to_html(index=False, border=0)
         note = f"\n<p class=note>{escape(self.note)}</p>" if self.note else ""
         return f"<h3>{escape(self.title)}</h3>\n<div class=wide>{table}</div>{note}"
 
     def markdown(self) -> str:
-        """As Markdown."""
         rule = ["---", *["---:"] * (self.cells.shape[1] - 1)]
         rows = [[cell.replace("|", "\\|") for cell in row] for row in (self.cells.columns, *self.cells.to_numpy())]
         lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
@@ -54,7 +52,6 @@ def percent(value: float | None, bounds: Any = None, sign: bool = False) -> str:
 
 
 def probability(p: float) -> str:
-    """A p value."""
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
 
 
@@ -68,7 +65,6 @@ def shares(frame: pd.DataFrame, column: str, sign: bool = False) -> pd.Series:
 
 
 def token_tables(evaluation: Evaluation) -> list[Table]:
-    """What one evaluation says about its methods."""
     tables = [_methods(evaluation)]
     if evaluation.best_alone and not evaluation.summary["sweep"]:
         tables += [_against_single(evaluation), *([_outcomes(evaluation)] if evaluation.together else [])]
@@ -194,7 +190,6 @@ def cross_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
 
 
 def about_table(evaluations: Sequence[Evaluation]) -> Table:
-    """On what the evaluations were made."""
     rows, notices = [], {}
     for found in evaluations:
         last = found.run["runs"][-1] if found.run["runs"] else {}
