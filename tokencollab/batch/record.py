@@ -34,12 +34,8 @@ class AnswerFile:
     ) -> None:
         """Opens and locks the file, and repairs its end.
 
-        Args:
-            path: where the answers go.
-            settings: all that the answers follow from, JSON-ready; a resumed run must have the same.
-            lines: the questions.
-            resume: go on with a file that is there. Without it such a file is refused.
-            retry_failed: on resuming, take the errors out, so that their lines are asked again.
+        ``settings`` are all that the answers follow from; a resumed run must have the same. Without ``resume`` a file
+        that is there is refused. ``retry_failed`` takes the errors out, so that their lines are asked again.
 
         Raises:
             UsageError: the file is there (not ``resume``), is being written by another run, is of other settings or

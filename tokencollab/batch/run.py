@@ -75,15 +75,8 @@ async def answer_all(
 
     Cancelling it is safe at any moment: what is recorded stays recorded, and nothing else is.
 
-    Args:
-        team: the models, ready.
-        lines: the questions that are still open.
-        file: where the answers go.
-        concurrency: how many answers are under way together.
-        progress: is kept up to date.
-        write: how an answer is written; by the team's own method unless given.
-        report: called with each line that has no answer, and the reason.
-        patience: after so many failures of models in a row, with no answer in between, the run ends.
+    ``write`` is `write_together` unless given. ``report`` is called with each line that has no answer, and the reason.
+    After ``patience`` failures of models in a row, with no answer in between, the run ends.
 
     Raises:
         CannotWrite: the file takes no more.

@@ -106,16 +106,9 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention for a packed row, in transformers' attention interface.
 
-    Args:
-        module: the attention layer; its ``layer_idx`` names the cache layer.
-        query: [1, heads, total, head size]; ``key`` and ``value``: [1, kv heads, total, head size].
-        attention_mask: unused: every session is causal over its own cache.
-        scaling: factor on the scores.
-        sliding_window: how many last positions are seen, None for all.
-        kwargs: other options of the interface; those that change the result are refused.
-
-    Returns:
-        The output [1, total, heads, head size], and no weights.
+    ``query`` is [1, heads, total, head size]; ``key`` and ``value`` are [1, kv heads, total, head size]; the output is
+    [1, total, heads, head size], without weights. ``attention_mask`` is unused: every session is causal over its own
+    cache. ``sliding_window`` is how many last positions are seen. Other options that change the result are refused.
     """
     if any(kwargs.get(option) is not None for option in ("softcap", "s_aux", "position_bias")):
         raise NotImplementedError(

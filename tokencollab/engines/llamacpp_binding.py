@@ -209,10 +209,7 @@ class LlamaModel:
         return loaded
 
     def start(self, cells: int, batch: int, threads: int) -> int:
-        """Makes the KV cache, and room for ``batch`` tokens in one pass.
-
-        Returns:
-            The cells it has.
+        """Makes the KV cache, and room for ``batch`` tokens in one pass; the cells it has.
 
         Raises:
             ModelRefused: it does not fit the memory.
@@ -236,12 +233,8 @@ class LlamaModel:
     def decode(self, rows: Sequence[TokenRow], every: bool = False) -> torch.Tensor:
         """Computes the new tokens of several sequences in one pass.
 
-        Args:
-            rows: the sequences.
-            every: logits after every new token (up to `SEATS`) instead of the last ones.
-
-        Returns:
-            The logits after the last token of each row: [rows, vocabulary], float32; or after every token.
+        The logits are those after the last token of each row: [rows, vocabulary], float32; with ``every`` those after
+        every new token (up to `SEATS`).
 
         Raises:
             RuntimeError: llama.cpp failed; the caches hold what they held up to each row's position.

@@ -94,10 +94,8 @@ def _check_packing(model: Any) -> int:
     """Compares a packed forward pass of two sessions in two parts with the model's own.
 
     It tells apart models whose whole state is attention (these agree) from recurrent and otherwise unusual ones,
-    without a list of architectures; and it switches the model to packed attention.
-
-    Returns:
-        Bytes of KV cache per token.
+    without a list of architectures; it switches the model to packed attention, and returns the bytes of KV cache per
+    token.
 
     Raises:
         ModelRefused: the two disagree or the model cannot run packed.

@@ -76,9 +76,8 @@ class LogitsEngine(ABC):
     def _compute(self, work: list[tuple[Session, list[int]]], every: bool = False) -> torch.Tensor:
         """One forward pass over the new tokens of each session, behind the first ``cache.length`` of its cache.
 
-        Returns:
-            The logits after the last new token of each session: [sessions, vocabulary], float32; with ``every`` after
-            every new token, in order. The caches hold the new keys and values; their lengths are set by the caller.
+        The logits are those after the last new token of each session: [sessions, vocabulary], float32; with ``every``
+        after every new token, in order. The caches hold the new keys and values; the caller sets their lengths.
         """
 
     def _new_session(self, name: str, session: Session) -> None:

@@ -19,11 +19,7 @@ _BLOCK: Final = 128  # caches grow by blocks of this many tokens
 def default_concurrency(folders: Sequence[Path], options: EngineOptions, longest_prompt: int, max_tokens: int) -> int:
     """The number of answers whose caches fit into every model's budget, at most `MOST`.
 
-    Args:
-        folders: the models' folders or files.
-        options: how they compute; the budget is its ``kv_megabytes``, else a quarter of the machine's memory.
-        longest_prompt: characters of the longest prompt.
-        max_tokens: pieces of the longest answer.
+    The budget is ``options.kv_megabytes``, else a quarter of the machine's memory; ``longest_prompt`` is in characters.
     """
     budget = (options.kv_megabytes or (memory_bytes() or 4 * 10**9) / 4e6) * 1e6
     tokens = longest_prompt / _CHARACTERS_PER_TOKEN + max_tokens + _BLOCK

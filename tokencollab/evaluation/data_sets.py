@@ -16,12 +16,9 @@ SIMPLEMATH_ITEMS = 1000
 def load_items(dataset: str, n: int | None, seed: int, data: str | None) -> list[Item]:
     """The items of a set.
 
-    Args:
-        dataset: ``simplemath``, or the name of a file in ``data`` (without ``.jsonl``), of a set of the hub, or the
-            path of a ``.jsonl`` file.
-        n: how many, None for all (of simplemath, which has no end: 1,000).
-        seed: of the drawing; the items of a smaller ``n`` are the first of a larger one's.
-        data: a folder of ``.jsonl`` files; without one the hub is asked.
+    ``dataset`` is ``simplemath``, a file in the folder ``data`` (without ``.jsonl``), else a set of the hub, or the
+    path of a ``.jsonl`` file. ``n`` None: all (of simplemath, which has no end: 1,000). The items of a smaller ``n``
+    are the first of a larger one's.
 
     Raises:
         UsageError: no such set, a line that is no item, or fewer items than asked for.

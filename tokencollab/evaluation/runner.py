@@ -71,7 +71,8 @@ class Runner:
             try:
                 given = await asker.ask(self._team, question)
             except PromptTooLong as error:
-                return failed(asker, question.item, str(error))
+                record = record_of(asker, question.item, GivenAnswer("", None, 0, 0))
+                return {**record, "error": str(error)}  # wrong and unreadable
             if not given.lost:
                 return record_of(asker, question.item, given)
             lost = ", ".join(given.lost)
@@ -102,12 +103,6 @@ def record_of(asker: Asker, item: Item, given: GivenAnswer) -> Record:
     if given.t0:
         record["t0"] = [round(value, 4) for value in given.t0]
     return record
-
-
-def failed(asker: Asker, item: Item, reason: str) -> Record:
-    """The line of an item that could not be put to a method: wrong and unreadable, with the reason."""
-    record = record_of(asker, item, GivenAnswer("", None, 0, 0))
-    return {**record, "right": False, "error": reason}
 
 
 def _milliseconds(value: float | None, factor: float) -> float | None:

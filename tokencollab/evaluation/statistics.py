@@ -56,14 +56,10 @@ class Resampled:
 
 
 def bootstrap(columns: Array, statistic: Callable[[Array], Array], seed: int) -> Resampled:
-    """Intervals of what ``statistic`` makes of column means, over resamples of the rows.
+    """Intervals of what ``statistic`` makes of column means, over resamples of the rows, the items.
 
-    Args:
-        columns: one row per item, one column per measured quantity.
-        statistic: from means of shape (columns, resamples) to values of shape (values, resamples).
-        seed: of the resampling.
-
-    One item has no interval: both ends are its value.
+    ``statistic`` goes from means of shape (columns, resamples) to values of shape (values, resamples). One item has no
+    interval: both ends are its value.
     """
     n = len(columns)
     if n < 2:

@@ -87,10 +87,8 @@ def _method(entry: Mapping[str, Any], own: Mapping[str, Record]) -> dict[str, An
         "loss_ci": None,
         "save": None,
         "save_ci": None,
-        "ms_per_token": _middle(records, "ms_per_token"),
-        "ms_per_token_quartiles": _quartiles(records, "ms_per_token"),
-        "time_to_first_token_ms": _middle(records, "first_token_ms"),
-        "time_to_first_token_ms_quartiles": _quartiles(records, "first_token_ms"),
+        **_spread("ms_per_token", [record["ms_per_token"] for record in records]),
+        **_spread("time_to_first_token_ms", [record["first_token_ms"] for record in records]),
         "aligned_per_item": _mean(records, "aligned"),
         "exit_rate": len(exits) / n,
         "exit_step_median": median(exits) if exits else None,
@@ -184,18 +182,8 @@ def _mean(records: Sequence[Record], key: str) -> float:
     return float(sum(record[key] for record in records) / len(records))
 
 
-def _values(records: Sequence[Record], key: str) -> list[float]:
-    return [record[key] for record in records if record[key] is not None]
-
-
-def _middle(records: Sequence[Record], key: str) -> float | None:
-    values = _values(records, key)
-    return round(float(median(values)), 3) if values else None
-
-
-def _quartiles(records: Sequence[Record], key: str) -> Interval | None:
-    values = _values(records, key)
-    if not values:
-        return None
-    low, high = np.quantile(values, [0.25, 0.75])
-    return round(float(low), 3), round(float(high), 3)
+def _spread(name: str, values: Sequence[float | None]) -> dict[str, Any]:
+    """Median and quartiles of those that are known, None where none is."""
+    known = [value for value in values if value is not None]
+    low, middle, high = np.quantile(known, [0.25, 0.5, 0.75]).round(3).tolist() if known else (None, None, None)
+    return {name: middle, f"{name}_quartiles": (low, high) if known else None}

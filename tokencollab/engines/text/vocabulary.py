@@ -159,10 +159,7 @@ class Vocabulary:
 def read_vocabulary(tokenizer: Any, end_ids: Sequence[int], size: int) -> Vocabulary:
     """The vocabulary of a transformers tokenizer (one backed by the `tokenizers` library).
 
-    Args:
-        tokenizer: a ``PreTrainedTokenizerFast``-like object with ``backend_tokenizer``.
-        end_ids: the end-of-sequence ids of the model's configuration.
-        size: columns of the model's output, which may be more than the tokenizer has tokens.
+    ``size`` counts the columns of the model's output, which may be more than the tokenizer has tokens.
 
     Raises:
         ModelRefused: no fast tokenizer, or a decoder that is not known.
