@@ -208,7 +208,7 @@ class Collaboration:
         """
         runtime = self._entered()
         if name not in self._members:
-            raise UsageError(f"no model {name!r} takes part; there are {', '.join(self._members) or 'none'}")
+            raise UsageError(f"no member {name!r}; there are {', '.join(self._members) or 'none'}")
         if name == next(iter(self._members)):
             raise UsageError(f"{name!r} is the base: without it there is no collaboration")
         member = self._members.pop(name)
@@ -328,7 +328,7 @@ class Collaboration:
         """
         past = read_journal(journal)
         if past.trace.models[0] not in self._members:
-            raise UsageError(f"the journal's base is {past.trace.models[0]!r}, which does not take part here")
+            raise UsageError(f"the journal's base is {past.trace.models[0]!r}, which is not a member here")
         request = AnswerRequest.of_journal(past)
         own = type(self._exit_policy).__name__ if self._exit_policy is not None else None
         if past.trace.settings.get("exit_policy") != own:
