@@ -46,11 +46,7 @@ def add_response_method(
 
 
 def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) -> ResponseMethod:
-    """The method with its ``settings`` (a panel by its file's name) for so many models.
-
-    Raises:
-        UsageError: no such method, settings that do not go with it, or a panel that cannot be read.
-    """
+    """The method with its ``settings`` (a panel by its file's name) for so many models."""
     if "panel" in settings:
         settings = {**settings, "panel": read_panel(Path(settings["panel"]))}
     return parse_response_method(name, models=models, **settings)

@@ -150,11 +150,7 @@ def fault_policy_of(arguments: argparse.Namespace) -> FaultPolicy:
 
 @contextmanager
 def served_metrics(arguments: argparse.Namespace, say: Callable[[str], None]) -> Iterator[None]:
-    """Serves the figures of ``--metrics`` within the block.
-
-    Raises:
-        UsageError: the port cannot be had.
-    """
+    """Serves the figures of ``--metrics`` within the block."""
     if arguments.metrics is None:
         yield
         return

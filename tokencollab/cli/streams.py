@@ -31,7 +31,7 @@ class _Stream(io.TextIOWrapper):
             self._failed(error)
 
     def _failed(self, error: OSError) -> None:
-        """From now on, and with what the buffers still have, nothing is kept."""
+        """From now on, and with what the buffers still have, nothing is kept; of the answer this is an error."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self.fileno())
         os.close(null)

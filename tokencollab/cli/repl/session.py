@@ -78,11 +78,7 @@ class Conversation:
             self.team.check_method(parse_method(method, **settings), self.members)
 
     def use_method(self, name: str) -> list[str]:
-        """Changes the method; the settings that were dropped because they do not go with it.
-
-        Raises:
-            UnknownMethod: there is no such method.
-        """
+        """Changes the method; the settings that were dropped because they do not go with it."""
         self.check(name, {})
         kept: dict[str, Any] = {}
         for key, value in self.settings.items():
@@ -166,11 +162,7 @@ class Conversation:
     async def vote(
         self, question: str, heard: Callable[[Heard], None], stoppable: Callable[[Callable[[], None]], None]
     ) -> ConversationTurn:
-        """Has a question answered by a response-level method; ``heard`` gets every answer as it comes in.
-
-        Raises:
-            TokencollabError: no model gave an answer.
-        """
+        """Has a question answered by a response-level method; ``heard`` gets every answer as it comes in."""
         asking = Asking(
             self.team,
             self.messages(question),
@@ -234,7 +226,7 @@ class Conversation:
         return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
 
     def load(self, text: str) -> str:
-        """Takes over a conversation, or shows a trace; in words, which."""
+        """Takes over a conversation, or shows a trace; in words, which. An error changes nothing."""
         lines = lines_of(text)
         if lines and '"tokencollab_trace"' in lines[0]:
             self.shown = turn_of_trace(lines)

@@ -49,7 +49,7 @@ def setting_names(method: str) -> list[str]:
 
 
 def change(session: Conversation, name: str, words: list[str]) -> str:
-    """Sets ``name`` to what ``words`` say, or back to its default without any; what it is now."""
+    """Sets ``name`` to ``words``, or to its default without any; what it is now. An error changes nothing."""
     name = name.replace("-", "_")
     if name not in setting_names(session.method):
         raise UsageError(f"no setting {name!r}; there are {', '.join(setting_names(session.method))}")

@@ -59,11 +59,7 @@ class Reason:
 
 
 def reason_of(turn: ConversationTurn, number: int, most: int = 12) -> Reason:
-    """Step ``number`` of ``turn``, with at most so many pieces.
-
-    Raises:
-        UsageError: there is no such step.
-    """
+    """Step ``number`` of ``turn``, with at most so many pieces."""
     step, token = turn.step(number)
     method = method_of(turn.parsed)
     ballots = _ballots(method, turn, step)
