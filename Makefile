@@ -77,7 +77,7 @@ picture: setup  ## an answer as the README shows it (docs/repl.svg), from a real
 	  --method confipara-d --omega 16 --theta 0.4 --max-tokens 64
 
 # Two halves run side by side, one per core, only the second with Ray; what the first says is shown when both are done.
-FIRST := tests/unit tests/property $(patsubst %,tests/integration/test_%.py,batch cli specialists)
+FIRST := tests/unit tests/property $(patsubst %,tests/integration/test_%.py,batch cli eval eval_benchmarks eval_specialists specialists)
 SECOND := tests/integration $(patsubst %,--ignore=%,$(filter tests/integration/%,$(FIRST)))
 test: setup  ## all tests (fetches the real models the first time)
 	@mkdir -p build; $(PYTEST) $(PYTEST_ARGS) $(FIRST) > build/test.log 2>&1 & first=$$!; \

@@ -15,13 +15,10 @@ class Writer(Protocol):
     first_commit: float | None
     last_commit: float | None
 
-    def cancel(self) -> None:
-        """Ends the answer at the next moment."""
-        ...
+    def cancel(self) -> None: ...
 
     async def free(self) -> None:
         """Ends a session that was kept open."""
-        ...
 
 
 class AnswerStream:
@@ -41,7 +38,6 @@ class AnswerStream:
         finish: Callable[[str], Answer],
         journal: Path | None = None,
     ) -> None:
-        """Made by `Collaboration.stream`."""
         self.journal = journal
         self._coordinator = coordinator
         self._tokens = tokens

@@ -21,10 +21,7 @@ from tokencollab.policies.events import Cancelled
 from tokencollab.policies.responses import events as e
 from tokencollab.policies.responses.machines import ResponsePolicy, make_response_policy
 from tokencollab.policies.responses.recorded import record
-from tokencollab.policies.responses.response_methods import (
-    ResponseMethod,
-    parse_response_method,
-)
+from tokencollab.policies.responses.response_methods import ResponseMethod, parse_response_method
 from tokencollab.policies.responses.wording import form_of
 from tokencollab.pool import SHORTEST_PAUSE, when_there_is_room
 from tokencollab.protocol.messages import ChatMessage
@@ -60,7 +57,6 @@ class AskedPrompt:
     seed: int = 0
 
     def read(self, text: str) -> str | None:
-        """The answer that a text gives, in canonical form."""
         if callable(self.extract):
             return self.extract(text)
         return extract(text, self.extract, self.options)
@@ -162,7 +158,6 @@ class Asking:
         self._written = 0  # those that came to an end
 
     def cancel(self) -> None:
-        """Decides now, with what there is."""
         self._inbox.put_nowait(Cancelled())
 
     async def run(self) -> Response:
@@ -178,11 +173,9 @@ class Asking:
             state, commands = self._policy.start()
             while True:
                 for command in commands:
-                    match command:
-                        case e.Decide(outcome):
-                            return self._response(outcome, now() - started)
-                        case _:
-                            self._carry_out(command)
+                    if isinstance(command, e.Decide):
+                        return self._response(command.outcome, now() - started)
+                    self._carry_out(command)
                 event = await self._inbox.get()
                 if isinstance(event, Exception):
                     raise event
@@ -341,10 +334,8 @@ class Asking:
 
 
 def switch_chances(seed: int, models: int) -> tuple[float, ...]:
-    """The chances of random switching, one per model."""
     return tuple(uniform(seed, position, 0) for position in range(models))
 
 
 def _gap(drawn: Mapping[int, Any]) -> int:
-    """The first number that is not there."""
     return next(number for number in range(len(drawn) + 1) if number not in drawn)

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, TextIO, TypeAlias
 from uuid import uuid4
 
@@ -25,7 +24,7 @@ from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.engines.entry_points import engine_type
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UsageError
-from tokencollab.member import FoundModel, Member, MemberLike, weights_of
+from tokencollab.member import FoundModel, Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.capabilities import check_capabilities, lacking
@@ -172,9 +171,7 @@ class Collaboration:
             for name, model in zip(names, found, strict=True)
         ]
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Ends what still runs, and the models."""
         if self._watching is not None:
             self._watching.cancel()
@@ -211,7 +208,7 @@ class Collaboration:
         """
         runtime = self._entered()
         if name not in self._members:
-            raise UsageError(f"no model {name!r} takes part; there are {', '.join(self._members) or 'none'}")
+            raise UsageError(f"no member {name!r}; there are {', '.join(self._members) or 'none'}")
         if name == next(iter(self._members)):
             raise UsageError(f"{name!r} is the base: without it there is no collaboration")
         member = self._members.pop(name)
@@ -311,7 +308,8 @@ class Collaboration:
                 the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
         """
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
-        if chosen.uses("weights") and (own := weights_of(self._specs)):
+        own = {name: member.weight for name, member in self._specs.items() if member.weight is not None}
+        if own and chosen.uses("weights"):
             chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
         request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
         return self.stream_request(request, trace, members=members, keep=keep)
@@ -330,7 +328,7 @@ class Collaboration:
         """
         past = read_journal(journal)
         if past.trace.models[0] not in self._members:
-            raise UsageError(f"the journal's base is {past.trace.models[0]!r}, which does not take part here")
+            raise UsageError(f"the journal's base is {past.trace.models[0]!r}, which is not a member here")
         request = AnswerRequest.of_journal(past)
         own = type(self._exit_policy).__name__ if self._exit_policy is not None else None
         if past.trace.settings.get("exit_policy") != own:
@@ -422,7 +420,6 @@ class Collaboration:
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
     ) -> Answer:
-        """The whole answer; see `stream`."""
         stream = self.stream(
             prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members
         )

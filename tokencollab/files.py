@@ -12,8 +12,7 @@ from tokencollab.errors import UsageError
 def write_whole(path: Path, text: str) -> None:
     """Writes ``text`` to a file; what was there before is kept until all of it is on the disk.
 
-    Raises:
-        UsageError: it cannot be written.
+    Raises UsageError: it cannot be written.
     """
     data = text.encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
     beside = path.with_name(f".{path.name}.{token_hex(4)}")
@@ -30,16 +29,10 @@ def write_whole(path: Path, text: str) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{str(path)!r} cannot be written: no file has such a name") from None
 
 
 def read_text(path: Path, what: str) -> str:
-    """The text of a file, which the message calls ``what``.
-
-    Raises:
-        UsageError: it cannot be read, or is not UTF-8.
-    """
+    """The text of a file, which the message calls ``what``. Raises UsageError: it cannot be read, or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -56,11 +49,7 @@ def cache_folder() -> Path:
 
 
 def typed_path(name: str) -> Path:
-    """The path that somebody typed, who may begin it with ``~``.
-
-    Raises:
-        UsageError: no file can have this name.
-    """
+    """The path that somebody typed, who may begin it with ``~``. Raises UsageError: no file can have this name."""
     try:
         path = Path(name).expanduser()
         os.fsencode(path)
@@ -72,11 +61,7 @@ def typed_path(name: str) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Brings to the disk which files ``folder`` has.
-
-    Raises:
-        OSError: it cannot be read, or the disk fails.
-    """
+    """Brings to the disk which files ``folder`` has. Raises OSError: it cannot be read, or the disk fails."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -101,11 +101,9 @@ class Member:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that are given, by name."""
         return {key: value for key in _OPTIONS if (value := getattr(self, key)) is not None}
 
     def __str__(self) -> str:
-        """The text that `parse` makes the same member of."""
         options = ",".join(f"{key}={value}" for key, value in self.given.items())
         return f"{self.model}@{options}" if options or "@" in self.model else self.model
 
@@ -135,9 +133,8 @@ class Member:
             files = resolve(self.model, progress)
             return FoundModel(self.name or files.name, str(files.folder), options, files.notice)
         path = Path(self.model).expanduser()
-        if path.exists():
-            return FoundModel(self.name or path.stem, str(path.absolute()), options)
-        return FoundModel(self.name or self.model, self.model, options)
+        name, source = (path.stem, str(path.absolute())) if path.exists() else (self.model, self.model)
+        return FoundModel(self.name or name, source, options)
 
     def actor(self, default: EngineOptions | None = None) -> Any:
         """The model as a Ray actor: ``ray.get(actor.next_candidates.remote("The sky is", k=5))``. Raises as `find`.
@@ -165,15 +162,8 @@ def split_members(text: str) -> list[str]:
     return parts
 
 
-def weights_of(members: Mapping[str, Member]) -> dict[str, float]:
-    """The weights that members bring, by their names."""
-    return {name: member.weight for name, member in members.items() if member.weight is not None}
-
-
 def _number(text: str) -> int | float | str:
     for read in (int, float):
-        try:
+        with suppress(ValueError):
             return read(text)
-        except ValueError:
-            continue
     return text

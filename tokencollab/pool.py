@@ -17,25 +17,15 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 
 @dataclass
 class Progress:
-    """Figures of a run, kept up to date while it goes on.
+    """Figures of a run, kept up to date while it goes on."""
 
-    Attributes:
-        total: answers that there are to be.
-        before: of these, how many were there when the run began.
-        done: answered in this run.
-        failed: that have no answer, in this run.
-        tokens: pieces committed so far, those of answers under way included.
-        cost: candidate sets of the finished answers; under response-level methods weighted by prices.
-        lost: how often a model was lost, in the finished answers.
-    """
-
-    total: int
-    before: int = 0
-    done: int = 0
-    failed: int = 0
-    tokens: int = 0
-    cost: float = 0
-    lost: int = 0
+    total: int  # answers that there are to be
+    before: int = 0  # of these, how many were there when the run began
+    done: int = 0  # answered in this run
+    failed: int = 0  # that have no answer, in this run
+    tokens: int = 0  # pieces committed so far, those of answers under way included
+    cost: float = 0  # candidate sets of the finished answers; under response-level methods weighted by prices
+    lost: int = 0  # how often a model was lost, in the finished answers
     started: float = field(default_factory=monotonic)
 
     def restart(self) -> None:
@@ -86,8 +76,7 @@ async def when_there_is_room(
 ) -> Result:
     """What ``attempt`` returns, which is made again as long as it finds the models full.
 
-    Raises:
-        PlatformFull: the models are full, and it is not ``worth_waiting``.
+    Raises PlatformFull: the models are full, and it is not ``worth_waiting``.
     """
     pause = SHORTEST_PAUSE
     while True:

@@ -26,12 +26,6 @@ class RecordFile:
 
     Resuming is ``RecordFile(path, resume=True)``, whatever checks of ``lines`` the owner has, then `keep`. Until `keep`
     the file is as it was found.
-
-    Attributes:
-        path: the file.
-        created: whether it was not there before.
-        lines: the whole lines that were found, without their ends.
-        size: bytes of the file.
     """
 
     def __init__(self, path: Path, *, resume: bool, sync: bool = True) -> None:
@@ -43,8 +37,7 @@ class RecordFile:
             sync: `append` returns when the line is on the disk. Otherwise the line is in the hands of the operating
                 system: a killed process loses nothing, a loss of power may.
 
-        Raises:
-            UsageError: the file is there (not ``resume``), has another writer, or cannot be opened.
+        Raises UsageError: the file is there (not ``resume``), has another writer, or cannot be opened.
         """
         self.path = path
         self._sync = sync
@@ -62,14 +55,13 @@ class RecordFile:
                 raise
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-        self.lines = whole_lines(self._found)
+        self.lines = whole_lines(self._found)  # that were found, without their ends
         self.size = len(self._found)
 
     def keep(self, lines: Sequence[bytes]) -> None:
         """Makes ``lines`` the content of the file, in one step. They are those of `lines` that are to stay.
 
-        Raises:
-            UsageError: it cannot be written; the file is left as it was.
+        Raises UsageError: it cannot be written; the file is left as it was.
         """
         content = b"".join(line + b"\n" for line in lines)
         found, self._found, self.lines = self._found, b"", []
@@ -88,8 +80,7 @@ class RecordFile:
     def append(self, line: bytes) -> None:
         """Appends ``line``, which has no line end. May be called from several threads.
 
-        Raises:
-            CannotWrite: the disk is full, or the like; the file is left as it was.
+        Raises CannotWrite: the disk is full, or the like; the file is left as it was.
         """
         data = line + b"\n"
         with self._writing:
@@ -164,8 +155,7 @@ def whole_lines(data: bytes) -> list[bytes]:
 def compare_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Compares what a run was begun with and what is asked for. Both are as read from JSON.
 
-    Raises:
-        UsageError: a setting differs.
+    Raises UsageError: a setting differs.
     """
     for key in (*now, *before):
         if before.get(key) != now.get(key):

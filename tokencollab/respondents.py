@@ -80,5 +80,5 @@ def resolve_respondents(team: Collaboration, wanted: Sequence[str | Respondent] 
             team.check_method(respondent.method, respondent.members)
     names = unique_names([respondent.name for respondent in found])
     if not names:
-        raise UsageError("nobody is asked: name at least one model")
+        raise UsageError("at least one model is required")
     return {name: replace(respondent, name=name) for name, respondent in zip(names, found, strict=True)}

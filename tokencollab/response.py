@@ -1,7 +1,7 @@
 """What a user gets of a method between models: the answer, every model's answers, and what they cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tokencollab.actors.answer import Answer
@@ -27,11 +27,9 @@ class Usage:
     decode_seconds: float = 0.0
 
     def begun(self) -> "Usage":
-        """With one answer more."""
         return replace(self, answers=self.answers + 1)
 
     def written(self, answer: Answer, price: float) -> "Usage":
-        """With what an answer took."""
         prefill = answer.seconds if answer.first_token_seconds is None else answer.first_token_seconds
         return replace(
             self,
@@ -42,7 +40,6 @@ class Usage:
         )
 
     def scored(self, seconds: float) -> "Usage":
-        """With a prefill that scored something."""
         return replace(self, prefill_seconds=self.prefill_seconds + seconds)
 
 
@@ -95,12 +92,7 @@ class Response:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready data."""
-        data: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        data["answers"] = {model: list(answers) for model, answers in self.answers.items()}
-        for name in ("texts", "sample_scores"):
+        data = asdict(self) | {"models": list(self.models), "lost": list(self.lost)}
+        for name in ("answers", "texts", "sample_scores"):
             data[name] = {model: list(values) for model, values in data[name].items()}
-        data["usage"] = {
-            model: {name: getattr(usage, name) for name in usage.__dataclass_fields__}
-            for model, usage in self.usage.items()
-        }
-        return data | {"scores": dict(self.scores), "models": list(self.models), "lost": list(self.lost)}
+        return data

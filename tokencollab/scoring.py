@@ -69,7 +69,6 @@ class Scoring:
                 )
 
     async def scores(self, command: e.ScoreSamples) -> tuple[float, ...]:
-        """One score per answer."""
         try:
             if self._scorer is None:
                 answers = command.answers
@@ -81,7 +80,6 @@ class Scoring:
             return ()
 
     async def surprise(self, command: e.MeasureSurprise) -> tuple[float, ...]:
-        """The nats of each part."""
         parts = [part.encode() for part in command.parts]
         base = self._respondents[command.model].members[0]
         try:

@@ -39,12 +39,6 @@ def test_what_no_encoding_has_is_written_as_in_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "talk.json").read_text(encoding="utf-8")) == "\ud800é"
 
 
-def test_a_name_that_no_file_can_have_is_said_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be written: no file has such a name"):
-        write_whole(tmp_path / "a\0b", "text")
-    assert os.listdir(tmp_path) == []
-
-
 def test_where_no_file_can_be_is_said_in_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "no" / "talk.json", tmp_path):
         with pytest.raises(UsageError, match="cannot be written: "):

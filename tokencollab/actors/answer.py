@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from tokencollab.policies.events import Efficacy, StepRecord
@@ -95,17 +95,13 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON-ready data (without the pieces, which a trace has)."""
-        figures = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "pieces"}
-        return {
-            name: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
-            for name, value in figures.items()
-        }
+        figures = asdict(replace(self, pieces=()))
+        del figures["pieces"]
+        return figures | {"models": list(self.models)}
 
 
 @dataclass
 class Tally:
-    """Counts while an answer is being written."""
-
     base: str
     cost: int = 0
     aligned: int = 0
@@ -129,7 +125,6 @@ class Tally:
         self._kept += len(truncate(candidates.candidates, sampling.top_k, sampling.top_p, sampling.over))
 
     def commit(self, piece: Piece, record: StepRecord) -> None:
-        """Counts one committed step."""
         self.pieces.append(piece)
         self.cost += self._sets
         self.aligned += self._kept

@@ -14,7 +14,6 @@ class CandidatesAlong:
     """The course of one `NextCandidates` with offsets."""
 
     def __init__(self, request: NextCandidates) -> None:
-        """Nothing is answered yet."""
         self.first = request
         self._sets: list[CandidateSet] = []
         self._bytes = self._forwarded = 0

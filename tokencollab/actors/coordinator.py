@@ -16,7 +16,7 @@ from tokencollab.actors.membership import Membership
 from tokencollab.actors.model_session import ModelSession, ReceivedEvent, SharedText
 from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.supervisor import Supervisor
-from tokencollab.errors import ModelFailed, PlatformFull, UsageError
+from tokencollab.errors import ModelFailed, PlatformFull, TraceError, UsageError
 from tokencollab.policies import events as e
 from tokencollab.policies.machine import Machine
 from tokencollab.policies.turn import State
@@ -90,7 +90,6 @@ class Coordinator:
             self._attendance.bring_back(member.name)
 
     def leave(self, name: str) -> None:
-        """A model that takes part no longer."""
         if self.ended is None and name in self._attendance.sessions:
             self._announce(e.ModelLost(name))
 
@@ -128,10 +127,9 @@ class Coordinator:
             self.ended = asyncio.get_running_loop().time()
             for recorder in self._recorders:
                 recorder.close()
-            await (self._attendance.rest() if self._keep else self._attendance.close())
+            await self._attendance.close(keep=self._keep)
 
     async def free(self) -> None:
-        """Ends a session that was kept open."""
         if self._keep:
             self._keep = False
             await self._attendance.close()
@@ -159,11 +157,7 @@ class Coordinator:
         self._inbox.put_nowait(ReceivedEvent(event))
 
     async def _next(self) -> ReceivedEvent:
-        """The next event for the policy.
-
-        Raises:
-            ModelFailed: nothing can happen any more.
-        """
+        """The next event for the policy. Raises ModelFailed: nothing can happen any more."""
         while True:
             if self._inbox.empty() and self._attendance.quiet:
                 raise ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
@@ -219,15 +213,15 @@ class Coordinator:
     def _relive(self, past: Past) -> tuple[list[Token], list[e.Command]]:
         """Hears again what a journal has; the tokens, and what was open at its end.
 
-        Raises:
-            TraceError: the answer had ended, or the policy does not commit what the journal says that it did.
+        Raises TraceError: the answer had ended, or the policy does not commit what the journal says that it did.
         """
         tokens: list[Token] = []
         self._state, commands = self._policy.start(past.trace.models)
         for heard in (None, *past.heard):
             if heard is not None:
                 commands = self._step(heard)
-            past.check_open(commands)
+            if any(isinstance(command, e.Stop) for command in commands):
+                raise TraceError(f"{past.path}: this answer had come to its end; nothing is left to do")
             for command in commands:
                 match command:
                     case e.Commit():
@@ -240,9 +234,9 @@ class Coordinator:
                         self._carry_out(command)
         past.check(self.tally.pieces)
         sessions = self._attendance.sessions
-        for model, offset, spelling in past.spellings():
-            if model in sessions:
-                sessions[model].spelt(offset, spelling)
+        for heard in past.heard:
+            if isinstance(heard.event, e.ANSWERS) and heard.event.model in sessions:
+                sessions[heard.event.model].spelt(heard.offset, heard.spelling)
         for model in set(self._policy.taking_part(self._state)).difference(sessions):
             self._announce(e.ModelLost(model))
         for model in past.away(sessions):
@@ -306,10 +300,6 @@ class Coordinator:
             self._writing = None
 
     def _finish(self, stop: e.Stop) -> None:
-        match stop.reason:
-            case "failed":
-                raise ModelFailed("every model was lost; the answer so far is what was streamed")
-            case _ if self._reader.stopped:
-                self.finish_reason = "end"
-            case reason:
-                self.finish_reason = reason
+        if stop.reason == "failed":
+            raise ModelFailed("every model was lost; the answer so far is what was streamed")
+        self.finish_reason = "end" if self._reader.stopped else stop.reason

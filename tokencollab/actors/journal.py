@@ -6,12 +6,12 @@ is killed at any moment loses nothing that was seen; a loss of power may take th
 whole line is asked again, and since the models answer the same, the text goes on byte for byte.
 """
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from tokencollab.actors.log import log
 from tokencollab.actors.model_session import ReceivedEvent
@@ -22,7 +22,7 @@ from tokencollab.policies.recording import recorded_events
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
-from tokencollab.protocol.trace import Trace, TraceStep, parse_trace
+from tokencollab.protocol.trace import Trace, TraceEvent, parse_trace
 from tokencollab.records import RecordFile, whole_lines
 
 SUFFIX = ".journal.jsonl"
@@ -30,27 +30,13 @@ SUFFIX = ".journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a journal has of an answer.
+    """What a journal has of an answer."""
 
-    Attributes:
-        path: the file.
-        lines: how many whole lines it has.
-        trace: the same as a trace.
-        messages: the conversation.
-        heard: everything that the policy heard, in order.
-    """
-
-    path: Path
-    lines: int
-    trace: Trace
-    messages: tuple[ChatMessage, ...]
-    heard: tuple[ReceivedEvent, ...]
-
-    def spellings(self) -> Iterator[tuple[str, int, Spelling | None]]:
-        """Per answer in order: the model, its offset, and what changed in how it holds the text."""
-        for heard in self.heard:
-            if isinstance(heard.event, e.ANSWERS):
-                yield heard.event.model, heard.offset, heard.spelling
+    path: Path  # the file
+    lines: int  # how many whole lines it has
+    trace: Trace  # the same as a trace
+    messages: tuple[ChatMessage, ...]  # the conversation
+    heard: tuple[ReceivedEvent, ...]  # everything that the policy heard, in order
 
     def away(self, models: Iterable[str]) -> list[str]:
         """Those of ``models`` that did not take part at the end of the journal."""
@@ -62,20 +48,10 @@ class Past:
                 here.add(heard.event.model)
         return [model for model in models if model not in here]
 
-    def check_open(self, commands: Iterable[e.Command]) -> None:
-        """Whether these commands leave something to be done.
-
-        Raises:
-            TraceError: they end the answer.
-        """
-        if any(isinstance(command, e.Stop) for command in commands):
-            raise TraceError(f"{self.path}: this answer had come to its end; nothing is left to do")
-
     def check(self, pieces: Sequence[Piece]) -> None:
         """Whether these are the pieces of the journal; a single event may have led to a few more.
 
-        Raises:
-            TraceError: they are not.
+        Raises TraceError: they are not.
         """
         recorded = [step.chosen for step in self.trace.steps]
         if list(pieces[: len(recorded)]) != recorded:
@@ -107,8 +83,7 @@ class Journal(Recorder):
     def begin(self) -> None:
         """Makes the file, or cuts the one of before back to its whole lines.
 
-        Raises:
-            UsageError: it cannot be written, or is being written by another process.
+        Raises UsageError: it cannot be written, or is being written by another process.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,16 +105,13 @@ class Journal(Recorder):
                 self.close()
 
     def ended(self) -> None:
-        """Removes the file, unless it is to be kept."""
         if not self._keep:
             self.path.unlink(missing_ok=True)
 
     def refused(self) -> None:
-        """Removes the file: there is nothing to go on with."""
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Closes the file."""
         if self._records is not None:
             self._records.close()
             self._records = None
@@ -148,8 +120,7 @@ class Journal(Recorder):
 def read_journal(path: str | os.PathLike[str]) -> Past:
     """What the journal at ``path`` has; a last line that was cut is left out.
 
-    Raises:
-        UsageError: it cannot be read. TraceError: it is damaged elsewhere.
+    Raises UsageError: it cannot be read. TraceError: it is damaged elsewhere.
     """
     file = Path(path)
     try:
@@ -162,29 +133,24 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
         raise UsageError(f"{file} is no journal: it is not UTF-8 text") from None
     trace = parse_trace(lines)
     turns = trace.settings.get("messages")
-    if not isinstance(turns, list):
+    if turns is None:
         raise TraceError(f"{file} is a trace, not a journal: it has no conversation")
     try:
-        messages = tuple(ChatMessage(turn["role"], turn["content"]) for turn in turns)
-        heard = tuple(
-            heard
-            for step, line in zip(trace.steps, lines[1:], strict=True)
-            for heard in _heard(step, json.loads(line).get("heard", []))
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
-        raise TraceError(f"{file} is not a whole journal: {error!r}") from error
+        messages = msgspec.convert(turns, tuple[ChatMessage, ...])
+    except msgspec.ValidationError as error:
+        raise TraceError(f"{file} is not a whole journal: {error}") from error
+    heard = tuple(
+        _heard(event, entry)
+        for step in trace.steps
+        for event, entry in zip(recorded_events(step), step.heard, strict=True)
+    )
     return Past(file, len(lines), trace, messages, heard)
 
 
-def _heard(step: TraceStep, entries: list[Mapping[str, Any]]) -> Iterator[ReceivedEvent]:
-    """What was heard in a step, in order, with how the models held the text."""
-    for event, entry in zip(recorded_events(step), entries, strict=True):
-        offset, *spelling = entry.get("spelling", (0,))
-        taken_back = int(entry.get("taken_back", 0))
-        if spelling:
-            kept, tokens, state = spelling
-            yield ReceivedEvent(
-                event, 0, offset, Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state)), taken_back
-            )
-        else:
-            yield ReceivedEvent(event, taken_back=taken_back)
+def _heard(event: e.Event, entry: TraceEvent) -> ReceivedEvent:
+    """What was heard, with how the model held the text."""
+    if entry.spelling is None:
+        return ReceivedEvent(event, taken_back=entry.taken_back)
+    offset, kept, tokens, state = entry.spelling
+    spelling = Spelling(kept, bytes.fromhex(tokens), bytes.fromhex(state))
+    return ReceivedEvent(event, 0, offset, spelling, entry.taken_back)

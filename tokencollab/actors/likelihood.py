@@ -42,8 +42,7 @@ class TextLogprobs:
 async def text_logprobs(member: Supervisor, turns: Sequence[m.ChatMessage], data: bytes) -> TextLogprobs:
     """The log-probabilities of ``data`` as the answer to ``turns``.
 
-    Raises:
-        ModelFailed: the model does not have them, because it fails, or because the text is too long for it.
+    Raises ModelFailed: the model does not have them, because it fails, or because the text is too long for it.
     """
     session = uuid4().hex
     tokens = (sum(len(turn.content) for turn in turns) + len(data)) / _BYTES_PER_TOKEN

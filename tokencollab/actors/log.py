@@ -2,6 +2,7 @@
 what it only tells of."""
 
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -11,26 +12,13 @@ class _Log:
 
     def __init__(self) -> None:
         self._logger = structlog.get_logger("tokencollab")
+        self.debug, self.info, self.warning, self.error = (
+            partial(self._say, level) for level in ("debug", "info", "warning", "error")
+        )
 
-    def debug(self, event: str, **fields: object) -> None:
-        """What helps whoever looks for a fault."""
+    def _say(self, level: str, event: str, **fields: object) -> None:
         with suppress(Exception):
-            self._logger.debug(event, **fields)
-
-    def info(self, event: str, **fields: object) -> None:
-        """What happened in the ordinary course."""
-        with suppress(Exception):
-            self._logger.info(event, **fields)
-
-    def warning(self, event: str, **fields: object) -> None:
-        """A fault that costs nothing yet."""
-        with suppress(Exception):
-            self._logger.warning(event, **fields)
-
-    def error(self, event: str, **fields: object) -> None:
-        """Something is out of order and stays so."""
-        with suppress(Exception):
-            self._logger.error(event, **fields)
+            getattr(self._logger, level)(event, **fields)
 
 
 log = _Log()

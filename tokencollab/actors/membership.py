@@ -17,20 +17,15 @@ Happened: TypeAlias = e.ModelLost | e.ModelJoined
 
 
 class Membership:
-    """The model sessions of one answer.
-
-    Attributes:
-        sessions: by name, the base first.
-        returning: those that are being brought back.
-    """
+    """The model sessions of one answer."""
 
     def __init__(
         self, session: str, sessions: Mapping[str, ModelSession], announce: Callable[[Happened], None]
     ) -> None:
         """``announce`` takes the losses and returns as events."""
         self._session = session
-        self.sessions = dict(sessions)
-        self.returning: set[str] = set()
+        self.sessions = dict(sessions)  # by name, the base first
+        self.returning: set[str] = set()  # those that are being brought back
         self._announce = announce
         self._losses: dict[str, int] = {}
         self._calls: dict[str, set[asyncio.Task[None]]] = {}
@@ -45,8 +40,7 @@ class Membership:
     async def open(self) -> None:
         """Begins the session at every model. One that fails is lost.
 
-        Raises:
-            PromptTooLong, ModelRefused, PlatformFull: a model cannot take this conversation.
+        Raises PromptTooLong, ModelRefused, PlatformFull: a model cannot take this conversation.
         """
         sessions = dict(self.sessions)  # others may join in the meantime
         opening = (session.open() for session in sessions.values())
@@ -78,23 +72,20 @@ class Membership:
             self._returns.add(task)
             task.add_done_callback(self._returns.discard)
 
-    async def rest(self) -> None:
-        """Ends everything that is under way; the session stays open at the models."""
-        await asyncio.shield(self._rest())
+    async def close(self, *, keep: bool = False) -> None:
+        """Ends everything that is under way, and, unless it is to be kept, the session at every model.
 
-    async def close(self) -> None:
-        """Ends everything that is under way, and the session at every model; also where the caller is cancelled."""
-        await asyncio.shield(self._close())
+        Also where the caller is cancelled.
+        """
+        await asyncio.shield(self._close(keep))
 
-    async def _close(self) -> None:
-        await self._rest()
-        await asyncio.gather(*(session.close() for session in self.sessions.values()))
-
-    async def _rest(self) -> None:
+    async def _close(self, keep: bool) -> None:
         tasks = [*self._returns, *(task for calls in self._calls.values() for task in calls)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if not keep:
+            await asyncio.gather(*(session.close() for session in self.sessions.values()))
 
     async def _guard(self, model: str, work: Work) -> None:
         try:

@@ -23,23 +23,8 @@ from tokencollab.actors.prompt import Prompt, read_prompt, sendable
 from tokencollab.actors.solo_generation import Writing
 from tokencollab.engines.base import EXTRA_CANDIDATES, Engine, EngineReply, EngineRequest
 from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, PlatformFull, PromptTooLong, UsageError, refusal
+from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, CandidateSet
-from tokencollab.protocol.messages import (
-    CandidatesReply,
-    Close,
-    Closed,
-    ContextExhausted,
-    GenerateSolo,
-    ModelInfo,
-    NextCandidates,
-    Open,
-    Opened,
-    Refused,
-    Reply,
-    Request,
-    SessionLost,
-    SoloPiece,
-)
 
 _FAREWELL = 10.0  # seconds that a pass may take to its end before its thread is left alone
 _LEASE = 900.0  # seconds without a request after which a session is given up: its owner is gone
@@ -49,7 +34,7 @@ _LONGEST_WAIT = 0.02  # seconds
 
 _T = TypeVar("_T")
 Prefix: TypeAlias = bytes | Prompt
-Deliver: TypeAlias = Callable[[Reply | Exception], None]
+Deliver: TypeAlias = Callable[[m.Reply | Exception], None]
 
 
 @dataclass(eq=False)
@@ -58,7 +43,7 @@ class _Job:
     such questions.
     """
 
-    request: Request
+    request: m.Request
     deliver: Deliver
     ask: EngineRequest | None = None
     course: Writing | CandidatesAlong | None = None
@@ -83,10 +68,8 @@ class ModelActor:
     def __init__(self, load: Callable[[], Engine], *, max_sessions: int = 256, max_batch: int = 64) -> None:
         """Starts the thread, which begins with ``load()``.
 
-        Args:
-            load: makes the engine.
-            max_sessions: sessions that may be open; one more is refused immediately.
-            max_batch: sessions that share one forward pass; those beyond come first in the next.
+        ``max_sessions`` may be open, one more is refused immediately; ``max_batch`` share one forward pass, those
+        beyond come first in the next.
         """
         self._max_sessions, self._max_batch = max_sessions, max_batch
         self._sessions: dict[str, float] = {}  # open ones, and when each last asked
@@ -100,27 +83,21 @@ class ModelActor:
         self._outbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False  # the loop has been told of what is in the outbox
         self._load = load
-        self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
+        self._loaded: asyncio.Future[m.ModelInfo] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._serve, name="tokencollab-model", daemon=True)
         self._thread.start()
 
-    async def ready(self) -> ModelInfo:
-        """Waits until the engine is loaded.
-
-        Raises:
-            Whatever loading raised.
-        """
+    async def ready(self) -> m.ModelInfo:
+        """Waits until the engine is loaded. Raises whatever loading raised."""
         return await asyncio.shield(self._loaded)
 
-    async def ask(self, request: Request) -> Reply:
+    async def ask(self, request: m.Request) -> m.Reply:
         """One request, one reply.
 
-        Raises:
-            ModelGone: the actor was stopped.
-            Exception: the engine failed.
+        Raises ModelGone: the actor was stopped. Exception: the engine failed.
         """
-        future: asyncio.Future[Reply] = self._loop.create_future()
+        future: asyncio.Future[m.Reply] = self._loop.create_future()
         self._put(_Job(request, partial(_settle, future)))
         return await future
 
@@ -153,33 +130,33 @@ class ModelActor:
         if not wanted or list(wanted) != sorted(set(wanted)) or not 0 <= wanted[0] <= wanted[-1] <= len(text):
             raise UsageError(f"offsets must ascend from 0 to the {len(text)} bytes of the prefix at most")
         session, found, start = uuid4().hex, list[CandidateSet](), 0
-        request: Request = Open(session, messages)
+        request: m.Request = m.Open(session, messages)
         try:
             while True:
                 match await self.ask(request):
-                    case Opened():
+                    case m.Opened():
                         pass
-                    case CandidatesReply() as reply:
+                    case m.CandidatesReply() as reply:
                         found += (*reply.earlier, reply.candidates)
                         start = reply.offset
-                    case Refused(_, kind, reason):
+                    case m.Refused(_, kind, reason):
                         raise refusal(kind, reason)
-                    case ContextExhausted():
+                    case m.ContextExhausted():
                         raise PromptTooLong(f"the {len(text)} bytes of the prefix do not fit into the model's context")
                     case other:
                         raise ModelFailed(f"the model answered {type(other).__name__}")
                 if len(found) == len(wanted):
                     break
                 rest = wanted[len(found) :][:MAX_OFFSETS]
-                request = NextCandidates(session, start, text[start : rest[-1]], k, rest)
+                request = m.NextCandidates(session, start, text[start : rest[-1]], k, rest)
         finally:
-            await self.ask(Close(session))
+            await self.ask(m.Close(session))
         sets = [CandidateSet(one.candidates[:k], one.log_normaliser) for one in found]
         return sets[0] if offsets is None else sets
 
-    async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
+    async def write(self, request: m.GenerateSolo) -> AsyncIterator[m.Reply]:
         """Lets the model write alone; the stream ends after EOS, ``max_steps``, or a reply that is not `SoloPiece`."""
-        outcomes: asyncio.Queue[Reply | Exception] = asyncio.Queue()
+        outcomes: asyncio.Queue[m.Reply | Exception] = asyncio.Queue()
         job = _Job(request, outcomes.put_nowait)
         self._put(job)
         try:
@@ -188,7 +165,7 @@ class ModelActor:
                 if isinstance(outcome, Exception):
                     raise outcome
                 yield outcome
-                if not isinstance(outcome, SoloPiece) or outcome.piece is None:
+                if not isinstance(outcome, m.SoloPiece) or outcome.piece is None:
                     return
         finally:
             job.cancelled = True
@@ -206,8 +183,7 @@ class ModelActor:
     def check(self) -> None:
         """Whether the thread is there.
 
-        Raises:
-            ModelGone: it is not.
+        Raises ModelGone: it is not.
         """
         if not self._thread.is_alive():
             raise ModelGone("the model's thread has ended")
@@ -328,25 +304,25 @@ class ModelActor:
         if self._sessions.pop(session, None) is not None:
             self._sessions[session] = monotonic()  # the longest unused is the first
         match job.request:
-            case Open() as request:
+            case m.Open() as request:
                 self._call(job.deliver, self._open(engine, request))
-            case Close():
+            case m.Close():
                 self._forget(engine, session)
                 for other in jobs:
                     if other.request.session == session and not other.cancelled:
                         other.cancelled = True
-                        self._call(other.deliver, Closed(session))  # whoever still listens must not wait for ever
-                self._call(job.deliver, Closed(session))
+                        self._call(other.deliver, m.Closed(session))  # whoever still listens must not wait for ever
+                self._call(job.deliver, m.Closed(session))
             case _ if len(jobs) >= self._max_sessions * _WAITING:
                 self._call(job.deliver, self._full(engine, session, "requests waiting"))
-            case GenerateSolo() as request:
+            case m.GenerateSolo() as request:
                 job.course = Writing(request)
                 job.ask = job.course.first
                 jobs.append(job)
-            case NextCandidates(offsets=offsets) as request if offsets:
+            case m.NextCandidates(offsets=offsets) as request if offsets:
                 if not request.start <= offsets[0] <= offsets[-1] <= request.start + len(request.data):
                     reason = "the offsets must lie between the start and the end of the text"
-                    self._call(job.deliver, Refused(session, ModelRefused.__name__, reason))
+                    self._call(job.deliver, m.Refused(session, ModelRefused.__name__, reason))
                     return
                 job.course = CandidatesAlong(request)
                 job.ask = request
@@ -355,22 +331,22 @@ class ModelActor:
                 job.ask = ask
                 jobs.append(job)
 
-    def _open(self, engine: Engine, request: Open) -> Reply | Exception:
+    def _open(self, engine: Engine, request: m.Open) -> m.Reply | Exception:
         if request.session not in self._sessions and len(self._sessions) >= self._max_sessions:
             return self._full(engine, request.session, "sessions open")
         try:
             reply = engine.open(request)
         except Exception as error:
             return error
-        if isinstance(reply, Opened):
+        if isinstance(reply, m.Opened):
             self._sessions[request.session] = monotonic()
         return reply
 
-    def _full(self, engine: Engine, session: str, what: str) -> Refused:
+    def _full(self, engine: Engine, session: str, what: str) -> m.Refused:
         reason = (
             f"{engine.info.name} has as many {what} as it may have ({len(self._sessions)} sessions); try again later"
         )
-        return Refused(session, PlatformFull.__name__, reason)
+        return m.Refused(session, PlatformFull.__name__, reason)
 
     def _answer(self, engine: Engine, jobs: list[_Job]) -> None:
         """One call of the engine with the first request of every session that waits."""
@@ -407,7 +383,7 @@ class ModelActor:
             jobs.remove(job)
             session = job.request.session
             engine.close(session)
-            self._call(job.deliver, SessionLost(session) if len(chosen) > 1 else error)
+            self._call(job.deliver, m.SessionLost(session) if len(chosen) > 1 else error)
             if len(chosen) > 1:
                 self._suspects.add(session)
 

@@ -36,12 +36,10 @@ class SharedText:
     """The answer so far; grows by what the policy commits."""
 
     def __init__(self) -> None:
-        """Empty."""
         self.data = b""
         self._ends: list[int] = []  # of the pieces
 
     def append(self, piece: bytes) -> None:
-        """Commits a piece."""
         if piece:
             self.data += piece
             self._ends.append(len(self.data))
@@ -62,10 +60,7 @@ class SharedText:
 
 
 class ModelSession:
-    """A member within one session."""
-
     def __init__(self, member: Supervisor, request: m.Open, text: SharedText, sampling: m.Sampling) -> None:
-        """Nothing is sent yet."""
         self.member = member
         self._open = request
         self._text = text
@@ -80,8 +75,7 @@ class ModelSession:
     async def open(self, pieces: tuple[bytes, ...] = ()) -> None:
         """Begins the session at the model, or takes it up where its last reply was, with ``pieces`` after that.
 
-        Raises:
-            PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
+        Raises PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
         """
         offset, spelling = self._spelt
         request = replace(self._open, text=self._until(offset), spelling=spelling, pieces=pieces)
@@ -105,18 +99,15 @@ class ModelSession:
             self.spelt(offset, reply.spelling)
 
     def forget(self) -> None:
-        """What the model holds counts for nothing."""
         self._held, self._fresh = 0, True
 
     def spelt(self, offset: int, spelling: Spelling | None) -> None:
-        """Keeps how the model holds the text up to ``offset``."""
         self._spelt = offset, None if spelling is None else spelling.after(self._spelt[1])
 
     async def ask(self, command: e.RequestCandidates | e.RequestScores | e.RequestMarginals) -> ReceivedEvent:
         """The answer to a question. A model that came back empty is opened again.
 
-        Raises:
-            Exception: it has no answer; the model is lost for this step.
+        Raises Exception: it has no answer; the model is lost for this step.
         """
         request = self._request(command)
         reply = await self._call(request)
@@ -173,7 +164,6 @@ class ModelSession:
             yield unsure
 
     async def close(self) -> None:
-        """Ends the session at the model."""
         if self.opened:
             await self.member.close_session(self._open.session)
 

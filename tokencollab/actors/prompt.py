@@ -14,8 +14,7 @@ Prompt: TypeAlias = str | Sequence[ChatMessage | Mapping[str, str]]
 def read_prompt(prompt: Prompt) -> tuple[ChatMessage, ...]:
     """A prompt as messages.
 
-    Raises:
-        UsageError: empty, an unknown role, no text, or nothing that a model could answer.
+    Raises UsageError: empty, an unknown role, no text, or nothing that a model could answer.
     """
     if isinstance(prompt, Mapping) or not isinstance(prompt, Iterable):
         raise UsageError(f"a prompt is a text or a list of messages, not {type(prompt).__name__}")
@@ -38,8 +37,7 @@ def read_prompt(prompt: Prompt) -> tuple[ChatMessage, ...]:
 def sendable(what: str, text: str) -> str:
     """``text``, which models, traces and journals can take.
 
-    Raises:
-        UsageError: it has half a character (a lone surrogate), as of an argument or a file name that is not UTF-8.
+    Raises UsageError: it has half a character (a lone surrogate), as of an argument or a file name that is not UTF-8.
     """
     if (at := half_character(text)) is not None:
         raise UsageError(f"{what} contains a lone surrogate at index {at}")

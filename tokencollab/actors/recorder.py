@@ -28,7 +28,6 @@ class Recorder:
         self._next_line()
 
     def begin(self) -> None:
-        """Writes the header."""
         self._write(self._header)
 
     def _next_line(self) -> None:
@@ -64,7 +63,6 @@ class Recorder:
             self._heard.append(entry)
 
     def committed(self, command: e.Commit) -> None:
-        """Writes the step's line."""
         record = command.record
         joined = [model for model in self._joined if model in self._candidates]
         self._joined = [model for model in self._joined if model not in joined]
@@ -92,7 +90,6 @@ class Recorder:
         """There will be no answer: a model cannot take the conversation, or the method does not go with the models."""
 
     def close(self) -> None:
-        """Nothing more is written."""
         self._file = None
 
     def _write(self, line: str) -> None:

@@ -24,11 +24,7 @@ class AnswerRequest:
 
     @classmethod
     def of(cls, method: Method, prompt: Prompt, max_tokens: int, stop: Sequence[str], seed: int) -> Self:
-        """What a caller asks for.
-
-        Raises:
-            UsageError: a number out of range, an empty stop text, or as `read_prompt`.
-        """
+        """What a caller asks for. Raises UsageError: a number out of range, an empty stop text, or as `read_prompt`."""
         if (limit := whole("max_tokens", max_tokens)) < 1:
             raise UsageError(f"max_tokens must be at least 1, not {limit}")
         if not 0 <= (number := whole("seed", seed)) < 1 << 53:
@@ -42,11 +38,7 @@ class AnswerRequest:
 
     @classmethod
     def of_journal(cls, past: Past) -> Self:
-        """What the answer of a journal was asked as.
-
-        Raises:
-            UsageError: the header does not say so.
-        """
+        """What the answer of a journal was asked as. Raises UsageError: the header does not say so."""
         match past.trace.settings:
             case {"method": Mapping() as method, "max_tokens": int(limit), "stop": list(stop), "seed": int(seed)}:
                 # Not `replay.method_of`: without a setting that only a newer version knows, another text would follow.
@@ -65,11 +57,7 @@ class AnswerRequest:
 
 
 def whole(what: str, value: int) -> int:
-    """``value`` as a whole number.
-
-    Raises:
-        UsageError: it is none.
-    """
+    """``value`` as a whole number. Raises UsageError: it is none."""
     try:
         return index(value)
     except TypeError:

@@ -18,14 +18,12 @@ class Writing:
     """
 
     def __init__(self, request: GenerateSolo) -> None:
-        """Nothing is written yet."""
         self._request = request
         self._step = request.first_step
         self._word: list[tuple[CandidatesReply, SoloPiece]] = []  # what is kept, and the candidates it was chosen from
 
     @property
     def first(self) -> NextCandidates:
-        """The first question to the engine."""
         request = self._request
         return NextCandidates(request.session, request.start, request.data, request.sampling.top_k)
 

@@ -58,8 +58,7 @@ class FaultPolicy:
     def __post_init__(self) -> None:
         """Checks the figures.
 
-        Raises:
-            UsageError: value out of range.
+        Raises UsageError: value out of range.
         """
         if not (0 < self.floor <= self.ceiling and self.multiple > 0):
             raise UsageError("deadlines: the floor must be above 0 and not above the ceiling, the multiple above 0")
@@ -71,23 +70,15 @@ class FaultPolicy:
 
 
 class Supervisor:
-    """One model and its health. ``restart`` ends what is left of it and starts it anew.
-
-    Attributes:
-        name: as the sessions know it.
-        health: up, down or out.
-        restarts: how often it was restarted.
-        faults: how often it failed, by kind: ``gone``, ``deadline``, ``malformed``, ``failed``.
-    """
+    """One model and its health. ``restart`` ends what is left of it and starts it anew."""
 
     def __init__(
         self, name: str, link: ModelLink, restart: Callable[[], Awaitable[ModelLink]], fault_policy: FaultPolicy
     ) -> None:
-        """A member that is up."""
         self.name = name
         self.health: Health = "up"
         self.restarts = 0
-        self.faults = dict.fromkeys(("gone", "deadline", "malformed", "failed"), 0)
+        self.faults = dict.fromkeys(("gone", "deadline", "malformed", "failed"), 0)  # how often it failed
         self._link = link
         self._restart = restart
         self._fault_policy = fault_policy
@@ -102,12 +93,10 @@ class Supervisor:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is."""
         return self._link.info
 
     @property
     def link(self) -> ModelLink:
-        """The way to the model, another one after a restart."""
         return self._link
 
     # ------------------------------------------------------------ calls
@@ -211,7 +200,6 @@ class Supervisor:
         return self.health == "up"
 
     async def leave(self) -> None:
-        """Takes the model out for good."""
         if self._recovery is not None:
             self._recovery.cancel()
         self._become("out")

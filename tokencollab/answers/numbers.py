@@ -44,7 +44,7 @@ def find_numbers(text: str) -> Iterator[tuple[int, int, Fraction]]:
 
 def read_number(content: str, first: bool = False) -> str | None:
     """The number that a statement gives: of a chain of equations its last side; of several the first."""
-    text = _BRACKETED.sub(lambda found: found[1] or found[2], strip_markup(content))
+    text = _without_brackets(content)
     numbers = list(find_numbers(text))
     if not numbers:
         return None
@@ -62,10 +62,12 @@ def read_number(content: str, first: bool = False) -> str | None:
 
 def last_number(text: str) -> str | None:
     """The last number of a text that states no answer."""
-    found = None
-    for _, _, value in find_numbers(_BRACKETED.sub(lambda hit: hit[1] or hit[2], strip_markup(text))):
-        found = value
-    return None if found is None else write_number(found)
+    numbers = list(find_numbers(_without_brackets(text)))
+    return write_number(numbers[-1][2]) if numbers else None
+
+
+def _without_brackets(text: str) -> str:
+    return _BRACKETED.sub(lambda found: found[1] or found[2], strip_markup(text))
 
 
 def write_number(value: Fraction) -> str:

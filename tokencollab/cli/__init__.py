@@ -25,14 +25,12 @@ _COMMANDS: Final = (
     "methods",
     "replay",
     "evaluate",
-    "sweep",
     "report",
 )
-"""Modules of this package, in the order of `--help`; each has an `add_parser`."""
+"""Modules of this package, in the order of `--help`; each has an `add_parser` (`evaluate` for `eval` and `sweep`)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
     parser = Parser(
         prog="tokencollab",
         description="Several language models with different tokenizers write one answer together, token by token.",

@@ -48,7 +48,6 @@ def _text(needed: str | None = None) -> Callable[[str], str]:
 
 
 def file_name(text: str) -> str:
-    """Any name of a file or folder, UTF-8 or not."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty: name a file or folder")
     return text
@@ -60,9 +59,7 @@ model_text = _text("the name is empty: name a model")
 
 
 def model(text: str) -> str:
-    """A model, with options of its own after @."""
-    from tokencollab.errors import UsageError  # noqa: PLC0415 - for those who name one
-    from tokencollab.member import Member  # noqa: PLC0415
+    from tokencollab.member import Member  # noqa: PLC0415 - for those who name one
 
     try:
         Member.parse(model_text(text))
@@ -115,7 +112,6 @@ def add_engines(parser: argparse.ArgumentParser, platform: bool = False) -> None
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """How models compute."""
     add = parser.add_argument
     add(
         "--engine",
@@ -154,7 +150,6 @@ def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
 
 
 def add_answer(parser: argparse.ArgumentParser) -> None:
-    """How an answer begins and ends."""
     add = parser.add_argument
     add("--system", type=utf8, metavar="TEXT", help="system message")
     add("--max-tokens", type=positive, default=256, metavar="N", help="pieces at most (default 256)")
@@ -169,8 +164,15 @@ def add_answer(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=natural, default=0, metavar="N", help="of every random choice (default 0)")
 
 
+def add_output(
+    parser: argparse.ArgumentParser, traced: str = "every step's candidates and decision (JSON lines)"
+) -> None:
+    """Where the answer goes beside the terminal."""
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--trace", type=file_name, metavar="FILE", help=f"write {traced}")
+
+
 def add_metrics(parser: argparse.ArgumentParser) -> None:
-    """Figures while it runs."""
     help_text = "serve figures for Prometheus on this port of this machine, 0 for any"
     parser.add_argument("--metrics", type=natural, metavar="PORT", help=help_text)
 

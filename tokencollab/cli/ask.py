@@ -3,14 +3,13 @@
 import argparse
 import asyncio
 import json
-import signal
 from contextlib import ExitStack
-from typing import Any, TextIO
+from typing import Any
 
 from tokencollab.actors.recorder import written
 from tokencollab.answers import check_kind
 from tokencollab.ask import Asking, Heard
-from tokencollab.cli.arguments import add_answer, add_engines, add_plugin, file_name, model_text, utf8
+from tokencollab.cli.arguments import add_answer, add_engines, add_output, add_plugin, model_text, utf8
 from tokencollab.cli.responses import (
     add_extract,
     add_response_method,
@@ -20,18 +19,9 @@ from tokencollab.cli.responses import (
     renamed,
     with_names,
 )
-from tokencollab.cli.runs import (
-    engine_options,
-    fetch_models,
-    make_team,
-    open_trace,
-    read_question,
-)
+from tokencollab.cli.runs import engine_options, fetch_models, interruptible, make_team, open_trace, read_question
 from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, response_table
-from tokencollab.engines.options import EngineOptions
 from tokencollab.policies.methods import parse_method
-from tokencollab.policies.responses.response_methods import ResponseMethod
-from tokencollab.protocol.messages import ChatMessage
 from tokencollab.respondents import Respondent
 from tokencollab.response import Response
 
@@ -58,8 +48,7 @@ def add_parser(commands: Any) -> None:
     add_extract(parser, "text")
     add_engines(parser, platform=True)
     add_answer(parser)
-    add("--json", action="store_true", help="one JSON object on standard output")
-    add("--trace", type=file_name, metavar="FILE", help="write the samples, for `tokencollab replay`")
+    add_output(parser, "the samples, for `tokencollab replay`")
     add_plugin(parser)
     add_response_method(parser)
     parser.set_defaults(run=ask)
@@ -74,13 +63,34 @@ def ask(arguments: argparse.Namespace) -> int:
     messages = read_question(arguments)
     options = engine_options(arguments)
     arguments.base, *arguments.collaborators = wanted = members_of(respondents)
+
+    def tell(heard: Heard) -> None:
+        if not arguments.json:
+            answer = "unreadable" if heard.answer is None else " ".join(heard.answer.split())
+            said = answer if len(answer) < 60 else "..."
+            progress.say(f"{heard.model} {heard.sample + 1}: {said}")
+
+    async def decide() -> Response | None:
+        """None: interrupted before it began."""
+        response = None
+        with interruptible(progress.say, "anything was asked") as on_ctrl_c:
+            async with make_team(arguments, options, parse_method("base"), progress, progress.say) as team:
+                limits = {name: getattr(arguments, name) for name in ("extract", "max_tokens", "stop", "seed")}
+                asking = Asking(team, messages, method, respondents, heard=tell, **limits)
+                progress.close()
+                on_ctrl_c(asking.cancel)
+                response = await asking.run()
+                if trace is not None:
+                    written(asking.trace_line(), trace)
+        return response
+
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(arguments.trace))
         progress = stack.enter_context(ProgressView())
         names = names_of(wanted, fetch_models(arguments, options, progress))
         respondents = renamed(respondents, names)
         method = with_names(method, names, [*names.values(), *(one.name for one in respondents)])
-        response = asyncio.run(_ask(arguments, options, method, respondents, messages, progress, trace))
+        response = asyncio.run(decide())
     if response is None:
         return 130
     if arguments.json:
@@ -90,48 +100,3 @@ def ask(arguments: argparse.Namespace) -> int:
             print(response.text if arguments.extract == "text" else response.answer)
         print_table(response_table(response), stderr=True)
     return 130 if response.reason == "cancelled" else 0
-
-
-async def _ask(
-    arguments: argparse.Namespace,
-    options: EngineOptions,
-    method: ResponseMethod,
-    respondents: list[Respondent],
-    messages: tuple[ChatMessage, ...],
-    progress: ProgressView,
-    trace: TextIO | None,
-) -> Response | None:
-    """The response, telling of each answer as it comes in. None: interrupted before it began."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-
-    def tell(heard: Heard) -> None:
-        if not arguments.json:
-            answer = "unreadable" if heard.answer is None else " ".join(heard.answer.split())
-            said = answer if len(answer) < 60 else "..."
-            progress.say(f"{heard.model} {heard.sample + 1}: {said}")
-
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
-        async with make_team(arguments, options, parse_method("base"), progress, progress.say) as team:
-            asking = Asking(
-                team,
-                messages,
-                method,
-                respondents,
-                extract=arguments.extract,
-                max_tokens=arguments.max_tokens,
-                stop=arguments.stop,
-                seed=arguments.seed,
-                heard=tell,
-            )
-            progress.close()
-            loop.add_signal_handler(signal.SIGINT, asking.cancel)
-            response = await asking.run()
-            if trace is not None:
-                written(asking.trace_line(), trace)
-            return response
-    except asyncio.CancelledError:
-        progress.say("interrupted before anything was asked")
-        return None

@@ -14,13 +14,7 @@ from tokencollab.batch.prompts import BadLine, PromptDefaults, PromptLine, read_
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all, write_between, write_together
 from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive
-from tokencollab.cli.responses import (
-    add_extract,
-    add_response_method,
-    either_method,
-    names_of,
-    with_names,
-)
+from tokencollab.cli.responses import add_extract, add_response_method, either_method, names_of, with_names
 from tokencollab.cli.runs import (
     check_stays,
     engine_options,
@@ -72,17 +66,22 @@ def batch(arguments: argparse.Namespace) -> int:
     quiet_logs()
     method = either_method(arguments, 1 + len(arguments.collaborators))
     options = engine_options(arguments)
-    data = _read(Path(arguments.prompts))
-    out = _place(arguments.out, arguments.prompts)
+    try:
+        data = Path(arguments.prompts).read_bytes()
+    except OSError as error:
+        raise UsageError(f"the prompts {arguments.prompts} cannot be read: {error.strerror}") from None
+    check_stays(arguments.out)
+    out = Path(arguments.out)
+    if out.exists() and out.samefile(arguments.prompts):
+        raise UsageError(f"--out {out} would be written over the prompts")
     settings = PromptDefaults(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
     lines, bad = read_prompts(data, settings)
     if not lines:
         reason = f"; line {bad[0].number}: {bad[0].reason}" if bad else ""
         raise UsageError(f"{arguments.prompts} has no prompt to answer{reason}")
     run = _settings(arguments, method, data)
-    with AnswerFile(
-        out, run, lines, resume=arguments.resume or arguments.retry_failed, retry_failed=arguments.retry_failed
-    ) as file:
+    resume = arguments.resume or arguments.retry_failed
+    with AnswerFile(out.absolute(), run, lines, resume=resume, retry_failed=arguments.retry_failed) as file:
         return _answer(arguments, options, method, file, lines, bad)
 
 
@@ -106,6 +105,40 @@ def _answer(
             progress, method=method.name, out=arguments.out, before=before, failed=len(file.failed), bad=len(bad)
         )
 
+    async def keep_showing() -> None:
+        with suppress(asyncio.CancelledError):
+            while True:
+                view.show(progress)
+                await asyncio.sleep(0.5)
+
+    async def run(loading: ProgressView) -> signal.Signals | None:
+        """Answers the lines. The signal that ended it early, if one did."""
+        notices: list[str] = []
+        with stopped_by_signal() as stop:
+            together = parse_method("base") if isinstance(method, ResponseMethod) else method
+            async with make_team(arguments, options, together, loading, notices.append) as team:
+                loading.close()
+                progress.restart()
+                showing = asyncio.create_task(keep_showing())
+                try:
+                    write = write_together(team)
+                    if isinstance(method, ResponseMethod):
+                        write = write_between(team, method, arguments.extract or "text")
+                    await answer_all(
+                        team,
+                        todo,
+                        file,
+                        concurrency=arguments.concurrency,
+                        progress=progress,
+                        write=write,
+                        report=lambda line, why: view.say(f"{arguments.prompts}, line {line.number}: {why}; failed"),
+                    )
+                finally:
+                    showing.cancel()
+        for notice in dict.fromkeys(notices):
+            view.say(notice)
+        return stop.by
+
     if todo:
         with ProgressView() as loading, served_metrics(arguments, view.say):
             found = fetch_models(arguments, options, loading)
@@ -113,7 +146,7 @@ def _answer(
                 names = names_of((arguments.base, *arguments.collaborators), found)
                 method = with_names(method, names, tuple(names.values()))
             try:
-                stopped = asyncio.run(_run(arguments, options, method, file, todo, progress, loading, view))
+                stopped = asyncio.run(run(loading))
             except (CannotWrite, RunStopped):
                 view.close()
                 summary()
@@ -127,69 +160,6 @@ def _answer(
     return 1 if bad or file.failed else 0
 
 
-async def _run(
-    arguments: argparse.Namespace,
-    options: EngineOptions,
-    method: Method | ResponseMethod,
-    file: AnswerFile,
-    todo: Sequence[PromptLine],
-    progress: Progress,
-    loading: ProgressView,
-    view: RunView,
-) -> signal.Signals | None:
-    """Answers the lines. The signal that ended it early, if one did."""
-    notices: list[str] = []
-
-    def report(line: PromptLine, reason: str) -> None:
-        view.say(f"{arguments.prompts}, line {line.number}: {reason}; failed")
-
-    with stopped_by_signal() as stop:
-        together = parse_method("base") if isinstance(method, ResponseMethod) else method
-        async with make_team(arguments, options, together, loading, notices.append) as team:
-            loading.close()
-            progress.restart()
-            showing = asyncio.create_task(_keep_showing(view, progress))
-            try:
-                write = write_together(team)
-                if isinstance(method, ResponseMethod):
-                    write = write_between(team, method, arguments.extract or "text")
-                await answer_all(
-                    team, todo, file, concurrency=arguments.concurrency, progress=progress, write=write, report=report
-                )
-            finally:
-                showing.cancel()
-    for notice in dict.fromkeys(notices):
-        view.say(notice)
-    return stop.by
-
-
-async def _keep_showing(view: RunView, progress: Progress) -> None:
-    with suppress(asyncio.CancelledError):
-        while True:
-            view.show(progress)
-            await asyncio.sleep(0.5)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"the prompts {path} cannot be read: {error.strerror}") from None
-
-
-def _place(out: str, prompts: str) -> Path:
-    """Where the answers go.
-
-    Raises:
-        UsageError: onto the prompts, or into a folder that will not stay.
-    """
-    path = Path(out)
-    check_stays(out)
-    if path.exists() and path.samefile(prompts):
-        raise UsageError(f"--out {out} would be written over the prompts")
-    return path.absolute()
-
-
 def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, data: bytes) -> dict[str, Any]:
     """What the answers follow from. The version is among it: another one may answer otherwise."""
     return {
@@ -198,10 +168,7 @@ def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, da
         "with": arguments.collaborators,
         "method": method.to_json(),
         **({"extract": arguments.extract or "text"} if isinstance(method, ResponseMethod) else {}),
-        "system": arguments.system,
-        "max_tokens": arguments.max_tokens,
-        "stop": arguments.stop,
-        "seed": arguments.seed,
+        **{name: getattr(arguments, name) for name in ("system", "max_tokens", "stop", "seed")},
         "seed_derivation": SEED_DERIVATION,
         "engine": arguments.engine,
         "dtype": arguments.dtype,

@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,11 @@ from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
 from tokencollab.cli.terminal import ProgressView, RunView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.collaboration import Collaboration
-from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.capacity import default_concurrency
 from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder
-from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.machine import hash_model, start_of_run
 from tokencollab.evaluation.naming import make_askers, read_grid
 from tokencollab.evaluation.plan import make_plan
@@ -38,12 +36,35 @@ def add_parser(commands: Any) -> None:
         help="put the same items to many methods, with statistics",
         description="Put the same items to many methods and compare them, with intervals.",
     )
-    add_evaluation(parser)
-    parser.set_defaults(run=evaluate, grid=[])
+    _add_evaluation(parser)
+    parser.set_defaults(grid=[])
+    parser = commands.add_parser(
+        "sweep",
+        help="an evaluation over a grid of settings",
+        description="An evaluation in which each method takes every combination of the settings given with --over that "
+        "it uses.",
+    )
+    _add_evaluation(parser)
+    parser.add_argument(
+        "--over",
+        dest="grid",
+        type=_values,
+        action="append",
+        required=True,
+        metavar="SETTING=VALUES",
+        help="e.g. omega=5,10,20 (repeatable)",
+    )
 
 
-def add_evaluation(parser: argparse.ArgumentParser) -> None:
-    """What `eval` and `sweep` share."""
+def _values(text: str) -> tuple[str, list[str]]:
+    setting, equals, values = text.partition("=")
+    found = [value for value in values.split(",") if value]
+    if not setting or not equals or not found or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form SETTING=VALUE,VALUE,... with each value once")
+    return setting.replace("-", "_"), found
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--dataset",
@@ -78,21 +99,11 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
     add_plugin(parser)
+    parser.set_defaults(run=evaluate)
 
 
-HOURS = 3600.0
+HOUR = 3600.0
 """A run of more than this many seconds is announced."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Setup:
-    """What is known before a model is loaded."""
-
-    items: list[Item]
-    prompt: PromptName
-    max_tokens: int
-    stop: tuple[str, ...]
-    grid: dict[str, list[Any]]
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -101,14 +112,22 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     quiet_logs()
     check_stays(arguments.out)
-    setup = _set_up(arguments)
+    prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
+    grid = read_grid(arguments.grid)
+    items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
+    limits: dict[str, Any] = {
+        "seed": arguments.seed,
+        "prompt": prompt,
+        "max_tokens": arguments.max_tokens or MAX_TOKENS[prompt],
+        "stop": STOPS[prompt] if arguments.stop is None else tuple(arguments.stop),
+    }
     options = engine_options(arguments)
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressView())
         found = fetch_models(arguments, options, progress)
         names, folders = [model.name for model in found], [Path(model.source) for model in found]
         methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
-        askers = make_askers(methods, names, setup.grid)
+        askers = make_askers(methods, names, grid)
         models = [
             {
                 "name": name,
@@ -117,20 +136,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
             }
             for name, folder, spec in zip(names, folders, (arguments.base, *arguments.collaborators), strict=True)
         ]
-        plan = make_plan(
-            arguments.dataset,
-            setup.items,
-            askers,
-            models,
-            seed=arguments.seed,
-            prompt=setup.prompt,
-            max_tokens=setup.max_tokens,
-            stop=setup.stop,
-            dtype=arguments.dtype,
-            grid=setup.grid,
-        )
+        plan = make_plan(arguments.dataset, items, askers, models, dtype=arguments.dtype, grid=grid, **limits)
         folder = stack.enter_context(RunFolder(Path(arguments.out), plan, arguments.resume))
-        concurrency = arguments.concurrency or _concurrency(setup, folders, options)
+        longest = max(len(prompt_of(item, prompt)) for item in items)
+        concurrency = arguments.concurrency or default_concurrency(folders, options, longest, limits["max_tokens"])
         about = start_of_run(
             runtime=runtime_name(arguments),
             engine=arguments.engine,
@@ -143,7 +152,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         notices: dict[str, None] = {}
         team = make_team(arguments, options, parse_method("base"), progress, lambda text: notices.update({text: None}))
         folder.begin(about)
-        stopped = asyncio.run(_run(team, setup, askers, folder, arguments, concurrency, progress))
+        with RunView("answers", every_seconds=60) as view:
+            runner = Runner(team, items, askers, folder, show=_Watch(view, concurrency), **limits)
+            stopped = asyncio.run(_run(team, runner, askers, concurrency, progress))
         for notice in notices:
             progress.say(notice)
         summary = summarise(folder.path)
@@ -155,43 +166,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0 if stopped is None else 128 + stopped
 
 
-def _set_up(arguments: argparse.Namespace) -> _Setup:
-    prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
-    grid = read_grid(arguments.grid)
-    items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
-    stops = STOPS[prompt] if arguments.stop is None else tuple(arguments.stop)
-    return _Setup(items, prompt, arguments.max_tokens or MAX_TOKENS[prompt], stops, grid)
-
-
-def _concurrency(setup: _Setup, folders: list[Path], options: EngineOptions) -> int:
-    longest = max(len(prompt_of(item, setup.prompt)) for item in setup.items)
-    return default_concurrency(folders, options, longest, setup.max_tokens)
-
-
 async def _run(
-    team: Collaboration,
-    setup: _Setup,
-    askers: list[Asker],
-    folder: RunFolder,
-    arguments: argparse.Namespace,
-    concurrency: int,
-    progress: ProgressView,
+    team: Collaboration, runner: Runner, askers: list[Asker], concurrency: int, progress: ProgressView
 ) -> signal.Signals | None:
     """Runs what is open. The signal that ended it early, if one did."""
-    with stopped_by_signal() as stop, RunView("answers", every_seconds=60) as view:
-        runner = Runner(
-            team,
-            setup.items,
-            askers,
-            folder,
-            prompt=setup.prompt,
-            max_tokens=setup.max_tokens,
-            stop=setup.stop,
-            seed=arguments.seed,
-            show=_Watch(view, concurrency),
-        )
-        if runner.progress.finished == runner.progress.total:
-            return None
+    if runner.progress.finished == runner.progress.total:
+        return None
+    with stopped_by_signal() as stop:
         try:
             async with team:
                 for asker in askers:
@@ -199,10 +180,10 @@ async def _run(
                         team.check_method(asker.method, asker.members)
                 progress.close()
                 await runner.run(concurrency)
-        except TokencollabError as error:
-            if not isinstance(error, UsageError):
-                raise type(error)(f"{error}; what is answered is kept, go on with --resume") from None
+        except UsageError:
             raise
+        except TokencollabError as error:
+            raise type(error)(f"{error}; what is answered is kept, go on with --resume") from None
     return stop.by
 
 
@@ -218,11 +199,11 @@ class _Watch:
         left, made = progress.seconds_left, progress.done
         if self._said or left is None:
             return
-        if made >= self._enough or (left > HOURS and progress.seconds > 120):
+        if made >= self._enough or (left > HOUR and progress.seconds > 120):
             self._said = True
-            if left > HOURS:
+            if left > HOUR:
                 self._view.say(
-                    f"about {left / HOURS:.1f} hours for {progress.total - progress.finished:,} answers, by the first "
+                    f"about {left / HOUR:.1f} hours for {progress.total - progress.finished:,} answers, by the first "
                     f"{made}; Ctrl-C ends it, --resume goes on"
                 )
 

@@ -3,19 +3,19 @@
 import argparse
 import asyncio
 import json
-import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Any
 
 from tokencollab.actors.answer import Answer
 from tokencollab.answer_stream import AnswerStream
-from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, utf8
+from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, add_output, file_name, utf8
 from tokencollab.cli.runs import (
     chosen_method,
     collaborators_of,
     engine_options,
     fetch_models,
+    interruptible,
     make_team,
     open_trace,
     platform_of,
@@ -43,10 +43,7 @@ def add_parser(commands: Any) -> None:
     )
     add_answer(parser)
     add_metrics(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument(
-        "--trace", type=file_name, metavar="FILE", help="write every step's candidates and decision (JSON lines)"
-    )
+    add_output(parser)
     parser.add_argument(
         "--journal", type=file_name, metavar="DIR", help="keep a file there to resume from, while the answer is written"
     )
@@ -80,11 +77,7 @@ def generate(arguments: argparse.Namespace) -> int:
 def _remote_team(
     arguments: argparse.Namespace, method: Method, notify: Callable[[str], None]
 ) -> AbstractAsyncContextManager[Any]:
-    """The coordinators of the platform.
-
-    Raises:
-        UsageError: no platform is named, or there are options that a coordinator of a platform does not have.
-    """
+    """The coordinators of the platform."""
     from tokencollab.remote import RemoteCollaboration  # noqa: PLC0415 - imports ray
 
     namespace = platform_of(arguments)
@@ -107,7 +100,26 @@ def write(
 
     ``notices`` grow meanwhile and are told after the answer: in its middle they would tear it apart.
     """
-    answer = asyncio.run(_stream(arguments, team, begin, progress, notices))
+
+    async def stream_answer() -> Answer | None:
+        """None: interrupted before it began."""
+        answer = None
+        with interruptible(progress.say, "the answer began") as on_ctrl_c:
+            async with team:
+                progress.close()
+                stream = begin()
+                on_ctrl_c(stream.cancel)
+                async for token in stream:
+                    if not arguments.json:
+                        print(token.text, end="", flush=True)
+                if not arguments.json:
+                    print(flush=True)
+                for notice in notices:
+                    progress.say(notice)
+                answer = stream.answer
+        return answer
+
+    answer = asyncio.run(stream_answer())
     if answer is None:
         return 130
     if arguments.json:
@@ -115,33 +127,3 @@ def write(
     else:
         print_table(summary_table(answer), stderr=True)
     return 130 if answer.finish_reason == "cancelled" else 0
-
-
-async def _stream(
-    arguments: argparse.Namespace,
-    team: AbstractAsyncContextManager[Any],
-    begin: Callable[[], AnswerStream],
-    progress: ProgressView,
-    notices: Sequence[str],
-) -> Answer | None:
-    """None: interrupted before it began."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
-        async with team:
-            progress.close()
-            stream = begin()
-            loop.add_signal_handler(signal.SIGINT, stream.cancel)
-            async for token in stream:
-                if not arguments.json:
-                    print(token.text, end="", flush=True)
-            if not arguments.json:
-                print(flush=True)
-            for notice in notices:
-                progress.say(notice)
-            return stream.answer
-    except asyncio.CancelledError:
-        progress.say("interrupted before the answer began")
-        return None

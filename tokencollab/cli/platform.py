@@ -5,7 +5,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.cli.arguments import Parser, add_engine, cpus, model, natural, positive
@@ -13,6 +13,9 @@ from tokencollab.cli.runs import engine_options, fetch
 from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table, quiet_logs
 from tokencollab.errors import UsageError
 from tokencollab.member import Member
+
+if TYPE_CHECKING:
+    from tokencollab.actors.platform.client import PlatformClient
 
 
 def add_parser(commands: Any) -> None:
@@ -45,14 +48,10 @@ def add_parser(commands: Any) -> None:
     down = actions.add_parser("down", help="end models, or the whole platform")
     down.add_argument("--model", dest="models", action="append", metavar="NAME", help="only this one (repeatable)")
     for action in (up, status, down):
-        _add_namespace(action)
+        action.add_argument(
+            "--namespace", default="tokencollab", metavar="NAME", help="which platform (default: tokencollab)"
+        )
     parser.set_defaults(run=platform)
-
-
-def _add_namespace(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--namespace", default="tokencollab", metavar="NAME", help="which platform (default: tokencollab)"
-    )
 
 
 def platform(arguments: argparse.Namespace) -> int:
@@ -106,13 +105,18 @@ async def _up(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _status(arguments: argparse.Namespace) -> int:
+def _running(arguments: argparse.Namespace) -> "PlatformClient":
     from tokencollab.actors.platform.client import PlatformClient, connect  # noqa: PLC0415
 
     connect()
     client = PlatformClient(arguments.namespace)
     client.find()
-    entries = await client.entries()
+    return client
+
+
+async def _status(arguments: argparse.Namespace) -> int:
+
+    entries = await _running(arguments).entries()
     if arguments.json:
         for entry in entries:
             print(json.dumps(asdict(entry), ensure_ascii=False))
@@ -122,11 +126,7 @@ async def _status(arguments: argparse.Namespace) -> int:
 
 
 async def _down(arguments: argparse.Namespace) -> int:
-    from tokencollab.actors.platform.client import PlatformClient, connect  # noqa: PLC0415
-
-    connect()
-    client = PlatformClient(arguments.namespace)
-    client.find()
+    client = _running(arguments)
     there = [entry.name for entry in await client.entries()]
     names: Sequence[str] = arguments.models or there
     if unknown := [name for name in names if name not in there]:

@@ -11,28 +11,20 @@ from tokencollab.policies.methods import register
 
 
 def load_plugins(argv: Sequence[str] | None) -> None:
-    """Registers the classes that ``argv`` names.
-
-    Raises:
-        UsageError: one cannot be loaded, or is neither an aggregation nor an exit.
-    """
+    """Registers the aggregations and exits that ``argv`` names."""
     parser = Parser(prog="tokencollab", add_help=False)
     add_plugin(parser)
     for plugin in parser.parse_known_args(argv)[0].plugin or ():
-        load_plugin(plugin)
-
-
-def load_plugin(plugin: str) -> None:
-    """Registers the class ``module:Class``; see `load_plugins`."""
-    module, _, name = plugin.partition(":")
-    if not module or not name:
-        raise UsageError(f"the plugin {plugin!r} is not of the form MODULE:CLASS, e.g. examples.own_aggregation:Median")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = getattr(import_module(module), name)
-    except AttributeError:
-        raise UsageError(f"the plugin {plugin}: the module has no {name}") from None
-    except Exception as error:  # it is somebody's code
-        raise UsageError(f"the plugin {plugin} cannot be imported: {type(error).__name__}: {error}") from error
-    register(found)
+        module, _, name = plugin.partition(":")
+        if not module or not name:
+            form = "MODULE:CLASS, e.g. examples.own_aggregation:Median"
+            raise UsageError(f"the plugin {plugin!r} is not of the form {form}")
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        try:
+            found = getattr(import_module(module), name)
+        except AttributeError:
+            raise UsageError(f"the plugin {plugin}: the module has no {name}") from None
+        except Exception as error:  # it is somebody's code
+            raise UsageError(f"the plugin {plugin} cannot be imported: {type(error).__name__}: {error}") from error
+        register(found)

@@ -87,15 +87,16 @@ def replay_samples(arguments: argparse.Namespace, text: str) -> int:
     outcomes = [_outcome(arguments, question) for question in questions]
     if arguments.json:
         for outcome in outcomes:
-            print(json.dumps(_plain(outcome), ensure_ascii=False))
+            names = ("answer", "samples", "budget", "decided_by", "reason")
+            plain = {name: getattr(outcome, name) for name in names} | {"scores": dict(outcome.scores)}
+            print(json.dumps(plain, ensure_ascii=False))
         return 0
     table = headed_table("line", "answer", "decided by", "samples", "of", "scores")
     for question, outcome in zip(questions, outcomes, strict=True):
         answer = "(unreadable)" if outcome.answer is None else outcome.answer
         scores = ", ".join(f"{found} {score:.3f}" for found, score in outcome.scores[:4])
         by = outcome.decided_by or ("" if outcome.answer is None else "the vote")
-        cells = (str(question.line), answer, by, str(outcome.samples), str(outcome.budget), scores)
-        add_row(table, *cells)
+        add_row(table, str(question.line), answer, by, str(outcome.samples), str(outcome.budget), scores)
     print_table(table)
     return 0
 
@@ -118,14 +119,3 @@ def _method(arguments: argparse.Namespace, question: Recorded) -> ResponseMethod
     if question.method is None:
         raise UsageError("the trace does not say its method; name one with --method, e.g. --method modelswitch")
     return question.method
-
-
-def _plain(outcome: Decision) -> dict[str, object]:
-    return {
-        "answer": outcome.answer,
-        "samples": outcome.samples,
-        "budget": outcome.budget,
-        "decided_by": outcome.decided_by,
-        "reason": outcome.reason,
-        "scores": dict(outcome.scores),
-    }

@@ -28,7 +28,6 @@ EXTRACT: Final = "number, choice, choice:N, boolean, date, date:dmy, math, regex
 
 
 def add_extract(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """What kind of answer is read."""
     more = f" (default {default})" if default else ""
     parser.add_argument("--extract", metavar="KIND", default=default, help=f"how answers are read: {EXTRACT}{more}")
 
@@ -58,11 +57,6 @@ def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) 
 
 
 def read_panel(path: Path) -> Mapping[str, Any]:
-    """A panel of one's own.
-
-    Raises:
-        UsageError: the file cannot be read, or is not a JSON object.
-    """
     try:
         panel = json.loads(read_text(path, f"the panel {path}"))
     except ValueError as error:
@@ -75,11 +69,7 @@ def read_panel(path: Path) -> Mapping[str, Any]:
 
 
 def either_method(arguments: argparse.Namespace, models: int) -> Method | ResponseMethod:
-    """The method of a command that takes both kinds, for so many models.
-
-    Raises:
-        UsageError: no such method, or settings that do not go with it.
-    """
+    """The method of a command that takes both kinds, for so many models."""
     if not is_response_method(arguments.method or ""):
         for name in ["extract"] * (arguments.extract is not None) + list(arguments.between):
             if name not in arguments.settings:
@@ -113,11 +103,7 @@ def renamed(respondents: Sequence[Respondent], names: Mapping[str, str]) -> list
 
 
 def with_names(method: ResponseMethod, names: Mapping[str, str], known: Sequence[str]) -> ResponseMethod:
-    """The method with priors and prices by those names.
-
-    Raises:
-        UsageError: one is for a model that does not take part.
-    """
+    """The method with priors and prices by those names."""
     for model, _ in (*method.priors, *method.prices):
         if names.get(model, model) not in known:
             raise UsageError(f"a prior or a price is for {model!r}; the models are {', '.join(dict.fromkeys(known))}")

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tokencollab.actors.journal import read_journal
-from tokencollab.cli.arguments import add_plugin, add_runtime, file_name
+from tokencollab.cli.arguments import add_output, add_plugin, add_runtime
 from tokencollab.cli.generate import write
 from tokencollab.cli.runs import fault_policy_of, open_trace, runtime_of
 from tokencollab.cli.terminal import ProgressView, quiet_logs
@@ -23,10 +23,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("journal", metavar="JOURNAL", help="the file that was left by --journal")
     add_runtime(parser)
     add_plugin(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument(
-        "--trace", type=file_name, metavar="FILE", help="write every step's candidates and decision (JSON lines)"
-    )
+    add_output(parser)
     parser.set_defaults(run=resume)
 
 

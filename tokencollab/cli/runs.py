@@ -27,11 +27,7 @@ from tokencollab.protocol.messages import ChatMessage
 
 
 def chosen_method(arguments: argparse.Namespace) -> Method:
-    """The method with its settings.
-
-    Raises:
-        UnknownMethod: no such method, or settings that do not go with it.
-    """
+    """The method with its settings."""
     name = arguments.method or ("base" if collaborators_of(arguments) == [] else "duetnet")
     if is_response_method(name):
         raise UnknownMethod(f"{name} chooses between whole answers of several models: use `tokencollab ask`")
@@ -46,11 +42,7 @@ def collaborators_of(arguments: argparse.Namespace) -> list[str] | None:
 
 
 def platform_of(arguments: argparse.Namespace) -> str | None:
-    """``--platform``, of the commands that have it.
-
-    Raises:
-        UsageError: there are options that the models of a platform have already.
-    """
+    """``--platform``, of the commands that have it."""
     namespace: str | None = getattr(arguments, "platform", None)
     if namespace is not None:
         if arguments.runtime is not None:
@@ -63,11 +55,7 @@ def platform_of(arguments: argparse.Namespace) -> str | None:
 
 
 def read_question(arguments: argparse.Namespace) -> tuple[ChatMessage, ...]:
-    """The conversation that the prompt and ``--system`` are.
-
-    Raises:
-        UsageError: there is no prompt, or it is empty.
-    """
+    """The conversation that the prompt and ``--system`` are."""
     prompt = arguments.prompt
     if prompt in (None, "-"):
         if sys.stdin is None or sys.stdin.isatty():
@@ -79,11 +67,7 @@ def read_question(arguments: argparse.Namespace) -> tuple[ChatMessage, ...]:
 
 @contextmanager
 def open_trace(path: str | None) -> Iterator[TextIO | None]:
-    """The file of a trace, empty; None where no trace is wanted.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
+    """The file of a trace, empty; None where no trace is wanted."""
     if path is None:
         yield None
         return
@@ -99,13 +83,8 @@ def open_trace(path: str | None) -> Iterator[TextIO | None]:
 
 
 def engine_options(arguments: argparse.Namespace) -> EngineOptions:
-    """How the models compute."""
-    return EngineOptions(
-        engine=arguments.engine,
-        dtype=arguments.dtype,
-        threads=arguments.threads,
-        kv_megabytes=arguments.kv_megabytes,
-    )
+    names = ("engine", "dtype", "threads", "kv_megabytes")
+    return EngineOptions(**{name: getattr(arguments, name) for name in names})
 
 
 def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress: ProgressView) -> list[FoundModel]:
@@ -132,7 +111,6 @@ def fetch(models: Sequence[str], options: EngineOptions, progress: ProgressView)
 
 
 def in_ray_job() -> bool:
-    """Whether this process was started by `ray job submit`."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
@@ -164,7 +142,6 @@ def runtime_of(arguments: argparse.Namespace) -> RuntimeName | Runtime:
 
 
 def fault_policy_of(arguments: argparse.Namespace) -> FaultPolicy:
-    """How long models are waited for."""
     fault_policy = FaultPolicy(wait_for_base=arguments.wait_for_base)
     if arguments.deadline is None:
         return fault_policy
@@ -195,7 +172,6 @@ def make_team(
     progress: ProgressView,
     notify: Callable[[str], None],
 ) -> Collaboration:
-    """The models of the command line, not started yet."""
     return Collaboration(
         arguments.base,
         collaborators_of(arguments),
@@ -210,14 +186,29 @@ def make_team(
     )
 
 
+@contextmanager
+def interruptible(say: Callable[[str], None], before: str) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Ctrl-C ends the block with a notice; the function that the block gets changes what Ctrl-C does from then on."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def on_ctrl_c(stop: Callable[[], object]) -> None:
+        loop.add_signal_handler(signal.SIGINT, stop)
+
+    on_ctrl_c(task.cancel)
+    try:
+        yield on_ctrl_c
+    except asyncio.CancelledError:
+        say(f"interrupted before {before}")
+
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
 class StopSignal:
-    """The signal that ended the block early, None where none did; the exit code is then 128 + ``by``."""
-
     by: signal.Signals | None = None
+    """What ended the block early; the exit code is then 128 + ``by``."""
 
 
 @contextmanager

@@ -18,7 +18,6 @@ class _Stream(io.TextIOWrapper):
     fails = False
 
     def write(self, text: str, /) -> int:
-        """Writes ``text``; see `_failed`."""
         try:
             return super().write(text)
         except OSError as error:
@@ -26,19 +25,13 @@ class _Stream(io.TextIOWrapper):
             return len(text)
 
     def flush(self) -> None:
-        """Writes what waits; see `_failed`."""
         try:
             super().flush()
         except OSError as error:
             self._failed(error)
 
     def _failed(self, error: OSError) -> None:
-        """From now on, and with what the buffers still have, nothing is kept.
-
-        Raises:
-            BrokenPipeError: it is the answer, and nobody reads any more.
-            CannotWrite: it is the answer, and something else failed, such as a full disk.
-        """
+        """From now on, and with what the buffers still have, nothing is kept."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self.fileno())
         os.close(null)

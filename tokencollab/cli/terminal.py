@@ -42,7 +42,6 @@ def headed_table(*headings: str) -> Table:
 
 
 def figures_table() -> Table:
-    """A table without rows, of names and values."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
@@ -84,11 +83,9 @@ class _View:
         self._bar.update(self._task, description=text, completed=done, total=total)
 
     def say(self, text: str) -> None:
-        """A notice that stays."""
         self._console.print(Text(harmless(text)), style="yellow", soft_wrap=True)
 
     def close(self) -> None:
-        """Takes the moving line away."""
         if self._task is not None:
             self._bar.stop()
             self._task = None
@@ -98,7 +95,6 @@ class ProgressView(_View):
     """What is being fetched and loaded."""
 
     def __init__(self) -> None:
-        """Shows nothing yet."""
         super().__init__(SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn())
         self._last = ""
 
@@ -139,14 +135,12 @@ class RunView(_View):
 
 
 def duration(seconds: float) -> str:
-    """In hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{seconds:.1f} s"
 
 
 def summary_table(answer: Answer) -> Table:
-    """Figures of an answer."""
     table = figures_table()
     speed = "" if answer.ms_per_token is None else f", {answer.ms_per_token:.1f} ms per token"
     add_row(table, "method", f"{answer.method}, base {answer.models[0]}, seed {answer.seed}")
@@ -169,7 +163,6 @@ def summary_table(answer: Answer) -> Table:
 
 
 def response_table(response: Response) -> Table:
-    """Figures of a response."""
     table = figures_table()
     add_row(table, "method", f"{response.method}, seed {response.seed}")
     match response.reason:

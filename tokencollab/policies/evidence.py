@@ -53,13 +53,9 @@ class ExitPolicy(Protocol[StateT]):
     @property
     def needs_decisive(self) -> bool: ...
 
-    def start(self, base: str) -> StateT:
-        """The state before the first step."""
-        ...
+    def start(self, base: str) -> StateT: ...
 
-    def observe(self, state: StateT, evidence: Evidence) -> tuple[StateT, Verdict]:
-        """The state and the verdict after one more step."""
-        ...
+    def observe(self, state: StateT, evidence: Evidence) -> tuple[StateT, Verdict]: ...
 
 
 @dataclass(frozen=True)
@@ -69,9 +65,7 @@ class Exit(Declaration):
     needs_decisive: ClassVar[bool] = False
 
     def start(self, base: str) -> Any:
-        """See `ExitPolicy`."""
         return None
 
     def observe(self, state: Any, evidence: Evidence) -> tuple[Any, Verdict]:
-        """See `ExitPolicy`."""
         raise NotImplementedError

@@ -17,7 +17,6 @@ class Never(Exit):
     paper = "tokencollab, docs/methods.md"
 
     def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
-        """Stay."""
         return None, STAY
 
 
@@ -33,11 +32,7 @@ class Fixed(Exit):
     paper = SelfEfficacy.paper
 
     exit_after: int = parameter(
-        help="tokens together",
-        low=1,
-        neutral=None,
-        label="the number of tokens of the exit fixed",
-        settable=False,
+        help="tokens together", low=1, neutral=None, label="the number of tokens of the exit fixed", settable=False
     )
 
     def observe(self, state: None, evidence: Evidence) -> tuple[None, Verdict]:
@@ -81,13 +76,11 @@ class PerCollaborator(Exit):
     patience: int = parameter(20, help="steps in which a collaborator decided nothing", low=1)
 
     def start(self, base: str) -> tuple[tuple[str, int], ...]:
-        """Idle steps by collaborator: none yet."""
         return ()
 
     def observe(
         self, state: tuple[tuple[str, int], ...], evidence: Evidence
     ) -> tuple[tuple[tuple[str, int], ...], Verdict]:
-        """Count this step for every collaborator that answered."""
         idle = dict(state)
         collaborators = [model for model, _ in evidence.ranks if model != evidence.base]
         for model in collaborators:
@@ -98,8 +91,5 @@ class PerCollaborator(Exit):
 
 
 EXITS: Final = Declarations(
-    "exit",
-    Exit,
-    (Never, Fixed, SelfEfficacy, Confidence, Reliability, Consult, PerCollaborator),
-    "tokencollab.exits",
+    "exit", Exit, (Never, Fixed, SelfEfficacy, Confidence, Reliability, Consult, PerCollaborator), "tokencollab.exits"
 )

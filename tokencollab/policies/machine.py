@@ -360,7 +360,7 @@ def check_members(members: tuple[str, ...], weights: Iterable[tuple[str, float]]
     for model, _ in weights:
         if model not in members:
             raise UnknownMethod(
-                f"a weight is given for {model!r}, which does not take part; the models are {', '.join(members)}"
+                f"a weight is given for {model!r}, which is not a member; the members are {', '.join(members)}"
             )
 
 

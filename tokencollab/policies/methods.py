@@ -67,11 +67,9 @@ class Method:
         def __getattr__(self, name: str) -> Any: ...
 
     def weight_of(self, model: str) -> float:
-        """The weight of ``model``, 1 where none is given."""
         return dict(self.weights).get(model, 1.0) if self.weights else 1.0
 
     def uses(self, setting: str) -> bool:
-        """Whether ``setting`` changes anything for this method."""
         return setting in settable_of(type(self.scoring), type(self.exit_policy))
 
     def to_json(self) -> dict[str, Any]:
@@ -97,9 +95,9 @@ class Method:
         known = _known(AGGREGATIONS.find(settings.get("aggregation")), EXITS.find(leaves))
         if not newer:
             _refuse_unknown(settings, known)
-        missing = [key for key in ("name", "aggregation", "top_k", "top_p") if key not in settings]
-        if missing:
-            raise UnknownMethod(f"a method's settings lack {missing[0]!r}")
+        for key in ("name", "aggregation", "top_k", "top_p"):
+            if key not in settings:
+                raise UnknownMethod(f"a method's settings lack {key!r}")
         scoring, leaving = AGGREGATIONS.get(settings["aggregation"]), EXITS.get(leaves)
         _check_number(leaving, settings)
         own = {*parameters_of(scoring), *parameters_of(leaving)}
@@ -142,12 +140,8 @@ def _neutral() -> dict[str, Any]:
 
 
 REMOVED_SETTINGS: Final[Mapping[str, object]] = {
-    "owner_finishes": False,
-    "quantile": 0.1,
-    "rejoin_below": 0.5,
-    "rejoin_window": 8,
-    "exact": False,
-}
+    "owner_finishes": False, "quantile": 0.1, "rejoin_below": 0.5, "rejoin_window": 8, "exact": False,
+}  # fmt: skip
 """Settings of earlier versions, with their defaults: old journals and traces name them."""
 
 _REMOVED_EXITS: Final = ("credible", "rejoin")

@@ -12,19 +12,7 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from math import inf
 from sys import float_info
-from typing import (
-    Any,
-    ClassVar,
-    Final,
-    Generic,
-    Literal,
-    NoReturn,
-    TypeAlias,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from tokencollab.errors import UnknownMethod
 from tokencollab.protocol.values import is_huge, shown
@@ -97,7 +85,6 @@ class Parameter:
 
     @property
     def flag(self) -> str:
-        """Its option on the command line."""
         return f"--{(self.option or self.name).replace('_', '-')}"
 
     @property
@@ -158,7 +145,6 @@ class Parameter:
         return value
 
     def to_json(self, value: Any) -> Any:
-        """The inverse of `from_json`."""
         if self.kind == Numbers:
             return dict(value)
         if self.kind == Span:
@@ -231,7 +217,7 @@ class Parameter:
 
     def _check_span(self, value: Any) -> None:
         if not isinstance(value, tuple) or len(value) != 2:
-            self._no_span(value)
+            raise self._no_span(value)
         for end in value:
             self._check_whole(self.name, end)
         if value[0] > value[1]:
@@ -240,11 +226,11 @@ class Parameter:
     def _span(self, text: str) -> Span:
         found = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", text, re.ASCII)
         if not found:
-            self._no_span(text)
+            raise self._no_span(text)
         return int(found[1]), int(found[2] or found[1])
 
-    def _no_span(self, value: Any) -> NoReturn:
-        raise UnknownMethod(f"{self.name} must be a number or a range such as 1-2, not {_short(value)}")
+    def _no_span(self, value: Any) -> UnknownMethod:
+        return UnknownMethod(f"{self.name} must be a number or a range such as 1-2, not {_short(value)}")
 
 
 def check_text(what: str, value: Any) -> None:
@@ -293,7 +279,6 @@ class Declaration:
             declared.check(getattr(self, declared.name))
 
     def settings(self) -> dict[str, Any]:
-        """Its parameters by name."""
         return {name: getattr(self, name) for name in parameters_of(type(self))}
 
     def check_given(self, given: Collection[str]) -> None:
@@ -304,7 +289,6 @@ _FOUND: Final[dict[type[Declaration], dict[str, Parameter]]] = {}
 
 
 def parameters_of(cls: type[Declaration]) -> dict[str, Parameter]:
-    """The parameters of ``cls`` by name, in order."""
     if cls not in _FOUND:
         _FOUND[cls] = _declared(cls)
     return _FOUND[cls]
@@ -321,18 +305,16 @@ def _declared(cls: type[Declaration]) -> dict[str, Parameter]:
             continue
         if not declared:
             raise UnknownMethod(f"the field {one.name} of {cls.__name__} must be declared by parameter(...)")
-        extra = declared[0]
-        kind, optional = hints[one.name], False
-        if type(None) in get_args(kind):
-            optional = True
+        kind = hints[one.name]
+        if optional := type(None) in get_args(kind):
             kind = next(part for part in get_args(kind) if part is not type(None))
         known = kind in (bool, int, float, str, Numbers, Span) or get_origin(kind) is Literal
         if not known and not hasattr(kind, "from_json"):
             raise UnknownMethod(f"the field {one.name} of {cls.__name__} has a type that no parameter can have: {kind}")
-        neutral = one.default if extra["neutral"] is MISSING else extra["neutral"]
-        found[one.name] = Parameter(
-            name=one.name, kind=kind, optional=optional, default=one.default, **(extra | {"neutral": neutral})
-        )
+        extra = dict(declared[0])
+        if extra["neutral"] is MISSING:
+            extra["neutral"] = one.default
+        found[one.name] = Parameter(name=one.name, kind=kind, optional=optional, default=one.default, **extra)
     return found
 
 
@@ -363,7 +345,6 @@ class Declarations(Generic[D]):
             raise UnknownMethod(f"there are two classes of the {self.what} {name}: {self._classes[name]} and {cls}")
 
     def all(self) -> dict[str, type[D]]:
-        """Every class by its name."""
         group, self._group = self._group, None  # looked up once
         if group is not None:
             for point in entry_points(group=group):
@@ -436,10 +417,8 @@ def read_json(settings: Mapping[str, Any], known: Mapping[str, Parameter], own: 
 
 
 def given_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings`` without those that are None: as the method has it."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def unknown_setting(name: str, what: str, known: Iterable[str]) -> UnknownMethod:
-    """The error of a setting that does not exist."""
     return UnknownMethod(f"unknown setting {name!r}{what}; settings are {', '.join(known)}")

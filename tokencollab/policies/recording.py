@@ -26,8 +26,9 @@ def recorded_events(step: TraceStep) -> Iterator[e.Event]:
     """
     candidates, scores = dict(step.candidates), dict(step.scores)
     marginals = list(step.marginals)
-    for what, model, question in step.heard:
-        match what:
+    for heard in step.heard:
+        model, question = heard.model, heard.question
+        match what := heard.event:
             case "lost":
                 yield e.ModelLost(model)
             case "joined":

@@ -69,7 +69,6 @@ class SelfEfficacy(Exit):
         return state, Verdict(alone=efficacy.t0 > self.theta, efficacy=efficacy)
 
     def figures(self, state: EfficacyState) -> Efficacy:
-        """The figures of the paper in ``state``."""
         s, f = 1.0 + state.wins, 1.0 + self.rho * state.losses
         st = _mean(s, f) if state.steps >= self.omega else None
         if st is None:

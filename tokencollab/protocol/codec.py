@@ -40,11 +40,7 @@ _Check: TypeAlias = Callable[[Any], Any]
 
 
 def encode(message: Message) -> bytes:
-    """The frame of a message.
-
-    Raises:
-        ProtocolError: the message is larger than a frame may be.
-    """
+    """The frame of a message. Raises ProtocolError: the message is larger than a frame may be."""
     frame: bytes = msgpack.packb([VERSION, _KIND[type(message)], *_plain(message)])
     if len(frame) > MAX_FRAME_BYTES:
         raise ProtocolError(f"a message of {len(frame)} bytes is larger than a frame may be ({MAX_FRAME_BYTES})")
@@ -52,11 +48,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(frame: bytes) -> Message:
-    """The message of a frame.
-
-    Raises:
-        MalformedAnswer: anything about the frame is not as the protocol says.
-    """
+    """The message of a frame. Raises MalformedAnswer: anything about the frame is not as the protocol says."""
     if len(frame) > MAX_FRAME_BYTES:
         raise MalformedAnswer(f"a frame of {len(frame)} bytes, at most {MAX_FRAME_BYTES} are allowed")
     try:
@@ -87,8 +79,7 @@ def _unpack(frame: bytes) -> Any:
     msgpack makes room for as many items as the head of a list claims before it has seen one, and a byte can stand for
     an object of 64. So large frames, and long lists, are read value by value and counted.
 
-    Raises:
-        Exception: it is no frame, or has more values or deeper lists than any message.
+    Raises Exception: it is no frame, or has more values or deeper lists than any message.
     """
     limits = {"max_map_len": 0, "max_ext_len": 0}
     if len(frame) <= _SMALL_FRAME:
@@ -146,7 +137,6 @@ def _text(value: Any) -> str:
 
 
 def _reason(value: Any) -> str:
-    """It is shown and logged."""
     if len(_text(value)) > MAX_REASON:
         raise ValueError(f"a reason of at most {MAX_REASON} characters expected")
     return str(value)
@@ -202,6 +192,14 @@ def _exactly(value: Any, count: int) -> list[Any]:
     return value
 
 
+def _maybe(check: _Check) -> _Check:
+    return lambda value: None if value is None else check(value)
+
+
+def _each(check: _Check, limit: int = _MAX_ITEMS) -> _Check:
+    return lambda value: tuple(check(item) for item in _list(value, limit))
+
+
 def _candidates(value: Any) -> CandidateSet:
     normaliser, listed = _exactly(value, 2)
     found = []
@@ -209,14 +207,6 @@ def _candidates(value: Any) -> CandidateSet:
         piece, logit, logprob = _exactly(item, 3)
         found.append(Candidate(_piece(piece), _number(logit), _number(logprob)))
     return CandidateSet(tuple(found), _number(normaliser)).checked()
-
-
-def _earlier(value: Any) -> tuple[CandidateSet, ...]:
-    return tuple(_candidates(item) for item in _list(value, MAX_OFFSETS - 1))
-
-
-def _maybe_candidates(value: Any) -> CandidateSet | None:
-    return None if value is None else _candidates(value)
 
 
 def _conversation(value: Any) -> tuple[m.ChatMessage, ...]:
@@ -252,18 +242,6 @@ def _session(value: Any) -> str:
     return str(value)
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_text(item) for item in _list(value))
-
-
-def _maybe_texts(value: Any) -> tuple[str, ...] | None:
-    return None if value is None else _texts(value)
-
-
-def _maybe_count(value: Any) -> int | None:
-    return None if value is None else _count(value)
-
-
 def _token_piece(value: Any) -> Piece:
     """Empty in a token that only brings text."""
     return b"" if value == b"" else _piece(value)
@@ -271,45 +249,29 @@ def _token_piece(value: Any) -> Piece:
 
 def _ranks(value: Any) -> tuple[tuple[str, int | None], ...]:
     pairs = (_exactly(item, 2) for item in _list(value))
-    return tuple((_text(model), _maybe_count(rank)) for model, rank in pairs)
+    return tuple((_text(model), _maybe(_count)(rank)) for model, rank in pairs)
 
 
-def _efficacy(value: Any) -> tuple[float | None, ...] | None:
-    if value is None:
-        return None
-    return tuple(None if item is None else _number(item) for item in _exactly(value, 7))
+def _efficacy(value: Any) -> tuple[float | None, ...]:
+    return tuple(map(_maybe(_number), _exactly(value, 7)))
 
 
-def _pieces(value: Any) -> tuple[Piece, ...]:
-    return tuple(_piece(item) for item in _list(value))
-
-
-def _maybe_spelling(value: Any) -> Spelling | None:
-    if value is None:
-        return None
+def _spelling(value: Any) -> Spelling:
     kept, tokens, state = _exactly(value, 3)
     if len(_bytes(tokens)) % TOKEN_BYTES:
         raise ValueError(f"a spelling of whole tokens ({TOKEN_BYTES} bytes each) expected")
     return Spelling(_count(kept), tokens, _bytes(state))
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
-    return tuple(_number(item) for item in _list(value))
-
-
-def _offsets(value: Any) -> tuple[int, ...]:
-    return tuple(_count(item) for item in _list(value, _MAX_TOKENS))
-
-
 def _ascending(value: Any) -> tuple[int, ...]:
-    offsets = tuple(_count(item) for item in _list(value, MAX_OFFSETS))
+    offsets: tuple[int, ...] = _each(_count, MAX_OFFSETS)(value)
     if any(one >= other for one, other in pairwise(offsets)):
         raise ValueError("offsets that ascend expected")
     return offsets
 
 
 def _logprobs(value: Any) -> tuple[float, ...]:
-    numbers = tuple(_number(item) for item in _list(value, _MAX_TOKENS))
+    numbers: tuple[float, ...] = _each(_number, _MAX_TOKENS)(value)
     if any(number > LOGPROB_SLACK for number in numbers):
         raise ValueError("log-probabilities (at most zero) expected")
     return numbers
@@ -319,28 +281,34 @@ def _shares(value: Any) -> tuple[float, ...]:
     return tuple(_share(item) for item in _exactly(value, 256))  # one per byte
 
 
+_SPELLING: Final = _maybe(_spelling)
+_TEXTS: Final = _each(_text)
+
 _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = {
-    "open": (m.Open, (_text, _conversation, _bytes, _maybe_spelling, _pieces)),
+    "open": (m.Open, (_text, _conversation, _bytes, _SPELLING, _each(_piece))),
     "ask": (m.NextCandidates, (_text, _count, _bytes, _count, _ascending)),
-    "score": (m.ScorePieces, (_text, _count, _bytes, _pieces)),
+    "score": (m.ScorePieces, (_text, _count, _bytes, _each(_piece))),
     "marginals": (m.ByteMarginals, (_text, _count, _bytes, _bytes)),
     "logprobs": (m.ScoreText, (_text, _count, _bytes)),
     "alone": (m.GenerateSolo, (_text, _count, _bytes, _count, _count, _flag, _sampling, _share)),
     "close": (m.Close, (_text,)),
     "opened": (m.Opened, (_text, _count, _count)),
-    "candidates": (m.CandidatesReply, (_text, _count, _candidates, _count, _maybe_spelling, _earlier)),
-    "scores": (m.ScoresReply, (_text, _count, _numbers, _count, _maybe_spelling)),
-    "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count, _maybe_spelling)),
-    "likelihoods": (m.LogprobsReply, (_text, _count, _offsets, _logprobs, _count)),
-    "written": (m.SoloPiece, (_text, _count, _piece, _maybe_candidates, _count, _maybe_spelling)),
-    "unsure": (m.Unsure, (_text, _count, _candidates, _count, _count, _maybe_spelling)),
+    "candidates": (
+        m.CandidatesReply,
+        (_text, _count, _candidates, _count, _SPELLING, _each(_candidates, MAX_OFFSETS - 1)),
+    ),
+    "scores": (m.ScoresReply, (_text, _count, _each(_number), _count, _SPELLING)),
+    "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count, _SPELLING)),
+    "likelihoods": (m.LogprobsReply, (_text, _count, _each(_count, _MAX_TOKENS), _logprobs, _count)),
+    "written": (m.SoloPiece, (_text, _count, _piece, _maybe(_candidates), _count, _SPELLING)),
+    "unsure": (m.Unsure, (_text, _count, _candidates, _count, _count, _SPELLING)),
     "behind": (m.SessionLost, (_text,)),
     "full": (m.ContextExhausted, (_text, _count)),
     "closed": (m.Closed, (_text,)),
     "refused": (m.Refused, (_text, _reason, _reason)),
-    "task": (m.Task, (_session, _conversation, _text, _maybe_texts, _text, _count, _texts, _count, _flag)),
-    "token": (m.TaskToken, (_text, _token_piece, _count, _ranks, _efficacy, _flag, _texts, _texts, _texts)),
-    "ended": (m.TaskEnded, (_text, _texts)),
+    "task": (m.Task, (_session, _conversation, _text, _maybe(_TEXTS), _text, _count, _TEXTS, _count, _flag)),
+    "token": (m.TaskToken, (_text, _token_piece, _count, _ranks, _maybe(_efficacy), _flag, _TEXTS, _TEXTS, _TEXTS)),
+    "ended": (m.TaskEnded, (_text, _TEXTS)),
 }
 _KIND: Final = {cls: kind for kind, (cls, _) in _BY_KIND.items()}
 _LAST_IS_OPTIONAL: Final = frozenset({m.NextCandidates, m.CandidatesReply})  # left out where it is empty: one offset

@@ -17,8 +17,6 @@ ChatRole: TypeAlias = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn of the conversation."""
-
     role: ChatRole
     content: str
 
@@ -252,8 +250,6 @@ class ContextExhausted:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session is gone."""
-
     session: str
 
 
@@ -286,29 +282,17 @@ Reply: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An answer that a coordinator of a platform is to write. It is resumed if it has a journal on that machine.
+    """An answer that a coordinator of a platform is to write. It is resumed if it has a journal on that machine."""
 
-    Attributes:
-        session: 32 hexadecimal digits that no other answer has; they name the journal.
-        messages: the conversation.
-        base: the base, by its name on the platform.
-        collaborators: the others; None for every model of the platform, at any time.
-        method: its settings, as JSON.
-        max_tokens: how many pieces at most.
-        stop: texts before which the answer ends.
-        seed: of every random choice.
-        trace: whether the lines of the trace are wanted.
-    """
-
-    session: str
-    messages: tuple[ChatMessage, ...]
-    base: str
-    collaborators: tuple[str, ...] | None
-    method: str
-    max_tokens: int
-    stop: tuple[str, ...]
-    seed: int
-    trace: bool
+    session: str  # 32 hexadecimal digits that no other answer has; they name the journal
+    messages: tuple[ChatMessage, ...]  # the conversation
+    base: str  # the base, by its name on the platform
+    collaborators: tuple[str, ...] | None  # the others; None for every model of the platform, at any time
+    method: str  # its settings, as JSON
+    max_tokens: int  # how many pieces at most
+    stop: tuple[str, ...]  # texts before which the answer ends
+    seed: int  # of every random choice
+    trace: bool  # whether the lines of the trace are wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,7 @@ def piece_to_json(piece: Piece) -> JsonPiece:
 def piece_from_json(value: Any) -> Piece:
     """The inverse of :func:`piece_to_json`.
 
-    Raises:
-        ProtocolError: the value is none of the three forms, or an empty or overlong piece.
+    Raises ProtocolError: the value is none of the three forms, or an empty or overlong piece.
     """
     match value:
         case None:

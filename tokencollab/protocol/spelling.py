@@ -12,17 +12,11 @@ TOKEN_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """The tokens of a model for the shared text, or what changed in them since its last reply.
+    """The tokens of a model for the shared text, or what changed in them since its last reply."""
 
-    Attributes:
-        kept: how many tokens of the spelling before stay as they were; 0 where this is the whole.
-        tokens: the tokens after these, `TOKEN_BYTES` each.
-        state: what else the model needs to go on alike.
-    """
-
-    kept: int
-    tokens: bytes
-    state: bytes
+    kept: int  # how many tokens of the spelling before stay as they were; 0 where this is the whole
+    tokens: bytes  # the tokens after these, `TOKEN_BYTES` each
+    state: bytes  # what else the model needs to go on alike
 
     def after(self, before: "Spelling | None") -> "Spelling | None":
         """The whole spelling, where ``before`` is the whole at the last reply; None if they do not fit together."""

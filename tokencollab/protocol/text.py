@@ -22,7 +22,6 @@ class TextStream:
         self.stopped = False
 
     def feed(self, piece: bytes) -> str:
-        """The text that became certain with ``piece``."""
         if self.stopped:
             return ""
         self._held += self._decoder.decode(piece)
@@ -34,7 +33,6 @@ class TextStream:
         return text
 
     def finish(self) -> str:
-        """What is left at the end of the answer."""
         if self.stopped:
             return ""
         self._held += self._decoder.decode(b"", True)

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Self, TextIO, cast
 from uuid import uuid4
 
@@ -76,10 +75,7 @@ class RemoteCollaboration:
             self._base = await self._client.base()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Ends the connection."""
+    async def __aexit__(self, *error: object) -> None:
         await self._client.close()
 
     def stream(
@@ -104,7 +100,6 @@ class RemoteCollaboration:
         return AnswerStream(answer, answer.tokens(), answer.finish)
 
     async def generate(self, prompt: Prompt, **limits: Any) -> Answer:
-        """The whole answer; see `stream`."""
         stream = self.stream(prompt, **limits)
         async for _ in stream:
             pass
@@ -126,7 +121,6 @@ class RemoteAnswer:
         trace: TextIO | None,
         notify: Callable[[str], None],
     ) -> None:
-        """Nothing is sent before `tokens` is iterated."""
         self._client = client
         method = json.dumps(request.method.to_json())
         limits = request.max_tokens, request.stop, request.seed

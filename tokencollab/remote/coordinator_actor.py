@@ -21,7 +21,8 @@ import psutil
 from tokencollab.actors.answer import Token
 from tokencollab.actors.journal import SUFFIX, Past, read_journal
 from tokencollab.actors.log import log
-from tokencollab.actors.metrics.ray_exporter import install_ray_metrics
+from tokencollab.actors.metrics import install
+from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.platform.client import PlatformRuntime
 from tokencollab.actors.platform.registry import ModelFigures
 from tokencollab.actors.platform.service import SharedSpec
@@ -44,7 +45,6 @@ _LOOK = 0.05  # seconds between them
 
 
 def coordinator_specs(namespace: str, count: int, max_sessions: int) -> list[SharedSpec]:
-    """The coordinators ``coordinator-1`` to ``coordinator-{count}`` of a platform."""
     options = EngineOptions(max_sessions=max_sessions)
     where = f"{CoordinatorActor.__module__}:{CoordinatorActor.__qualname__}"
     names = [f"coordinator-{number}" for number in range(1, count + 1)]
@@ -52,8 +52,6 @@ def coordinator_specs(namespace: str, count: int, max_sessions: int) -> list[Sha
 
 
 class _OpenAnswer:
-    """An answer that is being written."""
-
     def __init__(self) -> None:
         self.stream: AnswerStream | None = None
         self.cancelled = False
@@ -83,13 +81,12 @@ class CoordinatorActor(FrameActor):
     async def ready(self) -> tuple[None, str, str, str]:
         """As of `RayModel`, for every registry that asks."""
         if self._served is None:
-            install_ray_metrics()
+            install(ray_sink)
             self._remove_left_over()
             self._served = asyncio.create_task(self._serve())
         return None, "", *await asyncio.shield(self._served)
 
     async def figures(self) -> ModelFigures:
-        """A heartbeat."""
         return ModelFigures(len(self._answers), self._tokens, psutil.Process().memory_info().rss, 0, os.getpid())
 
     async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
@@ -116,7 +113,6 @@ class CoordinatorActor(FrameActor):
                 await stream.aclose()
 
     async def _write(self, task: Task) -> AsyncGenerator[TaskToken | TaskEnded, None]:
-        """The tokens of an answer, and its end."""
         while (previous := self._answers.get(task.session)) is not None:  # its program was cut off, and asks again
             previous.cancel()
             await previous.ended.wait()
@@ -171,7 +167,6 @@ class CoordinatorActor(FrameActor):
         yield TaskEnded(json.dumps(stream.answer.to_json()), tuple(notices))
 
     async def _team(self, base: str) -> Collaboration:
-        """All models of the platform, with this base."""
         if base not in self._teams:
             self._teams[base] = asyncio.create_task(self._enter(base))
         entering = self._teams[base]
@@ -188,8 +183,7 @@ class CoordinatorActor(FrameActor):
     async def _past(self, file: Path) -> Past | None:
         """What the journal of another coordinator has, as soon as that one has let it go; None: nothing to go on from.
 
-        Raises:
-            ModelFailed: that one still writes it.
+        Raises ModelFailed: that one still writes it.
         """
         for _ in range(_LOOKS):
             if not in_use(file):
@@ -213,7 +207,6 @@ def _read(file: Path) -> Past | None:
 
 
 def _lines(trace: StringIO | None) -> tuple[str, ...]:
-    """The lines since the last time."""
     if trace is None:
         return ()
     lines = trace.getvalue().splitlines()

@@ -295,7 +295,7 @@ class Hostile:
             self._left -= 1
             if self._left == 0:
                 frame = NONSENSE[self._name](reply.session, reply.offset)
-        checked: m.Reply = ray_actors._reply(frame)
+        checked: m.Reply = ray_actors._decoded(frame, m.Reply, "a reply")
         return checked
 
     def write(self, request: m.GenerateSolo) -> AsyncIterator[m.Reply]:

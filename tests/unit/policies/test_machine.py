@@ -288,7 +288,7 @@ def test_negative_logits_are_said_once_with_the_fix() -> None:
 
 
 def test_members_and_weights_are_checked() -> None:
-    with pytest.raises(UnknownMethod, match="'c', which does not take part; the models are b, a"):
+    with pytest.raises(UnknownMethod, match="'c', which is not a member; the members are b, a"):
         policy("dp", weights={"c": 2.0}).start(("b", "a"))
     with pytest.raises(UnknownMethod, match="each named once"):
         policy("dp").start(("b", "b"))

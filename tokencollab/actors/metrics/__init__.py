@@ -41,7 +41,6 @@ class Sink(Protocol):
 
     def __call__(self, metric: Metric, value: float, labels: tuple[str, ...]) -> None:
         """A counter grows by ``value``, a gauge is set to it, a histogram observes it."""
-        ...
 
 
 _sinks: list[Sink] = []
@@ -54,7 +53,6 @@ def install(sink: Sink) -> None:
 
 
 def uninstall(sink: Sink) -> None:
-    """The inverse of `install`."""
     if sink in _sinks:
         _sinks.remove(sink)
 
@@ -65,6 +63,5 @@ def listening() -> bool:
 
 
 def record(metric: Metric, value: float, *labels: str) -> None:
-    """Tells every sink."""
     for sink in _sinks:
         sink(metric, value, labels)

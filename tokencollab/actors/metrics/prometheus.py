@@ -1,12 +1,20 @@
 """Serves the figures of this process to Prometheus, on this machine alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
 from tokencollab.actors import metrics
 from tokencollab.errors import UsageError
+
+_MAKE: Final[dict[str, Callable[..., Counter | Gauge | Histogram]]] = {
+    "counter": Counter,
+    "gauge": Gauge,
+    "histogram": partial(Histogram, buckets=metrics.BUCKETS),
+}
 
 
 @contextmanager
@@ -16,8 +24,7 @@ def serve_metrics(port: int) -> Iterator[str]:
     Yields:
         The address.
 
-    Raises:
-        UsageError: the port cannot be had.
+    Raises UsageError: the port cannot be had.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -42,16 +49,7 @@ class _Sink:
         self._instruments: dict[metrics.Metric, Counter | Gauge | Histogram] = {}
         for metric in metrics.ALL:
             name = f"tokencollab_{metric.name}"
-            instrument: Counter | Gauge | Histogram
-            match metric.kind:
-                case "counter":
-                    instrument = Counter(name, metric.help, metric.labels, registry=registry)
-                case "gauge":
-                    instrument = Gauge(name, metric.help, metric.labels, registry=registry)
-                case "histogram":
-                    buckets = metrics.BUCKETS
-                    instrument = Histogram(name, metric.help, metric.labels, registry=registry, buckets=buckets)
-            self._instruments[metric] = instrument
+            self._instruments[metric] = _MAKE[metric.kind](name, metric.help, metric.labels, registry=registry)
 
     def __call__(self, metric: metrics.Metric, value: float, labels: tuple[str, ...]) -> None:
         match self._instruments[metric].labels(*labels):

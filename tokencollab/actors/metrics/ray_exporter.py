@@ -7,17 +7,8 @@ from ray.util.metrics import Counter, Gauge, Histogram
 from tokencollab.actors import metrics
 
 
-def install_ray_metrics() -> None:
-    """In a process that is connected to a cluster: its figures go there from now on."""
-    metrics.install(_sink)
-
-
-def uninstall_ray_metrics() -> None:
-    """The inverse, before the process leaves the cluster."""
-    metrics.uninstall(_sink)
-
-
-def _sink(metric: metrics.Metric, value: float, labels: tuple[str, ...]) -> None:
+def ray_sink(metric: metrics.Metric, value: float, labels: tuple[str, ...]) -> None:
+    """Installed in a process that is connected to a cluster, and uninstalled before the process leaves it."""
     tags = dict(zip(metric.labels, labels, strict=True))
     match _instrument(metric):
         case Counter() as counter:

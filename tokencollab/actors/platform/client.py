@@ -11,7 +11,8 @@ from typing import Any, cast
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
-from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
+from tokencollab.actors.metrics import install, uninstall
+from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.platform.ray_platform import HOLD, REGISTRY, RegistryActor, Unanswered
 from tokencollab.actors.platform.registry import Address, Entry
 from tokencollab.actors.platform.service import SharedSpec
@@ -37,8 +38,7 @@ _UNAVAILABLE = 0.3  # seconds until a registry that is being started again is as
 def connect() -> bool:
     """Connects this process with the running cluster; whether it was not connected before.
 
-    Raises:
-        UsageError: there is none, or it does not let us in.
+    Raises UsageError: there is none, or it does not let us in.
     """
     if ray.is_initialized():
         return False
@@ -67,8 +67,7 @@ def connect() -> bool:
 def check_room(specs: Sequence[SharedSpec]) -> None:
     """Whether the cluster has the CPUs that the models reserve.
 
-    Raises:
-        UsageError: it has not; they would be waited for without an end.
+    Raises UsageError: it has not; they would be waited for without an end.
     """
     needed = sum(spec.cpus for spec in specs)
     for _ in range(_LOOKS):
@@ -116,20 +115,18 @@ class PlatformClient:
     async def connect(self) -> None:
         """Connects this process with the cluster, if it is not, and finds the registry.
 
-        Raises:
-            UsageError: there is no cluster, or no platform in it.
+        Raises UsageError: there is no cluster, or no platform in it.
         """
         if not self._connected:
             self._own_connection = await asyncio.to_thread(connect)
             self.find()
-            install_ray_metrics()
+            install(ray_sink)
             self._connected = True
 
     async def close(self) -> None:
-        """Ends the connection, if `connect` made it."""
         if self._own_connection:
             self._own_connection = self._connected = False
-            uninstall_ray_metrics()
+            uninstall(ray_sink)
             await asyncio.to_thread(ray.shutdown)
 
     def create(self, fault_policy: FaultPolicy | None = None) -> None:
@@ -147,13 +144,10 @@ class PlatformClient:
         self._handle = actor.remote(self.namespace, fault_policy or FaultPolicy())
 
     def find(self) -> None:
-        """Finds the registry.
-
-        Raises:
-            UsageError: there is none in this namespace.
-        """
+        """Finds the registry. Raises UsageError: there is none in this namespace."""
         if not self.is_there():
-            others = sorted({each["namespace"] for each in _registries()})
+            actors = ray.util.list_named_actors(all_namespaces=True)
+            others = sorted({each["namespace"] for each in actors if each["name"] == REGISTRY})
             there = f"there is one in {', '.join(others)}" if others else "there is none in this cluster"
             raise UsageError(
                 f"no platform in namespace {self.namespace!r}: {there}; "
@@ -161,7 +155,6 @@ class PlatformClient:
             )
 
     def is_there(self) -> bool:
-        """Finds the registry, if there is one in this namespace."""
         try:
             self._handle = ray.get_actor(REGISTRY, self.namespace)
         except ValueError:
@@ -173,15 +166,10 @@ class PlatformClient:
 
         ``base``: the model that is the base where nobody names one; by default the first one that the platform got.
         """
-        names: list[str] = await self._ask("up", specs, base)
-        return names
+        return list(await self._ask("up", specs, base))
 
     async def base(self) -> str:
-        """The model that is the base where nobody names one.
-
-        Raises:
-            UsageError: the platform has no model.
-        """
+        """The model that is the base where nobody names one. Raises UsageError: the platform has no model."""
         name: str = await self._ask("base")
         if not name:
             raise UsageError(f"the platform {self.namespace!r} has no model: `tokencollab platform up --model ...`")
@@ -189,27 +177,23 @@ class PlatformClient:
 
     async def down(self, names: Sequence[str]) -> list[str]:
         """Ends models; the names of those that were there."""
-        gone: list[str] = await self._ask("down", names)
-        return gone
+        return list(await self._ask("down", names))
 
     def end(self) -> None:
         """Ends the registry. Its models must be down."""
         ray.kill(self._handle)
 
     async def entries(self) -> tuple[Entry, ...]:
-        """Who is there."""
         return (await self.changes(-1))[1]
 
     async def changes(self, since: int) -> tuple[int, tuple[Entry, ...]]:
-        """See `Registry.changes`."""
         version, entries = await self._ask("changes", since)
         return version, entries
 
     async def look_after(self, name: str, life: int | None = None) -> Entry:
         """The entry of a model as soon as it is up. ``life``: the one that was found dead or silent.
 
-        Raises:
-            UnknownModel, ModelFailed, ModelRefused: it is not there, was given up, or cannot be loaded.
+        Raises UnknownModel, ModelFailed, ModelRefused: it is not there, was given up, or cannot be loaded.
         """
         while True:
             answer = await self._ask("look_after", name, life)
@@ -223,8 +207,7 @@ class PlatformClient:
     async def link(self, entry: Entry) -> RayLink:
         """A way to an actor that is up: over its socket on this machine, by Ray's calls on another.
 
-        Raises:
-            ValueError, OSError: it has ended in this very moment.
+        Raises ValueError, OSError: it has ended in this very moment.
         """
         assert entry.address is not None
         handle = ray.get_actor(entry.address.actor, self.namespace)
@@ -260,14 +243,12 @@ class PlatformRuntime:
     async def names(self) -> tuple[str, ...]:
         """Which models are up, in the order of joining. The others are news when they are.
 
-        Raises:
-            UsageError: there is no cluster, or no platform in it.
+        Raises UsageError: there is no cluster, or no platform in it.
         """
         await self._client.connect()
         return tuple(entry.name for entry in await self._client.entries() if entry.health == "up" and _is_model(entry))
 
     async def base(self) -> str:
-        """See `PlatformClient.base`."""
         await self._client.connect()
         return await self._client.base()
 
@@ -287,8 +268,7 @@ class PlatformRuntime:
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """See `Runtime.start`: links to models that are there, by their names.
 
-        Raises:
-            UnknownModel: one is not there.
+        Raises UnknownModel: one is not there.
         """
         await self._client.connect()
         return list(await asyncio.gather(*(self._link(spec.name) for spec in specs)))
@@ -305,7 +285,6 @@ class PlatformRuntime:
             await link.channel.close()
 
     async def close(self) -> None:
-        """Ends the connections."""
         for name in list(self._links):
             await self.stop(name)
         await self._client.close()
@@ -335,7 +314,3 @@ async def _channel(address: Address) -> Channel | None:
 
 def _is_model(entry: Entry) -> bool:
     return entry.kind == "model"
-
-
-def _registries() -> list[dict[str, str]]:
-    return [each for each in ray.util.list_named_actors(all_namespaces=True) if each["name"] == REGISTRY]

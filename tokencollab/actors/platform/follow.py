@@ -21,12 +21,8 @@ async def follow(
 ) -> None:
     """Follows the news until it is cancelled. Whatever goes wrong, answers go on.
 
-    Args:
-        runtime: gives the news.
-        members: who takes part, the base first, which is not removed: it is waited for.
-        wanted: names that may take part, None for everybody.
-        take_in: starts a member, in place of one of the same name that was given up.
-        remove: ends one.
+    ``members`` has the base first, which is not removed: it is waited for. ``wanted`` may take part, None: everybody.
+    ``take_in`` starts a member, in place of one of the same name that was given up.
     """
     while True:
         try:

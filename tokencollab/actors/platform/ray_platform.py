@@ -89,7 +89,6 @@ class SharedModel(RayModel):
         return self._engine
 
     async def figures(self) -> ModelFigures:
-        """A heartbeat."""
         memory, pid = psutil.Process().memory_info().rss, os.getpid()
         if self._engine is None:
             return ModelFigures(memory=memory, pid=pid)
@@ -105,7 +104,6 @@ class SharedLink(RayLink):
         self._shared = handle
 
     async def figures(self) -> ModelFigures:
-        """See `HostedLink.figures`."""
         with said_as_gone():
             figures: ModelFigures = await self._shared.figures.remote()
         return figures
@@ -129,7 +127,6 @@ class DetachedModels:
             self.stored[spec.name] = spec, entry["life"]
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
-        """See `Runtime.start`."""
         return list(await asyncio.gather(*(self._start(spec) for spec in specs)))
 
     async def restart(self, spec: ModelSpec) -> ModelLink:
@@ -149,7 +146,6 @@ class DetachedModels:
             return await self.restart(spec)
 
     async def stop(self, name: str) -> None:
-        """See `Runtime.stop`."""
         self._kill(name)
         if self.stored.pop(name, None) is not None:
             internal_kv._internal_kv_del(self._key(name), namespace=_STORE)
@@ -245,7 +241,6 @@ class RegistryActor:
         return named if named in names else next(iter(names), "")
 
     async def down(self, names: Sequence[str]) -> list[str]:
-        """See `Platform.down`."""
         return await self._platform.down(names)
 
     async def look_after(self, name: str, life: int | None) -> Entry | Unanswered:
@@ -259,5 +254,4 @@ class RegistryActor:
             return Unanswered(type(error).__name__, str(error))
 
     async def changes(self, since: int) -> tuple[int, tuple[Entry, ...]]:
-        """See `Registry.changes`."""
         return await self._platform.registry.changes(since, HOLD)

@@ -6,6 +6,7 @@ A plain class of one event loop; `platform` keeps it true, `ray_platform` puts b
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -42,29 +43,17 @@ class ModelFigures:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model, or a coordinator, of the platform.
+    """A model, or a coordinator, of the platform."""
 
-    Attributes:
-        name: under which it joined.
-        kind: which of the two it is.
-        health: ``starting``, ``up``, ``down`` (being looked at or restarted), or ``out`` (given up).
-        life: tells its starts apart; a restarted model is another life, and empty.
-        info: what the model is, None until it has started; a coordinator has none.
-        address: where it is, None until it has started.
-        figures: of the last heartbeat.
-        tokens_per_second: answers of all its sessions, over the last ten seconds.
-        restarts: how often it was restarted since it joined.
-    """
-
-    name: str
-    health: Presence = "starting"
-    life: int = 0
-    info: ModelInfo | None = None
-    address: Address | None = None
-    figures: ModelFigures = ModelFigures()
-    tokens_per_second: float = 0.0
-    restarts: int = 0
-    kind: Kind = "model"
+    name: str  # under which it joined
+    health: Presence = "starting"  # `starting`, `up`, `down` (being looked at or restarted), or `out` (given up)
+    life: int = 0  # tells its starts apart; a restarted model is another life, and empty
+    info: ModelInfo | None = None  # what the model is, None until it has started; a coordinator has none
+    address: Address | None = None  # where it is, None until it has started
+    figures: ModelFigures = ModelFigures()  # of the last heartbeat
+    tokens_per_second: float = 0.0  # answers of all its sessions, over the last ten seconds
+    restarts: int = 0  # how often it was restarted since it joined
+    kind: Kind = "model"  # which of the two it is
 
 
 class Registry:
@@ -88,7 +77,6 @@ class Registry:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """Everybody, in the order of joining."""
         return tuple(self._entries.values())
 
     def __contains__(self, name: object) -> bool:
@@ -102,7 +90,6 @@ class Registry:
         self._put(replace(self._entries.get(name, Entry(name)), health="starting", kind=kind))
 
     def join(self, name: str, life: int, info: ModelInfo | None, address: Address, restarts: int = 0) -> None:
-        """A model that is up, for the first time or again."""
         known = self._entries.get(name, Entry(name))
         if known.life != life or name not in self._counts:
             self._counts[name] = deque()
@@ -142,11 +129,9 @@ class Registry:
     async def changes(self, since: int, seconds: float) -> tuple[int, tuple[Entry, ...]]:
         """The version and the entries, as soon as the version is not ``since``, at the latest after ``seconds``."""
         if self.version == since:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._changed.wait()
-            except TimeoutError:
-                pass
         return self.version, self.entries
 
     def _put(self, entry: Entry) -> None:

@@ -34,33 +34,20 @@ class SharedSpec(ModelSpec):
 
 
 class HostedLink(ModelLink, Protocol):
-    """A shared model, as the platform sees it.
+    """A shared model, as the platform sees it."""
 
-    Attributes:
-        life: tells its starts apart.
-        address: how others reach it.
-    """
-
-    life: int
+    life: int  # tells its starts apart
     address: Address
 
     async def figures(self) -> ModelFigures:
         """A sign of life with figures. Raises as `ModelLink.ask`."""
-        ...
 
 
 class Platform:
     """``runtime`` starts the shared models; its links are `HostedLink`."""
 
     def __init__(self, runtime: Runtime, fault_policy: FaultPolicy, *, version: int = 0, interval: float = 1.0) -> None:
-        """Nothing is started yet.
-
-        Args:
-            runtime: where the models live.
-            fault_policy: how long a sign of life is waited for, and how often a model is restarted.
-            version: of the registry's beginning.
-            interval: seconds between two heartbeats.
-        """
+        """``version``: of the registry's beginning; ``interval``: seconds between two heartbeats."""
         self.registry = Registry(version, ttl=2 * (interval + fault_policy.floor), silent=self._suspect)
         self._runtime = runtime
         self._fault_policy = fault_policy
@@ -102,10 +89,7 @@ class Platform:
     async def look_after(self, name: str, life: int | None = None) -> Entry:
         """The entry of a model as soon as it is up. ``life``: the one that the caller found dead or silent.
 
-        Raises:
-            UnknownModel: it is not there.
-            ModelFailed: it was given up.
-            Exception: why it could not be started.
+        Raises UnknownModel: it is not there. ModelFailed: it was given up. Exception: why it could not be started.
         """
         if name in self._starts:
             await asyncio.wait([self._starts[name]])

@@ -51,23 +51,18 @@ class ModelLink(Protocol):
     @property
     def info(self) -> ModelInfo:
         """What the model is."""
-        ...
 
     async def ask(self, request: Request) -> Reply:
         """One request, one checked reply. Any exception means that the model is lost for this request.
 
-        Raises:
-            ModelGone: its thread or process has ended.
+        Raises ModelGone: its thread or process has ended.
         """
-        ...
 
     def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
         """The model writes alone: a stream of `SoloPiece`. Raises as `ask`."""
-        ...
 
     async def alive(self) -> None:
         """Liveness probe: returns when the model's process answers, however busy the model is. Raises as `ask`."""
-        ...
 
 
 class Runtime(Protocol):
@@ -76,22 +71,17 @@ class Runtime(Protocol):
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
         """Starts the models, in the order given.
 
-        Raises:
-            ModelRefused: a model could not be loaded, or is incompatible.
+        Raises ModelRefused: a model could not be loaded, or is incompatible.
         """
-        ...
 
     async def restart(self, spec: ModelSpec) -> ModelLink:
         """Ends what is left of a model that was started, and starts it anew, empty. Raises as `start`."""
-        ...
 
     async def stop(self, name: str) -> None:
         """Ends one model; an unknown name is not an error."""
-        ...
 
     async def close(self) -> None:
         """Ends every model that this runtime started."""
-        ...
 
 
 @runtime_checkable
@@ -100,16 +90,9 @@ class DynamicRuntime(Runtime, Protocol):
 
     async def names(self) -> tuple[str, ...]:
         """Which models can be started now."""
-        ...
 
     async def base(self) -> str:
-        """The base of a collaboration that names none.
-
-        Raises:
-            UsageError: there is no model.
-        """
-        ...
+        """The base of a collaboration that names none. Raises UsageError: there is no model."""
 
     def watch(self) -> AsyncIterator[tuple[str, bool]]:
         """Names of models, and whether they are there: all that are, and then whatever changes."""
-        ...

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import ray
 from ray.exceptions import RayActorError
 
-from tokencollab.actors.metrics.ray_exporter import install_ray_metrics, uninstall_ray_metrics
+from tokencollab.actors.metrics import install, uninstall
+from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.model import ModelActor, Prefix
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
 from tokencollab.actors.runtimes.sockets import Channel, serve
@@ -20,11 +21,9 @@ from tokencollab.engines.base import Engine
 from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
 from tokencollab.protocol import codec
 from tokencollab.protocol.candidates import CandidateSet
-from tokencollab.protocol.codec import Message
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
 
 _Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
-_REQUESTS, _REPLIES = tuple(Request.__args__), tuple(Reply.__args__)
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
@@ -79,14 +78,13 @@ class RayModel(FrameActor):
     async def next_candidates(
         self, prefix: Prefix, k: int = 5, offsets: Sequence[int] | None = None
     ) -> CandidateSet | list[CandidateSet]:
-        """See `ModelActor.next_candidates`."""
         info, reason, _, _ = await self.ready()
         if info is None or self._actor is None:
             raise ModelRefused(reason)
         return await self._actor.next_candidates(prefix, k, offsets)
 
     async def _load_model(self) -> _Ready:
-        install_ray_metrics()
+        install(ray_sink)
         self._actor = make_actor(self._spec, self._load)
         try:
             info = await self._actor.ready()
@@ -96,7 +94,7 @@ class RayModel(FrameActor):
 
     async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
         try:
-            request = _request(frame)
+            request = _decoded(frame, Request, "a request to a model")
             if self._actor is None:
                 raise ProtocolError("the model is not loaded yet")
             match request:
@@ -127,17 +125,10 @@ def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> byte
     return codec.encode(Refused("", kind.__name__, reason))
 
 
-def _request(frame: bytes) -> Any:
+def _decoded(frame: bytes, kinds: Any, what: str) -> Any:
     message = codec.decode(frame)
-    if not isinstance(message, _REQUESTS):
-        raise ProtocolError(f"{type(message).__name__} came where a request to a model was expected")
-    return message
-
-
-def _reply(frame: bytes) -> Any:
-    message: Message = codec.decode(frame)
-    if not isinstance(message, _REPLIES):
-        raise ProtocolError(f"{type(message).__name__} came where the reply of a model was expected")
+    if not isinstance(message, kinds):
+        raise ProtocolError(f"{type(message).__name__} came where {what} was expected")
     return message
 
 
@@ -145,20 +136,18 @@ class RayLink:
     """An actor of the cluster, a model or a coordinator: over its socket on this machine, by Ray's calls on another."""
 
     def __init__(self, handle: Any, info: ModelInfo, channel: Channel | None) -> None:
-        """Wraps a loaded actor's handle."""
         self._handle = handle
         self.info = info
         self.channel = channel
 
     async def ask(self, request: Request) -> Reply:
-        """See `ModelLink.ask`."""
         frame = codec.encode(request)
         with said_as_gone():
             if self.channel is None:
                 answer = await self._handle.ask.remote(frame)
             else:
                 answer = await self._only_answer(self.channel, frame)
-        reply: Reply = _reply(answer)
+        reply: Reply = _decoded(answer, Reply, "the reply of a model")
         return reply
 
     @staticmethod
@@ -172,10 +161,9 @@ class RayLink:
         return first
 
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
-        """See `ModelLink.write`."""
         async with aclosing(self.stream(request)) as replies:
             async for reply in replies:
-                yield _reply(reply)
+                yield _decoded(reply, Reply, "the reply of a model")
 
     async def stream(self, request: GenerateSolo | Task) -> AsyncGenerator[bytes, None]:
         """The frames of the replies to a request that has several. Raises as `ask`."""
@@ -195,7 +183,6 @@ class RayLink:
                 self._handle.ask.remote(codec.encode(Close(request.session)))
 
     async def alive(self) -> None:
-        """See `ModelLink.alive`."""
         with said_as_gone():
             await self._handle.alive.remote()
 
@@ -227,7 +214,6 @@ class RayRuntime:
         self._own_cluster = False
 
     async def start(self, specs: Sequence[ModelSpec]) -> list[ModelLink]:
-        """See `Runtime.start`."""
         if not ray.is_initialized():
             try:
                 await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
@@ -239,7 +225,7 @@ class RayRuntime:
                     else "Ray does not start"
                 )
                 raise ModelUnavailable(f"{where}: {str(error).partition(chr(10))[0]}") from error
-        install_ray_metrics()
+        install(ray_sink)
         shares = gpu_shares([spec.options.device for spec in specs], ray.available_resources().get("GPU", 0.0))
         for spec, share in zip(specs, shares, strict=True):
             self._gpus[spec.name] = share
@@ -268,7 +254,6 @@ class RayRuntime:
         return await self._link(spec.name)
 
     async def stop(self, name: str) -> None:
-        """See `Runtime.stop`."""
         if name not in self._models:
             return
         handle, link, path = self._models.pop(name)
@@ -284,7 +269,7 @@ class RayRuntime:
             await self.stop(name)
         if self._own_cluster:
             self._own_cluster = False
-            uninstall_ray_metrics()
+            uninstall(ray_sink)
             await asyncio.to_thread(ray.shutdown)
 
     def _connect(self, cpus: int) -> None:

@@ -73,7 +73,6 @@ class Channel:
     """The caller's end of a connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Made by `connect`."""
         self._reader, self._writer = reader, writer
         self._calls: dict[int, asyncio.Queue[bytes | None]] = {}  # None: the connection is gone
         self._numbers = count(1)
@@ -81,19 +80,11 @@ class Channel:
 
     @classmethod
     async def connect(cls, path: str) -> "Channel":
-        """A connection to the socket at ``path``.
-
-        Raises:
-            OSError: no process answers at the address.
-        """
+        """A connection to the socket at ``path``. Raises OSError: no process answers at the address."""
         return cls(*await asyncio.open_unix_connection(path))
 
     async def call(self, frame: bytes) -> AsyncIterator[bytes]:
-        """The replies to one call.
-
-        Raises:
-            ConnectionError: the other end is gone.
-        """
+        """The replies to one call. Raises ConnectionError: the other end is gone."""
         number = next(self._numbers)
         replies: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._calls[number] = replies
@@ -112,7 +103,6 @@ class Channel:
             del self._calls[number]
 
     async def close(self) -> None:
-        """Ends the connection."""
         self._listening.cancel()
         self._writer.close()
         with suppress(asyncio.CancelledError, ConnectionError):

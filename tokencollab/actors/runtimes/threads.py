@@ -10,21 +10,10 @@ from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, on_gpus
 from tokencollab.engines.base import Engine
 from tokencollab.engines.entry_points import engine_type
 from tokencollab.errors import MalformedAnswer
-from tokencollab.protocol.messages import (
-    CandidatesReply,
-    GenerateSolo,
-    MarginalsReply,
-    ModelInfo,
-    Reply,
-    Request,
-    ScoresReply,
-    SoloPiece,
-    Unsure,
-)
+from tokencollab.protocol import messages as m
 
 
 def load_engine(spec: ModelSpec) -> Engine:
-    """The engine of a spec, by the entry point that its options name."""
     return engine_type(spec.options.engine).load(spec.name, spec.source, spec.options)
 
 
@@ -34,20 +23,15 @@ def make_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> ModelAct
     return ModelActor(lambda: load(spec), max_sessions=options.max_sessions, max_batch=options.max_batch)
 
 
-def checked(reply: Reply) -> Reply:
-    """The reply, after the checks on arrival.
-
-    Raises:
-        MalformedAnswer: a candidate or figure is out of range.
-    """
+def checked(reply: m.Reply) -> m.Reply:
+    """The reply, after the checks on arrival. Raises MalformedAnswer: a candidate or figure is out of range."""
     match reply:
-        case CandidatesReply() | SoloPiece() | Unsure():
-            if reply.candidates is not None:
-                reply.candidates.checked()
-            if isinstance(reply, CandidatesReply):
-                for earlier in reply.earlier:
-                    earlier.checked()
-        case ScoresReply(_, _, numbers) | MarginalsReply(_, _, _, _, numbers):
+        case m.CandidatesReply():
+            for candidates in (*reply.earlier, reply.candidates):
+                candidates.checked()
+        case m.SoloPiece() | m.Unsure() if reply.candidates is not None:
+            reply.candidates.checked()
+        case m.ScoresReply(_, _, numbers) | m.MarginalsReply(_, _, _, _, numbers):
             if not all(map(isfinite, numbers)):
                 raise MalformedAnswer("a figure is not finite")
         case _:
@@ -56,19 +40,14 @@ def checked(reply: Reply) -> Reply:
 
 
 class LocalLink:
-    """A model actor in this process."""
-
-    def __init__(self, actor: ModelActor, info: ModelInfo) -> None:
-        """Wraps a loaded actor."""
+    def __init__(self, actor: ModelActor, info: m.ModelInfo) -> None:
         self._actor = actor
         self.info = info
 
-    async def ask(self, request: Request) -> Reply:
-        """See `ModelLink.ask`."""
+    async def ask(self, request: m.Request) -> m.Reply:
         return checked(await self._actor.ask(request))
 
-    async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
-        """See `ModelLink.write`."""
+    async def write(self, request: m.GenerateSolo) -> AsyncIterator[m.Reply]:
         stream = self._actor.write(request)
         try:
             async for reply in stream:
@@ -77,7 +56,6 @@ class LocalLink:
             await stream.aclose()  # type: ignore[attr-defined]
 
     async def alive(self) -> None:
-        """See `ModelLink.alive`."""
         self._actor.check()
 
 
@@ -85,7 +63,6 @@ class LocalRuntime:
     """Models as threads. ``load`` makes an engine of a spec; tests bring their own."""
 
     def __init__(self, load: Callable[[ModelSpec], Engine] = load_engine) -> None:
-        """Nothing is started yet."""
         self._load = load
         self._actors: dict[str, ModelActor] = {}
         self._placed: dict[str, str] = {}  # on several GPUs
@@ -112,11 +89,9 @@ class LocalRuntime:
         return link
 
     async def stop(self, name: str) -> None:
-        """See `Runtime.stop`."""
         if (actor := self._actors.pop(name, None)) is not None:
             await actor.stop()
 
     async def close(self) -> None:
-        """See `Runtime.close`."""
         actors, self._actors = self._actors, {}
         await asyncio.gather(*(actor.stop() for actor in actors.values()))

@@ -32,7 +32,6 @@ def add_parser(commands: Any) -> None:
 
 
 def repl(arguments: argparse.Namespace) -> int:
-    """`tokencollab repl`."""
     # Before models are fetched: it needs the extra `repl`.
     from tokencollab.cli.repl import prompt  # noqa: PLC0415
 

@@ -6,41 +6,19 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
+from rich.text import Text
+
 from tokencollab.actors.answer import Token
 from tokencollab.protocol.pieces import Piece
 
 
 class Backing(Enum):
-    """Who backed a piece. The value is the word for it."""
+    """Who backed a piece, in words; in the legend; its rich style of the 8 colours that every terminal has, or none."""
 
-    AGREED = "agreed"  # the first choice of every model that answered
-    BASE = "base"  # the base's first choice, not everybody's
-    AGAINST = "against the base"  # not the base's first choice
-    ALONE = "base alone"  # written by the base by itself
-
-
-TINTS: Final[Mapping[Backing, str]] = {
-    Backing.AGREED: "green",
-    Backing.BASE: "cyan",
-    Backing.AGAINST: "bold yellow",
-    Backing.ALONE: "magenta",
-}
-"""rich styles out of the 8 colours that every terminal has."""
-
-PLAIN_TINTS: Final[Mapping[Backing, str]] = {
-    Backing.AGREED: "",
-    Backing.BASE: "underline",
-    Backing.AGAINST: "bold",
-    Backing.ALONE: "italic",
-}
-"""Without colour."""
-
-LEGEND: Final[Mapping[Backing, str]] = {
-    Backing.AGREED: "agreed",
-    Backing.BASE: "base first",
-    Backing.AGAINST: "against the base",
-    Backing.ALONE: "base alone",
-}
+    AGREED = "agreed", "agreed", "green", ""  # the first choice of every model that answered
+    BASE = "base", "base first", "cyan", "underline"  # the base's first choice, not everybody's
+    AGAINST = "against the base", "against the base", "bold yellow", "bold"  # not the base's first choice
+    ALONE = "base alone", "base alone", "magenta", "italic"  # written by the base by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +32,6 @@ class Marks:
 
 ASCII_MARKS: Final = Marks(">", "x", "+")
 MARK_STYLES: Final[Mapping[str, str]] = {"exit": "bold magenta", "lost": "bold red", "joined": "bold green"}
-PLAIN_MARK_STYLE: Final = "bold"
 
 Spans: TypeAlias = Iterator[tuple[str, str]]
 """Texts with their rich styles."""
@@ -70,11 +47,6 @@ def backing_of(token: Token, base: str) -> Backing:
     return Backing.AGREED if everybody else Backing.BASE
 
 
-def backers(token: Token) -> list[str]:
-    """The models whose first choice the piece was."""
-    return [model for model, rank in token.ranks.items() if rank == 0]
-
-
 @dataclass(frozen=True, slots=True)
 class Palette:
     """How an answer is painted: ``colour`` False uses attributes only, ``marks`` are those that can be encoded."""
@@ -83,25 +55,21 @@ class Palette:
     marks: Marks = Marks()
 
     def style(self, backing: Backing) -> str:
-        """The rich style of a piece."""
-        return (TINTS if self.colour else PLAIN_TINTS)[backing]
+        return backing.value[2 if self.colour else 3]
 
     def spans(self, token: Token, base: str, before: Token | None) -> Spans:
         """A token with the marks in front of it. ``before`` is the one before it."""
-        events = [("lost", name) for name in token.lost] + [("joined", name) for name in token.joined]
-        if token.alone and before is not None and not before.alone:
-            events.append(("exit", ""))
-        for event, _ in events:
-            yield getattr(self.marks, event), MARK_STYLES[event] if self.colour else PLAIN_MARK_STYLE
+        leaves = token.alone and before is not None and not before.alone
+        for event in ["lost"] * len(token.lost) + ["joined"] * len(token.joined) + ["exit"] * leaves:
+            yield getattr(self.marks, event), MARK_STYLES[event] if self.colour else "bold"
         if token.text:
             yield token.text, self.style(backing_of(token, base))
 
-    def legend(self) -> Spans:
-        """One line that explains the tints and marks."""
-        for index, (backing, words) in enumerate(LEGEND.items()):
-            yield (" | " if index else ""), ""
-            yield words, self.style(backing)
-        yield f" | {self.marks.exit} exit {self.marks.lost} lost {self.marks.joined} back", ""
+    def legend(self) -> Text:
+        legend = Text()
+        for backing in Backing:
+            legend.append(backing.value[1], style=self.style(backing)).append(" | ")
+        return legend.append(f"{self.marks.exit} exit {self.marks.lost} lost {self.marks.joined} back")
 
 
 def in_words(token: Token, base: str, before: Token | None) -> str:
@@ -115,8 +83,8 @@ def in_words(token: Token, base: str, before: Token | None) -> str:
 def label(token: Token, base: str) -> str:
     """Who backed ``token``, in words; with names where a collaborator's choice went against the base."""
     backing = backing_of(token, base)
-    names = [model for model in backers(token) if model != base]
-    return f"{' and '.join(names)} against the base" if backing is Backing.AGAINST and names else backing.value
+    names = [model for model, rank in token.ranks.items() if rank == 0 and model != base]
+    return f"{' and '.join(names)} against the base" if backing is Backing.AGAINST and names else backing.value[0]
 
 
 def visible(piece: Piece) -> str:
@@ -131,7 +99,6 @@ def visible(piece: Piece) -> str:
 
 
 def happenings(tokens: Sequence[Token]) -> list[str]:
-    """What happened to models in an answer, one line each."""
     lines = []
     for token in tokens:
         lines += [f"{name} was lost at step {token.step}" for name in token.lost]

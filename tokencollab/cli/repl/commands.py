@@ -3,55 +3,52 @@
 import inspect
 import shlex
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
 from tokencollab.actors.answer import Answer
-from tokencollab.cli.repl import completion
-from tokencollab.cli.repl.completion import Typed
 from tokencollab.cli.repl.display import picture
 from tokencollab.cli.repl.session import Conversation
-from tokencollab.cli.repl.settings import LARGEST, change, described, whole_number
+from tokencollab.cli.repl.settings import LARGEST, change, described, setting_names, values_of, whole_number
 from tokencollab.cli.repl.shell import Shell
 from tokencollab.cli.repl.why import explore, headline, reason_of, sentences_of, state_of, table_of
 from tokencollab.cli.terminal import add_row, harmless, headed_table, response_table, summary_table
 from tokencollab.errors import UsageError
 from tokencollab.files import read_text, typed_path, write_whole
+from tokencollab.policies.methods import list_methods
+from tokencollab.policies.responses.response_methods import list_response_methods
+
+
+class Typed(NamedTuple):
+    """A command as far as it was typed: the words after its name, then the beginning of the next one.
+
+    ``known_models`` are those that can be added by name.
+    """
+
+    session: Conversation
+    known_models: Sequence[str]
+    words: list[str]
+    last: str
 
 
 class BadUse(UsageError):
-    """The words after a command are not its arguments."""
+    pass
 
 
-@dataclass(frozen=True, slots=True)
-class PromptCommand:
-    """A command.
-
-    Attributes:
-        name: without the slash.
-        arguments: as /help shows them.
-        help: one line.
-        run: gets the shell and the words; its signature says how many there may be.
-        complete: what the next word may be.
-    """
+class PromptCommand(NamedTuple):
+    """A command: ``run`` gets the shell and the words; its signature says how many there may be."""
 
     name: str
     arguments: str
     help: str
     run: Callable[..., Awaitable[None]]
-    complete: Callable[[Typed], Iterable[str]] = completion.nothing
+    complete: Callable[[Typed], Iterable[str]] = lambda typed: ()
 
 
 async def run_command(shell: Shell, line: str) -> None:
-    """Runs a line that begins with a slash.
-
-    Raises:
-        UsageError: unknown command, or bad arguments.
-        TokencollabError: a model failed.
-    """
+    """Runs a line that begins with a slash."""
     name, _, rest = line[1:].strip().partition(" ")
     command = COMMANDS.get(name)
     if command is None:
@@ -95,7 +92,7 @@ def completions(text: str, session: Conversation, known_models: Sequence[str]) -
 async def _why(shell: Shell, step: str | None = None) -> None:
     turn = shell.session.last
     if turn.response is not None:
-        shell.tell(response_table(turn.response))
+        await _stats(shell)
         return
     if step is None and shell.interactive and not shell.words:
         await explore(turn, shell.palette)
@@ -105,11 +102,7 @@ async def _why(shell: Shell, step: str | None = None) -> None:
         raise BadUse
     reason = reason_of(turn, number)
     shell.tell(headline(reason, turn.base))
-    if shell.words:
-        shell.tell(*sentences_of(reason))
-    else:
-        shell.tell(table_of(reason))
-    shell.tell(*state_of(reason))
+    shell.tell(*(sentences_of(reason) if shell.words else [table_of(reason)]), *state_of(reason))
 
 
 async def _alone(shell: Shell) -> None:
@@ -305,10 +298,7 @@ async def _help(shell: Shell, name: str | None = None) -> None:
         add_row(table, f"/{command.name} {command.arguments}", command.help)
     shell.tell(table)
     if not shell.words:
-        legend = Text()
-        for part, style in shell.palette.legend():
-            legend.append(part, style=style)
-        shell.tell(legend)
+        shell.tell(shell.palette.legend())
     if shell.interactive:
         shell.tell(
             "Enter sends, Alt-Enter begins a new line, Ctrl-C stops an answer, Ctrl-D leaves. Left with nothing typed "
@@ -320,33 +310,82 @@ async def _quit(shell: Shell) -> None:
     shell.done = True
 
 
+# What may follow a command
+
+
+def _complete_first(*words: str) -> Callable[[Typed], Iterable[str]]:
+    """One word, of these."""
+    return lambda typed: () if typed.words else words
+
+
+def _complete_files(typed: Typed) -> Iterable[str]:
+    return () if typed.words else _paths(typed.last)
+
+
+def _complete_methods(typed: Typed) -> Iterable[str]:
+    rows = [] if typed.words else [*list_methods(), *list_response_methods()]
+    return [name.replace("-N", "-20") for name, _, _ in rows]
+
+
+def _complete_settings(typed: Typed) -> Iterable[str]:
+    match typed.words:
+        case []:
+            return setting_names(typed.session.method)
+        case ["members", *_]:
+            return typed.session.team.members
+        case [name]:
+            return values_of(name, typed.session.method)
+        case _:
+            return ()
+
+
+def _complete_models(typed: Typed) -> Iterable[str]:
+    here = list(typed.session.team.members)
+    match typed.words:
+        case []:
+            return ("add", "drop")
+        case ["add"]:
+            return [*(name for name in typed.known_models if name not in here), *_paths(typed.last)]
+        case ["drop"]:
+            return here[1:]
+        case _:
+            return ()
+
+
+def _paths(begun: str) -> list[str]:
+    folder, _, name = begun.rpartition("/")
+    head = f"{folder}/" if "/" in begun else ""
+    try:
+        where = typed_path(folder or ("/" if begun.startswith("/") else ""))
+        found = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in where.iterdir())
+    except (OSError, UsageError):
+        return []
+    return [head + entry for entry in found if entry.startswith(name) and (name or not entry.startswith("."))]
+
+
 def _names(typed: Typed) -> Iterable[str]:
     return () if typed.words else COMMANDS
-
-
-def _off(typed: Typed) -> Iterable[str]:
-    return () if typed.words else ("off",)
 
 
 _ALL: Final = (
     PromptCommand("why", "[N]", "step N: candidates, scores, the exit's figures; without N, by arrow keys", _why),
     PromptCommand("alone", "", "what each model writes by itself, beside the answer", _alone),
     PromptCommand("stats", "", "figures of the last answer", _stats),
-    PromptCommand("method", "[NAME]", "the method, or another one", _method, completion.methods),
+    PromptCommand("method", "[NAME]", "the method, or another one", _method, _complete_methods),
     PromptCommand(
-        "set", "[NAME [VALUE]]", "the settings; a setting; without VALUE its default", _set, completion.settings
+        "set", "[NAME [VALUE]]", "the settings; a setting; without VALUE its default", _set, _complete_settings
     ),
-    PromptCommand("models", "[add MODEL | drop NAME]", "the members, and their health", _models, completion.models),
-    PromptCommand("system", "[TEXT | off]", "the system message", _system, _off),
+    PromptCommand("models", "[add MODEL | drop NAME]", "the members, and their health", _models, _complete_models),
+    PromptCommand("system", "[TEXT | off]", "the system message", _system, _complete_first("off")),
     PromptCommand("seed", "[N]", "of every random choice", _seed),
     PromptCommand("retry", "", "ask the last question again; with the next seed where answers are sampled", _retry),
     PromptCommand("undo", "", "take the last question and its answer back", _undo),
     PromptCommand("history", "", "the conversation so far", _history),
     PromptCommand(
-        "save", "FILE", "the last answer's trace (.jsonl) or the conversation (.json)", _save, completion.files
+        "save", "FILE", "the last answer's trace (.jsonl) or the conversation (.json)", _save, _complete_files
     ),
-    PromptCommand("load", "FILE", "a trace to look at, or a conversation to go on with", _load, completion.files),
-    PromptCommand("export", "FILE", "the answer as a picture (.svg, .html)", _export, completion.files),
+    PromptCommand("load", "FILE", "a trace to look at, or a conversation to go on with", _load, _complete_files),
+    PromptCommand("export", "FILE", "the answer as a picture (.svg, .html)", _export, _complete_files),
     PromptCommand("help", "[COMMAND]", "this list", _help, _names),
     PromptCommand("quit", "", "leave, as Ctrl-D does", _quit),
 )

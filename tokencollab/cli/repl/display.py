@@ -26,20 +26,9 @@ _DOWN, _UP, _SAVE, _RESTORE, _CLEAR_BELOW = "\x1bD", "\x1bM", "\x1b7", "\x1b8", 
 _NARROWEST: Final = 20
 _BAR: Final = 10  # cells of the bar of T0
 _COLUMNS: Final = 88
-_THEME: Final = TerminalTheme(
-    (252, 252, 250),
-    (36, 41, 47),
-    [
-        (36, 41, 47),
-        (190, 30, 45),
-        (26, 127, 55),
-        (170, 85, 0),
-        (9, 80, 190),
-        (130, 60, 190),
-        (0, 120, 140),
-        (110, 118, 129),
-    ],
-)
+_GROUND, _INK = (252, 252, 250), (36, 41, 47)
+_TINTS: Final = [(190, 30, 45), (26, 127, 55), (170, 85, 0), (9, 80, 190), (130, 60, 190), (0, 120, 140)]
+_THEME: Final = TerminalTheme(_GROUND, _INK, [_INK, *_TINTS, (110, 118, 129)])
 """Dark tints on a light ground, each with a contrast of at least 4.5 to it."""
 
 
@@ -47,23 +36,19 @@ class PipedScreen:
     """A file or a pipe: the text as it is, each answer with a line end behind it."""
 
     def __init__(self, file: TextIO) -> None:
-        """``file`` is where to."""
         self._file = file
 
     @property
     def width(self) -> int:
-        """Cells per line."""
         return UNBROKEN
 
     def write(self, token: Token, base: str) -> None:
-        """The next token."""
         print(token.text, end="", file=self._file, flush=True)
 
     def status(self, line: str) -> None:
         """The moving line, on a screen that has one."""
 
     def end(self) -> None:
-        """The answer is over."""
         print(file=self._file, flush=True)
 
 
@@ -71,7 +56,6 @@ class TintedScreen(PipedScreen):
     """A terminal: tints, words wrapped at its width, a line below that moves along."""
 
     def __init__(self, file: TextIO, palette: Palette) -> None:
-        """``file`` is the terminal."""
         super().__init__(file)
         self._palette = palette
         self._column = 0
@@ -135,7 +119,6 @@ class TintedScreen(PipedScreen):
         self._file.flush()
 
     def end(self) -> None:
-        """Takes the line away and goes on below the text."""
         self._file.write((_CLEAR_BELOW if self._shown else "") + ("\n" if self._column else ""))
         self._file.flush()
         self._column, self._word, self._before, self._shown = 0, [], None, False
@@ -147,13 +130,11 @@ class SpokenScreen(PipedScreen):
     _before: Token | None = None
 
     def write(self, token: Token, base: str) -> None:
-        """The token, with words in front of it where something is different from before."""
         if token.text or token.lost or token.joined:
             print(in_words(token, base, self._before) + harmless(token.text), end="", file=self._file, flush=True)
             self._before = token
 
     def end(self) -> None:
-        """Ends the line."""
         super().end()
         self._before = None
 
@@ -173,7 +154,6 @@ def palette_for(file: TextIO) -> Palette:
 
 
 def speaks_unicode(file: TextIO) -> bool:
-    """Whether ``file`` can say what is not ASCII."""
     try:
         "▸✗✓█".encode(getattr(file, "encoding", None) or "ascii")
     except UnicodeEncodeError:
@@ -202,18 +182,7 @@ def _parts(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the line shows.
-
-    Attributes:
-        step: the last one.
-        ms_per_token: milliseconds per piece, None below two.
-        efficacy: the exit policy's, None where it has none.
-        theta: its threshold.
-        cost: candidate sets so far.
-        full: what they would have been with every model at every step.
-        alone: whether the base writes by itself.
-        away: models that are lost at this moment.
-    """
+    """What the line shows: ``full`` is what the cost would be with every model at every step, ``away`` who is lost."""
 
     step: int
     ms_per_token: float | None
@@ -228,7 +197,12 @@ class Figures:
 def status_line(figures: Figures, width: int, unicode: bool = True) -> str:
     """The line, at most ``width`` cells; where there is no room it is put shorter, then what matters least goes."""
     line = _join(_figures(figures, unicode))
-    return line if cell_len(line) <= width else _fit(_figures(figures, unicode, short=True), width)
+    if cell_len(line) <= width:
+        return line
+    kept = _figures(figures, unicode, short=True)
+    while len(kept) > 1 and cell_len(_join(kept)) > width:
+        kept.remove(max(kept))
+    return _join(kept)[:width]
 
 
 def _figures(figures: Figures, unicode: bool, short: bool = False) -> list[tuple[int, str]]:
@@ -259,15 +233,6 @@ def bar(value: float, threshold: float, unicode: bool = True) -> str:
     return "".join([*cells[:at], mark, *cells[at:]])
 
 
-def _fit(parts: Sequence[tuple[int, str]], width: int) -> str:
-    """The parts in order, without the least important ones (the highest numbers) that do not fit."""
-    kept = list(parts)
-    while len(kept) > 1 and cell_len(_join(kept)) > width:
-        kept.remove(max(kept))
-    line = _join(kept)
-    return line if cell_len(line) <= width else line[: max(0, width)]
-
-
 def _join(parts: Sequence[tuple[int, str]]) -> str:
     return "  ".join(text for _, text in parts)
 
@@ -286,11 +251,7 @@ def _painted(turn: ConversationTurn, palette: Palette) -> Text:
 
 
 def picture(turn: ConversationTurn, name: str) -> str:
-    """The answer as the picture that a file of this ``name`` has: ``.svg`` or ``.html``.
-
-    Raises:
-        UsageError: it has another ending.
-    """
+    """The answer as the picture that a file of this ``name`` has: ``.svg`` or ``.html``."""
     kind = name.lower().rpartition(".")[2]
     if kind not in ("svg", "html"):
         raise UsageError(f"{name}: a picture ends in .svg or .html")
@@ -303,10 +264,7 @@ def picture(turn: ConversationTurn, name: str) -> str:
         console.print()
     console.print(_painted(turn, palette))
     console.print()
-    legend = Text()
-    for part, style in palette.legend():
-        legend.append(part, style=style)
-    console.print(legend)
+    console.print(palette.legend())
     console.print(Text(caption(turn, times=False), style="dim"))
     if kind == "html":
         return console.export_html(theme=_THEME, inline_styles=True)

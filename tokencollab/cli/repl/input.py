@@ -22,50 +22,36 @@ from tokencollab.cli.repl.commands import completions
 from tokencollab.cli.repl.session import Conversation
 
 
-class TypedLines:
+def typed_lines(session: Conversation, known_models: Sequence[str]) -> PromptSession[str]:
     """A person types: several lines, completion, history of earlier runs."""
+    keys = KeyBindings()
 
-    def __init__(self, session: Conversation, known_models: Sequence[str]) -> None:
-        """``known_models``: those that can be added by name."""
-        keys = KeyBindings()
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.validate_and_handle()
 
-        @keys.add("enter")
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.validate_and_handle()
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
 
-        @keys.add("escape", "enter")
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.insert_text("\n")
+    @Condition
+    def can_look_back() -> bool:
+        return bool(session.turns or session.shown) and not get_app().current_buffer.text
 
-        @keys.add("left", filter=Condition(lambda: bool(session.turns or session.shown) and not _typed()))
-        def _(event: KeyPressEvent) -> None:
-            event.app.exit(result="/why")
+    @keys.add("left", filter=can_look_back)
+    def _(event: KeyPressEvent) -> None:
+        event.app.exit(result="/why")
 
-        self._prompt: PromptSession[str] = PromptSession(
-            "> ",
-            multiline=True,
-            prompt_continuation=". ",
-            completer=_Completions(session, known_models),
-            complete_while_typing=False,
-            history=_history(),
-            key_bindings=keys,
-            enable_suspend=True,
-        )
-
-    async def next(self) -> str | None:
-        """The next question or command; None at the end.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C.
-        """
-        try:
-            return await self._prompt.prompt_async()
-        except EOFError:
-            return None
-
-
-def _typed() -> str:
-    return get_app().current_buffer.text
+    return PromptSession(
+        "> ",
+        multiline=True,
+        prompt_continuation=". ",
+        completer=_Completions(session, known_models),
+        complete_while_typing=False,
+        history=_history(),
+        key_bindings=keys,
+        enable_suspend=True,
+    )
 
 
 class _Completions(Completer):
@@ -91,11 +77,7 @@ def _history() -> History:
 
 
 class PipedLines:
-    """One question or command per line; empty lines are none.
-
-    Attributes:
-        number: of the last line.
-    """
+    """One question or command per line; empty lines are none. ``number`` is of the last line."""
 
     def __init__(self, source: BinaryIO) -> None:
         """``source`` is read in a thread of its own, which never keeps the program from ending."""
@@ -113,7 +95,6 @@ class PipedLines:
             self._loop.call_soon_threadsafe(self._lines.put_nowait, None)
 
     async def next(self) -> str | None:
-        """The next one; None at the end."""
         while (line := await self._lines.get()) is not None:
             self.number += 1
             if line.strip():
@@ -122,14 +103,11 @@ class PipedLines:
 
 
 @contextmanager
-def unheard(interactive: bool) -> Iterator[None]:
+def unheard() -> Iterator[None]:
     """While an answer is written, what is typed is not echoed into it; the next prompt gets it.
 
     Ctrl-C works, and what was written before it is shown: by itself a terminal drops what it has not shown yet.
     """
-    if not interactive:
-        yield
-        return
     terminal = sys.stdin.fileno()
     before: list[Any] = termios.tcgetattr(terminal)
     silent = [*before]

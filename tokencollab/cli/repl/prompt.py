@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tokencollab.cli.repl.commands import run_command
 from tokencollab.cli.repl.display import palette_for, screen_for
-from tokencollab.cli.repl.input import PipedLines, TypedLines, unheard
+from tokencollab.cli.repl.input import PipedLines, typed_lines, unheard
 from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.shell import Shell
 from tokencollab.cli.terminal import UNBROKEN
@@ -49,23 +49,23 @@ async def converse(team: Collaboration, shell: Shell, known_models: Sequence[str
 
 
 async def _with_a_person(shell: Shell, known_models: Sequence[str]) -> int:
-    lines = TypedLines(shell.session, known_models)
+    lines = typed_lines(shell.session, known_models)
     # Between an answer and the next prompt nobody listens for Ctrl-C; it must not end the program there.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     names = " + ".join(shell.session.members)
     shell.say(f"{names}, {shell.session.method}. /help explains; Ctrl-D leaves.")
     while not shell.done:
         try:
-            line = await lines.next()
+            line = await lines.prompt_async()
         except KeyboardInterrupt:
             shell.say("Ctrl-D leaves")
             continue
-        if line is None:
+        except EOFError:
             break
         if not line.strip():
             continue
         try:
-            with unheard(shell.interactive):
+            with unheard():
                 await _carried_out(shell, line.strip())
         except CannotWrite:  # nothing that is said would be seen
             raise
@@ -76,11 +76,7 @@ async def _with_a_person(shell: Shell, known_models: Sequence[str]) -> int:
 
 
 async def _carried_out(shell: Shell, line: str) -> bool:
-    """A question or a command; False where Ctrl-C ended it.
-
-    Raises:
-        TokencollabError: it cannot be carried out.
-    """
+    """A question or a command; False where Ctrl-C ended it."""
     if line.startswith("/") and not line.startswith("//"):
         work = run_command(shell, line)
     else:

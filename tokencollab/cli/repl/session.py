@@ -3,14 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from typing import Any, Final
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.ask import Asking, Heard
-from tokencollab.cli.repl.turns import CONVERSATION, VERSION, ConversationTurn, turn_of_trace
+from tokencollab.cli.repl.turns import CONVERSATION, UNKNOWN_ANSWER, VERSION, ConversationTurn, turn_of_trace
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.policies.methods import Method, parse_method
@@ -25,10 +25,7 @@ ANSWER_SETTINGS: Final = ("max_tokens", "stop", "extract", "members")
 
 @dataclass
 class Limits:
-    """How answers begin, end and are read.
-
-    ``stop`` and ``members`` None: as it suits the models, all of them.
-    """
+    """``stop`` and ``members`` None: as it suits the models, all of them."""
 
     max_tokens: int = 256
     stop: tuple[str, ...] | None = None
@@ -40,13 +37,8 @@ class Limits:
 class Conversation:
     """One conversation at the prompt.
 
-    Attributes:
-        team: the models.
-        method: the preset's name; ``settings`` are in place of its own.
-        seed: of the next answer.
-        turns: questions and answers, in order.
-        shown: a trace that was read, which is looked at instead of the last turn.
-        notices: of methods, to be told after the answer.
+    ``settings`` are in place of the method's own; ``seed`` is of the next answer; ``shown`` is a trace that was read,
+    which is looked at instead of the last turn; ``notices`` are told after the answer.
     """
 
     team: Collaboration
@@ -60,8 +52,6 @@ class Conversation:
     notices: list[str] = field(default_factory=list)
     _kept: AnswerStream | None = None  # the last answer's, whose caches the next question goes on from
 
-    # ------------------------------------------------------------ what is set
-
     @property
     def members(self) -> tuple[str, ...]:
         """Who answers, the base first."""
@@ -70,11 +60,9 @@ class Conversation:
 
     @property
     def between_models(self) -> bool:
-        """Whether the method draws whole answers."""
         return is_response_method(self.method)
 
     def chosen(self) -> Method:
-        """The token-level method with its settings."""
         return parse_method(self.method, **self.settings)
 
     @property
@@ -112,6 +100,9 @@ class Conversation:
         plain = any(not info.chat_template for info in self.team.models)
         return ("\nQuestion:",) if plain else ()
 
+    def _limits(self) -> dict[str, Any]:
+        return {"max_tokens": self.limits.max_tokens, "stop": self.stops(), "seed": self.seed}
+
     def messages(self, question: str) -> list[ChatMessage]:
         """The conversation so far with ``question`` at its end."""
         turns = [ChatMessage("system", self.system)] if self.system else []
@@ -121,11 +112,6 @@ class Conversation:
 
     @property
     def last(self) -> ConversationTurn:
-        """What is looked at: a trace that was read, or the last answer.
-
-        Raises:
-            UsageError: nothing was asked yet.
-        """
         if self.shown is not None:
             return self.shown
         if not self.turns:
@@ -144,16 +130,11 @@ class Conversation:
 
         ``hear`` gets every token; ``stoppable`` gets what stops the answer. What was written stays, also where the
         models fail.
-
-        Raises:
-            TokencollabError: the models cannot take it, or failed; what they had written is a turn nevertheless.
         """
         trace = StringIO()
         stream = self.team.stream(
             self.messages(question),
-            max_tokens=self.limits.max_tokens,
-            stop=self.stops(),
-            seed=self.seed,
+            **self._limits(),
             trace=trace,
             method=self.chosen(),
             members=self.limits.members and self.members,
@@ -196,9 +177,7 @@ class Conversation:
             parse_response_method(self.method, models=len(self.members), **self.settings),
             self.members,
             extract=self.limits.extract,
-            max_tokens=self.limits.max_tokens,
-            stop=self.stops(),
-            seed=self.seed,
+            **self._limits(),
             heard=heard,
         )
         stoppable(asking.cancel)
@@ -208,19 +187,12 @@ class Conversation:
         return self.turns[-1]
 
     async def alone(self, stoppable: Callable[[Callable[[], None]], None]) -> list[tuple[str, Answer]]:
-        """What each model answers by itself to the last question; the answers, by model.
-
-        Raises:
-            UsageError: there is no question.
-            TokencollabError: a model failed.
-        """
+        """What each model answers by itself to the last question; the answers, by model."""
         if not self.turns or self.shown is not None:
             raise UsageError("there is no question to ask again; ask something first")
-        turn = self.turns.pop()
-        try:
-            messages = self.messages(turn.question)
-        finally:
-            self.turns.append(turn)
+        turn = self.turns[-1]
+        messages = self.messages(turn.question)
+        del messages[-3:-1]  # the turn itself
         found = []
         for name in turn.answer.models:
             if name not in self.team.members:
@@ -242,7 +214,6 @@ class Conversation:
         return found
 
     async def free(self) -> None:
-        """Gives back what the last answer keeps."""
         kept, self._kept = self._kept, None
         if kept is not None:
             with suppress(TokencollabError):
@@ -250,9 +221,8 @@ class Conversation:
 
     # ------------------------------------------------------------ kept on disk
 
-    def to_json(self) -> dict[str, Any]:
-        """The whole conversation."""
-        return {
+    def dumped(self) -> str:
+        data = {
             CONVERSATION: VERSION,
             "method": self.method,
             "settings": self.settings,
@@ -261,22 +231,20 @@ class Conversation:
             "models": list(self.members),
             "turns": [turn.to_json() for turn in self.turns],
         }
-
-    def dumped(self) -> str:
-        """The whole conversation as text."""
-        return json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"
+        return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
 
     def load(self, text: str) -> str:
-        """Takes over a conversation, or shows a trace; in words, which.
-
-        Raises:
-            UsageError, TraceError: it is neither, or damaged; nothing has changed then.
-        """
+        """Takes over a conversation, or shows a trace; in words, which."""
         lines = lines_of(text)
         if lines and '"tokencollab_trace"' in lines[0]:
             self.shown = turn_of_trace(lines)
             return f"a trace of {len(self.shown.parsed.steps)} steps"
-        data = _parse(text)
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, Mapping) or data.get(CONVERSATION) != VERSION:
+            raise UsageError("it is neither a trace nor a conversation that /save wrote")
         turns, system, method = data.get("turns"), data.get("system", ""), data.get("method")
         settings = data.get("settings", {})
         if not (isinstance(turns, list) and isinstance(system, str) and isinstance(method, str)):
@@ -290,35 +258,17 @@ class Conversation:
         return f"a conversation of {len(read)} questions"
 
 
-def _parse(text: str) -> Mapping[str, Any]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, Mapping) or data.get(CONVERSATION) != VERSION:
-        raise UsageError("it is neither a trace nor a conversation that /save wrote")
-    return data
-
-
 def _as_answer(response: Response) -> Answer:
     """What a response and an answer have in common."""
-    return Answer(
+    return replace(
+        UNKNOWN_ANSWER,
         text=response.text,
         finish_reason="cancelled" if response.reason == "cancelled" else "end",
         tokens=response.tokens,
         cost=round(response.cost),
-        aligned=0,
-        exit_step=None,
         models=response.models,
         method=response.method,
         seed=response.seed,
         seconds=response.seconds,
-        first_token_seconds=None,
-        ms_per_token=None,
-        agreed=0,
-        together=0,
-        proposed={},
-        forwarded={},
         lost=dict.fromkeys(response.lost, 1),
-        pieces=(),
     )

@@ -44,17 +44,12 @@ def _parameters(method: str) -> dict[str, Parameter]:
 
 
 def setting_names(method: str) -> list[str]:
-    """What can be set with this method, by name."""
     others = () if is_response_method(method) else ("aggregation", "exit")
     return [*ANSWER_SETTINGS, *others, *_parameters(method)]
 
 
 def change(session: Conversation, name: str, words: list[str]) -> str:
-    """Sets ``name`` to what ``words`` say, or back to its default without any; what it is now.
-
-    Raises:
-        UsageError: no such setting, or a value that cannot be; nothing has changed then.
-    """
+    """Sets ``name`` to what ``words`` say, or back to its default without any; what it is now."""
     name = name.replace("-", "_")
     if name not in setting_names(session.method):
         raise UsageError(f"no setting {name!r}; there are {', '.join(setting_names(session.method))}")
@@ -105,7 +100,6 @@ def _value(declared: Parameter | None, name: str, words: list[str]) -> Any:
 
 
 def described(session: Conversation) -> list[str]:
-    """What is set, one line each."""
     limits = session.limits
     stops = " ".join(json.dumps(stop, ensure_ascii=False) for stop in session.stops()) or "none"
     lines = [

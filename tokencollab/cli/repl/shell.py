@@ -26,16 +26,8 @@ _REDRAW: Final = 0.05  # seconds between two drawings of the moving line
 class Shell:
     """The session, where it is shown, and what Ctrl-C stops.
 
-    Attributes:
-        session: the conversation.
-        screen: where answers go.
-        palette: of answers that are shown again.
-        words: words instead of tints and tables.
-        talk: writes what commands were asked for.
-        notes: writes what is said beside answers.
-        interactive: whether a person types.
-        stop: what Ctrl-C stops at this moment.
-        done: the prompt is to be left.
+    Answers go to ``screen``, what commands were asked for to ``talk``, what is said beside answers to ``notes``.
+    ``words``: instead of tints and tables. ``interactive``: a person types. ``done``: the prompt is to be left.
     """
 
     session: Conversation
@@ -49,7 +41,6 @@ class Shell:
     done: bool = False
 
     def stoppable(self, stop: Callable[[], None]) -> None:
-        """From now on Ctrl-C means ``stop``."""
         self.stop = stop
 
     def tell(self, *what: RenderableType) -> None:
@@ -64,17 +55,9 @@ class Shell:
             self.notes.print(Text(harmless(line)), soft_wrap=not self.notes.is_terminal, style="dim")
 
     async def ask(self, question: str) -> None:
-        """A question answered, as the method has it.
-
-        Raises:
-            TokencollabError: the models cannot take it, or failed.
-        """
         session = self.session
         try:
-            if session.between_models:
-                await self._vote(question)
-            else:
-                await self._answer(question)
+            await (self._vote(question) if session.between_models else self._answer(question))
         finally:
             self.stop = None
             for notice in dict.fromkeys(session.notices):
@@ -113,14 +96,12 @@ class Shell:
                 self.close(session.turns[-1])
 
     def close(self, turn: ConversationTurn) -> None:
-        """What is said below a finished answer."""
         for line in happenings(turn.tokens):
             self.say(line)
-        if turn.answer.finish_reason != "end":
-            why = "stopped" if turn.answer.finish_reason == "cancelled" else "as long as it may be (max_tokens)"
-            self.say(f"[{caption(turn)}; {why}]")
-        elif self.interactive:
-            self.say(f"[{caption(turn)}]")
+        ends = {"end": "", "cancelled": "; stopped", "length": "; as long as it may be (max_tokens)"}
+        why = ends[turn.answer.finish_reason]
+        if why or self.interactive:
+            self.say(f"[{caption(turn)}{why}]")
 
     async def _vote(self, question: str) -> None:
         def heard(one: Heard) -> None:
@@ -133,7 +114,6 @@ class Shell:
             self.tell(response_table(turn.response))
 
     def show(self, turn: ConversationTurn) -> None:
-        """An answer written at once."""
         for token in turn.tokens:
             self.screen.write(token, turn.base)
         if not turn.tokens:

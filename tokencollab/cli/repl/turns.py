@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 from tokencollab.actors.answer import Answer, Token
@@ -18,17 +19,15 @@ from tokencollab.response import Response
 CONVERSATION: Final = "tokencollab_conversation"
 VERSION: Final = 1
 
+UNKNOWN_ANSWER: Final = Answer("", "end", 0, 0, 0, None, ("?",), "?", 0, 0.0, None, None, 0, 0, {}, {}, {}, ())
+"""Without figures."""
+
 
 @dataclass(frozen=True)
 class ConversationTurn:
-    """One question and its answer.
+    """One question (empty where a trace was read, which does not have it) and its answer.
 
-    Attributes:
-        question: of the user; empty where a trace was read, which does not have it.
-        answer: with its figures.
-        tokens: in order.
-        trace: the JSON lines of the trace, header first.
-        response: of a response-level method, which has no tokens.
+    ``trace`` has the JSON lines, header first; a ``response`` of a response-level method has no tokens.
     """
 
     question: str
@@ -36,43 +35,26 @@ class ConversationTurn:
     tokens: tuple[Token, ...] = ()
     trace: tuple[str, ...] = ()
     response: Response | None = None
-    _parsed: list[Trace] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def text(self) -> str:
-        """What was answered."""
         return self.answer.text if self.response is None else self.response.text
 
     @property
     def base(self) -> str:
-        """The base's name."""
         return self.answer.models[0]
 
-    @property
+    @cached_property
     def parsed(self) -> Trace:
-        """The trace, read once."""
-        if not self._parsed:
-            self._parsed.append(parse_trace(self.trace))
-        return self._parsed[0]
-
-    @property
-    def method(self) -> Method:
-        """By which it was written."""
-        return method_of(self.parsed)
+        return parse_trace(self.trace)
 
     def step(self, number: int) -> tuple[TraceStep, Token]:
-        """What happened in step ``number``, from 1.
-
-        Raises:
-            UsageError: there is no such step.
-        """
         tokens = {token.step: token for token in reversed(self.tokens) if token.piece != b""}
         if number not in tokens or number > len(self.parsed.steps):
             raise UsageError(f"the last answer has the steps 1 to {len(tokens)}" if tokens else "there are no steps")
         return self.parsed.steps[number - 1], tokens[number]
 
     def to_json(self) -> dict[str, Any]:
-        """The turn of a saved conversation."""
         return {
             "question": self.question,
             "answer": self.answer.to_json(),
@@ -82,12 +64,7 @@ class ConversationTurn:
 
     @classmethod
     def from_json(cls, data: object) -> "ConversationTurn":
-        """The inverse of `to_json`; of a response-level method the text alone comes back.
-
-        Raises:
-            UsageError: something that is no turn.
-            TraceError: its trace is damaged.
-        """
+        """The inverse of `to_json`; of a response-level method the text alone comes back."""
         if not isinstance(data, Mapping):
             raise UsageError("a turn must be an object")
         question, text, trace = data.get("question"), data.get("text"), data.get("trace")
@@ -100,19 +77,14 @@ class ConversationTurn:
 
 
 def turn_of_trace(lines: Sequence[str], question: str = "") -> ConversationTurn:
-    """The turn that a trace records: ranks and figures are computed again, times are not known.
-
-    Raises:
-        TraceError, UsageError: it is damaged, or does not say its method.
-    """
+    """The turn that a trace records: ranks and figures are computed again, times are not known."""
     trace = parse_trace(lines)
     method = method_of(trace)
     reader = TextStream(_stops(trace))
     tokens: list[Token] = []
     for made, step in zip(replay(trace, None, past_exit=True), trace.steps, strict=False):
         text, efficacy = reader.feed(step.chosen or b""), None if step.alone else made.efficacy
-        ranks = dict(made.ranks)
-        joined = tuple(step.joined)
+        ranks, joined = dict(made.ranks), tuple(step.joined)
         tokens.append(Token(text, step.chosen, step.step, ranks, efficacy, step.alone, step.lost, joined))
     if rest := reader.finish():
         tokens.append(Token(rest, b"", len(tokens), {}))
@@ -133,23 +105,19 @@ def _answer_of(trace: Trace, method: Method, tokens: Sequence[Token]) -> Answer:
     common = [token for token in tokens if not token.alone and len(token.ranks) > 1]
     together = [token for token in tokens if not token.alone]
     pieces: tuple[Piece, ...] = tuple(step.chosen for step in steps)
-    return Answer(
+    return replace(
+        UNKNOWN_ANSWER,
         text="".join(token.text for token in tokens),
         finish_reason="end" if pieces and pieces[-1] is None else "length",
         tokens=len(pieces),
         cost=sum(len(step.candidates) for step in steps),
-        aligned=0,
         exit_step=alone - 1 if alone is not None and len(models) > 1 and alone > 1 else None,
         models=models,
         method=method.name,
         seed=seed if isinstance(seed, int) else 0,
-        seconds=0.0,
-        first_token_seconds=None,
-        ms_per_token=None,
         agreed=sum(not any(rank != 0 for rank in token.ranks.values()) for token in common),
         together=len(common),
         proposed={model: sum(token.ranks.get(model) == 0 for token in together) for model in models},
-        forwarded={},
         lost={model: n for model in models if (n := sum(model in step.lost for step in steps))},
         pieces=pieces,
     )
@@ -158,23 +126,20 @@ def _answer_of(trace: Trace, method: Method, tokens: Sequence[Token]) -> Answer:
 def _read_answer(data: object, text: str, known: Answer | None = None) -> Answer:
     """The figures of a saved answer, as far as they have the right form; the rest from what is ``known``."""
     given = data if isinstance(data, Mapping) else {}
-    empty = Answer(
-        text, "end", 0, 0, 0, None, ("?",), "?", 0, 0.0, None, None, 0, 0, {}, {}, {}, known.pieces if known else ()
-    )  # fmt: skip
-    base = known or empty
-    values: dict[str, Any] = {name: getattr(base, name) for name in Answer.__dataclass_fields__}
+    found: dict[str, Any] = {}
     for name in ("seconds", "first_token_seconds", "ms_per_token"):
-        if isinstance(given.get(name), int | float) and not isinstance(given[name], bool):
-            values[name] = float(given[name])
+        if type(given.get(name)) in (int, float):
+            found[name] = float(given[name])
     forwarded = given.get("forwarded")
     if isinstance(forwarded, Mapping) and all(isinstance(n, int | float) for n in forwarded.values()):
-        values["forwarded"] = dict(forwarded)
+        found["forwarded"] = dict(forwarded)
+    if given.get("finish_reason") in ("end", "length", "cancelled"):
+        found["finish_reason"] = given["finish_reason"]
     if known is None:
+        known = replace(UNKNOWN_ANSWER, text=text)
         models = given.get("models")
         if isinstance(models, list) and models and all(isinstance(name, str) for name in models):
-            values["models"] = tuple(models)
+            found["models"] = tuple(models)
         if isinstance(given.get("method"), str):
-            values["method"] = given["method"]
-    if given.get("finish_reason") in ("end", "length", "cancelled"):
-        values["finish_reason"] = given["finish_reason"]
-    return Answer(**values)
+            found["method"] = given["method"]
+    return replace(known, **found)

@@ -23,6 +23,7 @@ from tokencollab.errors import UsageError
 from tokencollab.policies.aggregations import Ballot
 from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.pieces import Decider
+from tokencollab.policies.recording import method_of
 from tokencollab.protocol.candidates import Candidate
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceStep
@@ -64,7 +65,7 @@ def reason_of(turn: ConversationTurn, number: int, most: int = 12) -> Reason:
         UsageError: there is no such step.
     """
     step, token = turn.step(number)
-    method = turn.method
+    method = method_of(turn.parsed)
     ballots = _ballots(method, turn, step)
     scores: dict[Piece, float] = {}
     if method.aggregation not in _NOT_SUMMED and not step.alone:
@@ -89,7 +90,6 @@ def reason_of(turn: ConversationTurn, number: int, most: int = 12) -> Reason:
 
 
 def _ballots(method: Method, turn: ConversationTurn, step: TraceStep) -> list[Ballot]:
-    """The votes, the base first."""
     decider = Decider(method, sampling_of(method, turn.answer.seed))
     scores = dict(step.scores)
     names = sorted((name for name, _ in step.candidates if name not in step.lost), key=lambda name: name != turn.base)
@@ -102,7 +102,6 @@ def _candidate(ballot: Ballot, piece: Piece) -> Candidate | None:
 
 
 def headline(reason: Reason, base: str) -> str:
-    """What was chosen, and by whom."""
     return f"step {reason.step}: {visible(reason.token.piece)}, {label(reason.token, base)}; {reason.method.name}"
 
 
@@ -121,15 +120,13 @@ def table_of(reason: Reason) -> Table:
         if len(table.columns) > 2 + 3 * len(reason.models):
             cells.append("" if row.score is None else f"{row.score:.3f}")
         for rank, candidate in row.listed:
-            cells += _cells(rank, candidate)
+            if candidate is None:
+                cells += ["", "", ""]
+            else:
+                where = "cut" if rank is None else str(rank)
+                cells += [where, f"{candidate.logit:.2f}", f"{exp(candidate.logprob):.3f}"]
         add_row(table, *cells, style="bold" if row.chosen else "")
     return table
-
-
-def _cells(rank: int | None, candidate: Candidate | None) -> list[str]:
-    if candidate is None:
-        return ["", "", ""]
-    return ["cut" if rank is None else str(rank), f"{candidate.logit:.2f}", f"{exp(candidate.logprob):.3f}"]
 
 
 def sentences_of(reason: Reason) -> list[str]:
@@ -174,11 +171,6 @@ class Explorer:
     """One answer, and the place in it that is looked at: ``at`` counts from 0."""
 
     def __init__(self, turn: ConversationTurn, palette: Palette) -> None:
-        """Begins at the last step.
-
-        Raises:
-            UsageError: the answer has no steps.
-        """
         self.turn, self._palette = turn, palette
         self._tokens = [token for token in turn.tokens if token.piece != b""]
         if not self._tokens:
@@ -186,7 +178,6 @@ class Explorer:
         self.at = len(self._tokens) - 1
 
     def move(self, steps: int) -> None:
-        """So many steps further, as far as there are any."""
         self.at = min(len(self._tokens) - 1, max(0, self.at + steps))
 
     def answer(self) -> StyleAndTextTuples:
@@ -221,35 +212,7 @@ class Explorer:
 
 async def explore(turn: ConversationTurn, palette: Palette) -> None:
     """Shows the answer until the user leaves it."""
-    explorer = Explorer(turn, palette)
-    application: Application[None] = Application(
-        layout=Layout(
-            HSplit(
-                [
-                    Window(
-                        FormattedTextControl(explorer.answer, show_cursor=False),
-                        wrap_lines=True,
-                        height=Dimension(min=1, max=10),
-                        dont_extend_height=True,
-                    ),
-                    Window(height=1),
-                    Window(
-                        FormattedTextControl(lambda: ANSI(explorer.explanation(application.output.get_size().columns))),
-                        dont_extend_height=True,
-                    ),
-                ]
-            )
-        ),
-        key_bindings=_keys(explorer),
-        erase_when_done=True,
-        color_depth=ColorDepth.DEPTH_4_BIT if palette.colour else ColorDepth.DEPTH_1_BIT,
-    )
-    await application.run_async()
-
-
-def _keys(explorer: Explorer) -> KeyBindings:
-    keys = KeyBindings()
-    far = 1 << 30
+    explorer, keys, far = Explorer(turn, palette), KeyBindings(), 1 << 30
     for key, steps in (("left", -1), ("right", 1), ("up", -10), ("down", 10), ("home", -far), ("end", far)):
 
         @keys.add(key)
@@ -262,4 +225,13 @@ def _keys(explorer: Explorer) -> KeyBindings:
         def _(event: KeyPressEvent) -> None:
             event.app.exit()
 
-    return keys
+    text = FormattedTextControl(explorer.answer, show_cursor=False)
+    figures = FormattedTextControl(lambda: ANSI(explorer.explanation(application.output.get_size().columns)))
+    above = Window(text, wrap_lines=True, height=Dimension(min=1, max=10), dont_extend_height=True)
+    application: Application[None] = Application(
+        layout=Layout(HSplit([above, Window(height=1), Window(figures, dont_extend_height=True)])),
+        key_bindings=keys,
+        erase_when_done=True,
+        color_depth=ColorDepth.DEPTH_4_BIT if palette.colour else ColorDepth.DEPTH_1_BIT,
+    )
+    await application.run_async()

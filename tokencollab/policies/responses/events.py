@@ -80,8 +80,6 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """The draw is not needed any more."""
-
     ask: int
 
 
@@ -106,8 +104,6 @@ class MeasureSurprise:
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """The end."""
-
     outcome: "Decision"
 
 

@@ -15,13 +15,9 @@ from tokencollab.policies.responses.transfer import Selector, TransferPolicy
 class ResponsePolicy(Protocol):
     """Two pure functions over a frozen state (see `events`); the state is comparable data."""
 
-    def start(self) -> tuple[Any, tuple[ResponseCommand, ...]]:
-        """The state and the first commands."""
-        ...
+    def start(self) -> tuple[Any, tuple[ResponseCommand, ...]]: ...
 
-    def step(self, state: Any, event: ResponseEvent) -> tuple[Any, tuple[ResponseCommand, ...]]:
-        """The state and the commands after ``event``."""
-        ...
+    def step(self, state: Any, event: ResponseEvent) -> tuple[Any, tuple[ResponseCommand, ...]]: ...
 
 
 def make_rule(method: ResponseMethod, models: Sequence[str], chances: Sequence[float] = ()) -> Rule:

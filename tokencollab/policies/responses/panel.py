@@ -1,23 +1,11 @@
 """The machine that runs a panel (`panels`): stages in order, each speaker once, until the end is decided."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from tokencollab.policies.events import Cancelled
-from tokencollab.policies.responses.events import (
-    Decide,
-    Decision,
-    DecisionReason,
-    Draw,
-    RespondentLost,
-    ResponseCommand,
-    ResponseEvent,
-    SampleArrived,
-    Turns,
-    Withdraw,
-)
+from tokencollab.policies.responses import events as e
 from tokencollab.policies.responses.panels import Panel, Role, Stage, read_experts
 from tokencollab.policies.responses.vote import ranked
 from tokencollab.policies.responses.wording import said, with_question
@@ -63,24 +51,21 @@ class PanelPolicy:
 
     panel: Panel
     models: tuple[str, ...]
-    turns: Turns
+    turns: e.Turns
     form: str = ""
 
     @property
     def budget(self) -> int:
-        """Answers at most."""
         return self.panel.budget
 
-    def start(self) -> tuple[PanelState, tuple[ResponseCommand, ...]]:
-        """The first speakers."""
+    def start(self) -> tuple[PanelState, tuple[e.ResponseCommand, ...]]:
         return self._next_stage(PanelState())
 
-    def step(self, state: PanelState, event: ResponseEvent) -> tuple[PanelState, tuple[ResponseCommand, ...]]:
-        """What follows from ``event``."""
+    def step(self, state: PanelState, event: e.ResponseEvent) -> tuple[PanelState, tuple[e.ResponseCommand, ...]]:
         match event:
             case _ if state.done:
                 pass
-            case SampleArrived(ask, text, answer):
+            case e.SampleArrived(ask, text, answer):
                 for number, role, model, order in state.open:
                     if number == ask:
                         stage = self.panel.stages[state.stage]
@@ -91,7 +76,7 @@ class PanelPolicy:
                         heard = Utterance(state.place, order, role.name, model, stage, text, answer)
                         left = tuple(entry for entry in state.open if entry[0] != ask)
                         return self._go_on(replace(state, open=left, said=(*state.said, heard)))
-            case RespondentLost(model) if model not in state.lost:
+            case e.RespondentLost(model) if model not in state.lost:
                 left = tuple(entry for entry in state.open if entry[2] != model)
                 state = replace(state, open=left, lost=state.lost | {model})
                 if state.lost.issuperset(self.models):
@@ -104,10 +89,9 @@ class PanelPolicy:
         return state, ()
 
     def _goes_on(self, state: PanelState, text: str) -> bool:
-        """Whether a judge asks for another round, and there is one."""
         return bool(_CONTINUE.search(text)) and state.round + 1 < self.panel.rounds
 
-    def _go_on(self, state: PanelState) -> tuple[PanelState, tuple[ResponseCommand, ...]]:
+    def _go_on(self, state: PanelState) -> tuple[PanelState, tuple[e.ResponseCommand, ...]]:
         if state.open:
             return state, ()
         if state.waiting:
@@ -126,7 +110,7 @@ class PanelPolicy:
                 pass
         return self._next_stage(state)
 
-    def _next_stage(self, state: PanelState) -> tuple[PanelState, tuple[ResponseCommand, ...]]:
+    def _next_stage(self, state: PanelState) -> tuple[PanelState, tuple[e.ResponseCommand, ...]]:
         stage, number = state.stage + 1, state.round
         if stage == len(self.panel.stages):
             stage, number = self.panel.once, number + 1
@@ -155,7 +139,7 @@ class PanelPolicy:
     def _model_of(self, role: Role) -> str:
         return self.models[role.model % len(self.models)]
 
-    def _speak(self, state: PanelState) -> tuple[PanelState, tuple[ResponseCommand, ...]]:
+    def _speak(self, state: PanelState) -> tuple[PanelState, tuple[e.ResponseCommand, ...]]:
         """Lets the next speakers of the stage begin: one, or all; those whose model is lost stay silent."""
         stage = self.panel.stages[state.stage]
         present = [role for role in state.waiting if self._model_of(role) not in state.lost]
@@ -163,23 +147,16 @@ class PanelPolicy:
         now, later = present[:count], tuple(present[count:])
         if not now:
             return self._go_on(replace(state, waiting=()))
-        draws: list[Draw] = []
-        opened: list[tuple[int, Role, str, int]] = []
+        draws, opened = [], []
         for index, role in enumerate(now):
             ask, model = state.asks + index, self._model_of(role)
             # The number of the draw is the number of the sample: the same model in two roles draws differently.
-            draws.append(Draw(ask, model, self._prompt(state, stage, role), ask))
+            draws.append(e.Draw(ask, model, self._prompt(state, stage, role), ask))
             opened.append((ask, role, model, state.spoken + index))
-        state = replace(
-            state,
-            waiting=later,
-            open=tuple(opened),
-            asks=state.asks + len(draws),
-            spoken=state.spoken + len(draws),
-        )
-        return state, tuple(draws)
+        asks, spoken = state.asks + len(draws), state.spoken + len(draws)
+        return replace(state, waiting=later, open=tuple(opened), asks=asks, spoken=spoken), tuple(draws)
 
-    def _prompt(self, state: PanelState, stage: Stage, role: Role) -> Turns:
+    def _prompt(self, state: PanelState, stage: Stage, role: Role) -> e.Turns:
         heard = self._heard(state, stage)
         last_word = stage.purpose == "judge" and state.round + 1 == self.panel.rounds
         task = stage.task
@@ -204,7 +181,7 @@ class PanelPolicy:
     def _here(self, state: PanelState) -> list[Utterance]:
         return [utterance for utterance in state.said if utterance.place == state.place]
 
-    def _decide(self, state: PanelState, reason: DecisionReason) -> tuple[PanelState, tuple[ResponseCommand, ...]]:
+    def _decide(self, state: PanelState, reason: e.DecisionReason) -> tuple[PanelState, tuple[e.ResponseCommand, ...]]:
         utterances = sorted(state.said, key=_order)
         latest = {u.role: u for u in utterances if u.stage.purpose == "talk" and u.answer is not None}
         counts: dict[str, float] = {}
@@ -218,24 +195,20 @@ class PanelPolicy:
         else:  # also where a judge said nothing that could be read
             reason = "vote" if reason == "judged" else reason
             final = next((u for u in reversed(utterances) if scores and u.answer == scores[0][0]), None)
-        outcome = Decision(
+        asked = [u for u in utterances if u.stage.purpose in ("talk", "judge")]
+        outcome = e.Decision(
             answer=final.answer if final else None,
             decided_by=final.model if final and reason == "judged" else None,
             reason=reason if final or reason == "cancelled" else "unreadable",
             samples=len(utterances),
             budget=self.budget,
-            answers=_answers(self.models, utterances),
+            answers=tuple((model, tuple(u.answer for u in asked if u.model == model)) for model in self.models),
             scores=scores,
             text=final.text if final else "",
         )
-        back = tuple(Withdraw(ask) for ask, _, _, _ in state.open)
-        return replace(state, open=(), waiting=(), done=True), (*back, Decide(outcome))
+        back = tuple(e.Withdraw(ask) for ask, _, _, _ in state.open)
+        return replace(state, open=(), waiting=(), done=True), (*back, e.Decide(outcome))
 
 
 def _order(utterance: Utterance) -> tuple[int, int]:
     return utterance.place, utterance.order
-
-
-def _answers(models: Sequence[str], utterances: Sequence[Utterance]) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
-    asked = [u for u in utterances if u.stage.purpose in ("talk", "judge")]
-    return tuple((model, tuple(u.answer for u in asked if u.model == model)) for model in models)

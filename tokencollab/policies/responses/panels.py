@@ -86,12 +86,10 @@ class Panel:
 
     @property
     def budget(self) -> int:
-        """Answers at most."""
         one = [sum(len(self.experts) if name == "*" else 1 for name in stage.speakers) for stage in self.stages]
         return sum(one) * self.rounds - sum(one[: self.once]) * (self.rounds - 1)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` reads it."""
         return asdict(self)
 
     @classmethod

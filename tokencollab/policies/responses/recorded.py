@@ -35,12 +35,10 @@ class Recorded:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models, in order."""
         return tuple(model for model, _ in self.samples)
 
     @property
     def most(self) -> int:
-        """The samples of the model that has most of them."""
         return max(len(answers) for _, answers in self.samples)
 
     def only(self, models: Sequence[str]) -> "Recorded":
@@ -63,7 +61,6 @@ class Recorded:
 def record(
     samples: Samples, lost: Iterable[str], method: ResponseMethod, seed: int, scores: SampleScores = (), **more: Any
 ) -> str:
-    """The line of one question (without the line break)."""
     line: dict[str, Any] = {"samples": {model: list(answers) for model, answers in samples}}
     if scores:
         line["scores"] = {model: list(values) for model, values in scores}
@@ -74,13 +71,17 @@ def record(
 
 def are_samples(text: str) -> bool:
     """Whether a trace holds recorded samples: its first line, or all of it, is an object that has some."""
-    for part in (text.partition("\n")[0], text):
-        try:
-            content = json.loads(part)
-        except (ValueError, RecursionError):
-            continue
-        return isinstance(content, dict) and "samples" in content
-    return False
+    part = next(filter(_is_json, (text.partition("\n")[0], text)), "null")
+    content = json.loads(part)
+    return isinstance(content, dict) and "samples" in content
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def parse_recorded(text: str) -> list[Recorded]:
@@ -90,17 +91,10 @@ def parse_recorded(text: str) -> list[Recorded]:
         TraceError: the first damage found, with its line number.
     """
     lines = lines_of(text)
-    try:
-        json.loads(lines[0] if lines else "")
-    except (ValueError, RecursionError):
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return [_question(1, text)]
     if not lines:
         _fail(1, "the trace is empty")
+    if not _is_json(lines[0]) and _is_json(text):
+        return [_question(1, text)]
     return [_question(number, line) for number, line in enumerate(lines, start=1)]
 
 
@@ -198,11 +192,8 @@ def _scores(number: int, scores: object, samples: Samples) -> SampleScores:
             if value is None and answer is None:
                 continue
             if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MOST_SCORE:
-                _fail(
-                    number,
-                    f"score {index} of {model} must be a number from {-MOST_SCORE:g} to {MOST_SCORE:g}, not "
-                    f"{_short(value)}",
-                )
+                span = f"from {-MOST_SCORE:g} to {MOST_SCORE:g}"
+                _fail(number, f"score {index} of {model} must be a number {span}, not {_short(value)}")
     return tuple((model, tuple(scores[model])) for model, _ in samples)
 
 

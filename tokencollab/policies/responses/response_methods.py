@@ -56,11 +56,9 @@ class ResponseMethod(Declaration):
 
     @property
     def reward_folder(self) -> str | None:
-        """The folder of the reward model that scores."""
         return _reward_folder(self.scorer)
 
     def price_of(self, model: str) -> float:
-        """The price of one token that ``model`` writes."""
         return dict(self.prices).get(model, 1.0)
 
     def check_priors(self, models: Sequence[str]) -> None:
@@ -77,9 +75,7 @@ class ResponseMethod(Declaration):
             raise UnknownMethod(f"at least one prior must be above 0 (of {', '.join(models)})")
 
     def to_json(self) -> dict[str, Any]:
-        """Every setting by name, as plain data."""
-        known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
-        settings = {name: declared.to_json(getattr(self, name)) for name, declared in known.items()}
+        settings = {name: declared.to_json(getattr(self, name)) for name, declared in _stored().items()}
         return {"name": self.name, "family": self.family, "plan": self.plan, **settings}
 
     @classmethod
@@ -91,8 +87,7 @@ class ResponseMethod(Declaration):
         """
         if not isinstance(data, Mapping):
             raise UnknownMethod(f"a method's settings must be an object, not {data!r}")
-        known = {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
-        names = ("name", "family", "plan")
+        known, names = _stored(), ("name", "family", "plan")
         if unknown := sorted(str(key) for key in data if key not in known and key not in names):
             raise unknown_setting(unknown[0], "", (*names, *known))
         found = RESPONSES.get(data.get("name"))
@@ -101,7 +96,6 @@ class ResponseMethod(Declaration):
         return found(**read_json(data, known, parameters_of(found)))
 
     def laid_out(self, models: int) -> "ResponseMethod":
-        """The method for so many models."""
         return self
 
     def with_settings(self, **settings: Any) -> "ResponseMethod":
@@ -113,6 +107,10 @@ class ResponseMethod(Declaration):
         return replace(self, **_read(type(self), settings))
 
 
+def _stored() -> dict[str, Parameter]:
+    return {name: declared for name, declared in RESPONSES.known.items() if declared.stored}
+
+
 def _reward_folder(scorer: str | None) -> str | None:
     name, _, folder = (scorer or "").partition(":")
     return folder or None if name == "reward" else None
@@ -120,8 +118,6 @@ def _reward_folder(scorer: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class SampledMethod(ResponseMethod):
-    """Whole answers drawn of each model."""
-
     family = "sampling"
 
     samples: int = parameter(8, help="samples of each model", low=1, high=_MOST_SAMPLES, neutral=1, replayed=True)
@@ -132,8 +128,6 @@ class SampledMethod(ResponseMethod):
 
 @dataclass(frozen=True)
 class VotedMethod(SampledMethod):
-    """The samples of several models vote."""
-
     priors: Numbers = parameter(
         (), help="weight of a model's vote; 1 where none is given", low=0, high=1e150, option="prior", replayed=True
     )
@@ -166,9 +160,7 @@ class ModelSwitch(ScoredMethod, VotedMethod):
         1.0, help="share of samples that must agree", above=0, high=1, neutral=None, replayed=True
     )
     defer: bool = parameter(
-        False,
-        help="draw the rest of a model that cannot agree any more only if it comes to the vote",
-        replayed=True,
+        False, help="draw the rest of a model that cannot agree any more only if it comes to the vote", replayed=True
     )
 
 
@@ -202,8 +194,6 @@ class BestOfN(ScoredMethod):
 
 @dataclass(frozen=True)
 class PanelMethod(ResponseMethod):
-    """Models in roles, in stages."""
-
     family = "panel"
 
     panel: Panel | None = parameter(None, help="a panel of your own: roles and stages as a JSON file", settable=False)
@@ -211,13 +201,10 @@ class PanelMethod(ResponseMethod):
 
 @dataclass(frozen=True)
 class KnownPanel(PanelMethod):
-    """A panel of the literature, laid out for a number of models."""
-
     rounds: int = parameter(2, help="rounds of a panel, or layers of moa", low=1, high=100, stored=False)
 
     @staticmethod
     def build(models: int, rounds: int) -> Panel:
-        """The panel for so many models and rounds."""
         raise NotImplementedError
 
     def laid_out(self, models: int) -> ResponseMethod:
@@ -227,8 +214,6 @@ class KnownPanel(PanelMethod):
 
 @dataclass(frozen=True)
 class OrderedPanel(KnownPanel):
-    """A panel whose members may speak in turn or at the same time."""
-
     order: Order = parameter("in turn", help="how the members of a panel speak", stored=False)
 
 
@@ -345,7 +330,6 @@ def list_response_methods() -> list[tuple[str, str, str]]:
 
 
 def is_response_method(name: str) -> bool:
-    """Whether ``name`` is a response-level method, not a token-level one."""
     return RESPONSES.find(name) is not None
 
 

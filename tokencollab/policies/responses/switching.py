@@ -41,7 +41,6 @@ class Rule:
 
     @property
     def budget(self) -> int:
-        """Samples at most."""
         return self.samples * len(self.models)
 
 
@@ -63,7 +62,6 @@ class SwitchVerdict:
     scores: AnswerScores
 
     def outcome(self, rule: Rule, text: str = "") -> Decision:
-        """As the result of a policy."""
         reason: DecisionReason = "unreadable" if self.answer is None else "vote" if self.model is None else "consistent"
         used = sum(len(answers) for _, answers in self.seen)
         return Decision(self.answer, self.model, reason, used, rule.budget, self.seen, self.scores, text)

@@ -6,30 +6,19 @@ large model answers briefly again with that before its answer.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies.events import Cancelled
-from tokencollab.policies.responses.events import (
-    Decide,
-    Decision,
-    DecisionReason,
-    Draw,
-    MeasureSurprise,
-    RespondentLost,
-    ResponseCommand,
-    ResponseEvent,
-    SampleArrived,
-    SurpriseMeasured,
-    Turns,
-    Withdraw,
-)
+from tokencollab.policies.responses import events as e
 from tokencollab.policies.responses.wording import REASON, SHORT, with_notes, with_question
 
 ReasoningPart: TypeAlias = Literal[
-    "large short", "small short", "small reasoning", "large with notes", "large reasoning"
+    "large with notes", "large reasoning", "large short", "small reasoning", "small short"
 ]
+_LAST_WORD: Final[tuple[ReasoningPart, ...]] = get_args(ReasoningPart)  # the part that counts most comes first
 Plan: TypeAlias = Literal["transfer", "large short", "large reasoning", "small reasoning"]
 """The method, and its baselines: the large model alone, briefly or with its own reasoning; the small one alone."""
 
@@ -62,14 +51,11 @@ class Selector:
         return cls("tail" if found[1] == "tail" else "surprise", int(found[2]))
 
     def __str__(self) -> str:
-        """As `parse` reads it."""
         return self.name if self.name == "all" else f"{self.name}({self.k})"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One answer that arrived."""
-
     part: ReasoningPart
     model: str
     text: str
@@ -89,7 +75,6 @@ class TransferState:
     done: bool = False
 
     def get(self, part: ReasoningPart) -> Told | None:
-        """What came of a part."""
         return next((told for told in self.told if told.part == part), None)
 
 
@@ -99,37 +84,35 @@ class TransferPolicy:
 
     large: str
     small: str | None
-    turns: Turns
+    turns: e.Turns
     plan: Plan = "transfer"
     selector: Selector = Selector()
     form: str = ""
 
     @property
     def budget(self) -> int:
-        """Answers at most."""
         return 4 if self.plan == "transfer" else 1
 
-    def start(self) -> tuple[TransferState, tuple[ResponseCommand, ...]]:
+    def start(self) -> tuple[TransferState, tuple[e.ResponseCommand, ...]]:
         """The short answers of both, or the one answer of a baseline."""
         if self.plan == "transfer":
             return self._draw(TransferState(), "large short", "small short")
         return self._draw(TransferState(), self.plan)
 
-    def step(self, state: TransferState, event: ResponseEvent) -> tuple[TransferState, tuple[ResponseCommand, ...]]:
-        """What follows from ``event``."""
+    def step(self, state: TransferState, event: e.ResponseEvent) -> tuple[TransferState, tuple[e.ResponseCommand, ...]]:
         match event:
             case _ if state.done:
                 pass
-            case SampleArrived(ask, text, answer, pieces):
+            case e.SampleArrived(ask, text, answer, pieces):
                 for number, part, model in state.open:
                     if number == ask:
                         told = (*state.told, Told(part, model, text, answer, pieces))
                         left = tuple(entry for entry in state.open if entry[0] != ask)
                         return self._go_on(replace(state, told=told, open=left))
-            case SurpriseMeasured(ask, nats) if state.weighing is not None and state.weighing[0] == ask:
+            case e.SurpriseMeasured(ask, nats) if state.weighing is not None and state.weighing[0] == ask:
                 notes = most_surprising(state.weighing[1], nats, self.selector.k)
                 return self._draw(replace(state, weighing=None), "large with notes", notes=notes)
-            case RespondentLost(model) if model not in state.lost:
+            case e.RespondentLost(model) if model not in state.lost:
                 left = tuple(entry for entry in state.open if entry[2] != model)
                 return self._go_on(replace(state, lost=state.lost | {model}, open=left, weighing=None))
             case Cancelled():
@@ -138,7 +121,7 @@ class TransferPolicy:
                 pass
         return state, ()
 
-    def _go_on(self, state: TransferState) -> tuple[TransferState, tuple[ResponseCommand, ...]]:
+    def _go_on(self, state: TransferState) -> tuple[TransferState, tuple[e.ResponseCommand, ...]]:
         if state.open or state.weighing is not None:
             return state, ()
         large, small = state.get("large short"), state.get("small short")
@@ -155,7 +138,7 @@ class TransferPolicy:
             parts = sentences(reasoning.text)
             if len(parts) > self.selector.k:
                 turns = with_question(self.turns, REASON, self.form)
-                command = MeasureSurprise(state.asks, self.large, turns, parts)
+                command = e.MeasureSurprise(state.asks, self.large, turns, parts)
                 return replace(state, asks=state.asks + 1, weighing=(state.asks, parts)), (command,)
         notes = reasoning.text
         if self.selector.name == "tail":
@@ -164,9 +147,8 @@ class TransferPolicy:
 
     def _draw(
         self, state: TransferState, *parts: ReasoningPart, notes: str = ""
-    ) -> tuple[TransferState, tuple[ResponseCommand, ...]]:
-        draws: list[Draw] = []
-        opened: list[tuple[int, ReasoningPart, str]] = []
+    ) -> tuple[TransferState, tuple[e.ResponseCommand, ...]]:
+        draws, opened = [], []
         for ask, part in enumerate(parts, state.asks):
             model = self.small if part.startswith("small") else self.large
             assert model is not None
@@ -174,41 +156,31 @@ class TransferPolicy:
             # A question that says in which form it wants the answer must be heard last.
             words = " ".join(filter(None, (SHORT if short else REASON, self.form)))
             turns = with_notes(self.turns, notes.strip(), words)
-            draws.append(Draw(ask, model, turns, None, short))
+            draws.append(e.Draw(ask, model, turns, None, short))
             opened.append((ask, part, model))
         return replace(state, asks=state.asks + len(draws), open=(*state.open, *opened)), tuple(draws)
 
     def _decide(
-        self, state: TransferState, reason: DecisionReason
-    ) -> tuple[TransferState, tuple[ResponseCommand, ...]]:
+        self, state: TransferState, reason: e.DecisionReason
+    ) -> tuple[TransferState, tuple[e.ResponseCommand, ...]]:
         """The last word counts: of the large model with notes, without, of the small one reasoned, short."""
-        order: tuple[ReasoningPart, ...] = (
-            "large with notes",
-            "large reasoning",
-            "large short",
-            "small reasoning",
-            "small short",
-        )
-        spoken = [told for told in map(state.get, order) if told is not None]
+        spoken = [told for told in map(state.get, _LAST_WORD) if told is not None]
         best = next((told for told in spoken if told.answer is not None), None)
         models = tuple(dict.fromkeys(filter(None, (self.large, self.small))))
         answers = tuple((model, tuple(told.answer for told in state.told if told.model == model)) for model in models)
-        counts: dict[str, float] = {}
-        for told in state.told:
-            if told.answer is not None:
-                counts[told.answer] = counts.get(told.answer, 0.0) + 1
-        outcome = Decision(
+        counts = Counter(told.answer for told in state.told if told.answer is not None)
+        outcome = e.Decision(
             answer=best.answer if best else None,
             decided_by=None if best is None or reason == "agreed" else best.model,
             reason=reason if best or reason == "cancelled" else "unreadable",
             samples=len(state.told),
             budget=self.budget,
             answers=answers,
-            scores=tuple(sorted(counts.items(), key=lambda pair: -pair[1])),
+            scores=tuple((answer, float(count)) for answer, count in counts.most_common()),
             text=best.text if best else spoken[0].text if spoken else "",
         )
-        back = tuple(Withdraw(ask) for ask, _, _ in state.open)
-        return replace(state, open=(), weighing=None, done=True), (*back, Decide(outcome))
+        back = tuple(e.Withdraw(ask) for ask, _, _ in state.open)
+        return replace(state, open=(), weighing=None, done=True), (*back, e.Decide(outcome))
 
 
 def sentences(text: str) -> tuple[str, ...]:

@@ -38,7 +38,6 @@ def internal_weight(counts: Sequence[int]) -> float:
 
 
 def valid(answers: Sequence[str | None]) -> list[str]:
-    """The answers that could be read."""
     return [answer for answer in answers if answer is not None]
 
 
@@ -95,8 +94,7 @@ def is_settled(samples: Samples, missing: Mapping[str, int], priors: Mapping[str
     standing = vote(samples, priors)
     if not standing:
         return False
-    leader = standing[0][0]
-    others: list[str | None] = [answer for answer, _ in standing[1:]]
+    leader, *others = (answer for answer, _ in standing)
     if len(samples) == 1:
         ((model, answers),) = samples
         return is_commonest(answers, missing.get(model, 0))
@@ -107,7 +105,7 @@ def is_settled(samples: Samples, missing: Mapping[str, int], priors: Mapping[str
             for model, answers in samples
         )
         > TIE * scale
-        for other in [*others, None]
+        for other in (*others, None)
     )
 
 

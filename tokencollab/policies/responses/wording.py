@@ -33,11 +33,6 @@ def with_question(turns: Turns, *parts: str) -> Turns:
     return (*turns[:last], ChatMessage("user", content), *turns[last + 1 :])
 
 
-def question_of(turns: Turns) -> str:
-    """The last question of a conversation."""
-    return next(turn.content for turn in reversed(turns) if turn.role == "user")
-
-
 def with_notes(turns: Turns, notes: str, instruction: str) -> Turns:
     """``turns`` with somebody else's reasoning between the last question and the instruction."""
     return with_question(turns, f"{NOTES}\n\n{notes}" if notes else "", instruction)
