@@ -73,12 +73,7 @@ class LlamaCppEngine(LogitsEngine):
 
     @classmethod
     def from_file(cls, name: str, path: Path, options: EngineOptions | None = None) -> "LlamaCppEngine":
-        """Loads a GGUF file.
-
-        Raises:
-            MissingExtra, ModelUnavailable: the package xllamacpp is missing or of another version.
-            ModelRefused: the model is incompatible; the message says why.
-        """
+        """Loads a GGUF file; errors as of `LlamaModel.load`, and `ModelRefused` where the model is incompatible."""
         options = options or EngineOptions()
         threads = options.threads or os.cpu_count() or 1
         torch.set_num_threads(threads)

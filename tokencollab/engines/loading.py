@@ -28,11 +28,7 @@ class LoadedModel:
 
 
 def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
-    """Loads weights, tokenizer and vocabulary, and checks that the engine computes what the model means.
-
-    Raises:
-        ModelRefused: the folder's model could not be loaded, or is incompatible; the message says why.
-    """
+    """Loads weights, tokenizer and vocabulary; `ModelRefused` where the engine cannot compute what the model means."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with _LOADING:
         from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  (seconds to import)

@@ -24,11 +24,7 @@ class RewardModel:
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> "RewardModel":
-        """Loads safetensors and tokenizer of a folder.
-
-        Raises:
-            ModelRefused: it cannot be loaded, or is no reward model.
-        """
+        """Loads safetensors and tokenizer of a folder; `ModelRefused`: it cannot be, or is no reward model."""
         path = Path(folder)
         from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415  (seconds to import)
 

@@ -112,9 +112,5 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
+    """Writes a file whole or not at all; `UsageError`: it cannot be written."""
     write_whole(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")

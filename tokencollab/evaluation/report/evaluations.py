@@ -22,11 +22,7 @@ class Evaluation:
     """
 
     def __init__(self, path: Path) -> None:
-        """Computes the summary anew.
-
-        Raises:
-            UsageError: ``path`` is not the folder of an evaluation.
-        """
+        """Computes the summary anew; `UsageError` where ``path`` is not the folder of an evaluation."""
         self.path, self.run, self.summary = path, read_run(path), summarise(path)
         self.models: list[str] = self.summary["models"]
         self.title = f"{self.summary['dataset']}: {' + '.join(self.models)}"
