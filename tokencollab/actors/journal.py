@@ -89,13 +89,14 @@ class Journal(Recorder):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"the journal {self.path} cannot be written: {error.strerror}") from None
+        # Not synced: a token must not wait for the disk. A killed process loses nothing, a loss of power may.
         self._records = RecordFile(self.path, resume=self._past is not None, sync=False)
         if self._past is not None:
             self._records.keep(self._records.lines[: self._past.lines])
         super().begin()
 
     def _write(self, line: str) -> None:
-        if self._skip:
+        if self._skip:  # the steps of `past` are played again through this recorder, and are in the file already
             self._skip -= 1
         elif self._records is not None:
             try:

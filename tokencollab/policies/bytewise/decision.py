@@ -75,7 +75,7 @@ def certain(
         if row.low != row.high:
             spread = True
             slack += max(row.high - row.weight, row.weight - row.low) * (row.listed + row.unlisted)
-    if slack == 0.0:
+    if slack == 0.0:  # all mass is listed and every weight is known: the listed scores are the true ones
         return True
     low, high = sampling.top_t
     if high > 1:
@@ -88,6 +88,8 @@ def certain(
             second = score
     if scores[chosen] - second > slack:
         return True
+    # The slack lets every weight err both ways at the same time. Per symbol a weight errs one way only, so the full test
+    # can still pass. With known weights the two tests are the same.
     return spread and _leads(rows, scores, chosen)
 
 
@@ -98,6 +100,8 @@ def _leads(rows: Sequence[ByteVotes], scores: dict[int, float], chosen: int) -> 
             continue
         lead = 0.0
         for row in rows:
+            # The worst distribution: all that the model did not list is behind the other symbol. A weight that is only
+            # bounded then takes the bound that hurts: the low one of a model that leads, the high one of one that lags.
             least = row.votes.get(chosen, 0.0) - row.votes.get(other, 0.0) - row.unlisted
             lead += (row.low if least >= 0.0 else row.high) * least
         if lead <= 0.0:
