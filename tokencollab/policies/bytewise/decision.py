@@ -88,8 +88,8 @@ def certain(
             second = score
     if scores[chosen] - second > slack:
         return True
-    # The slack lets every weight err both ways at the same time. Per symbol a weight errs one way only, so the full test
-    # can still pass. With known weights the two tests are the same.
+    # The slack lets every weight err both ways at the same time. Per symbol a weight errs one way only, so the full
+    # test can still pass. With known weights the two tests are the same.
     return spread and _leads(rows, scores, chosen)
 
 
