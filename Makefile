@@ -72,7 +72,7 @@ dist: setup  ## dist/: the source archive, and the wheel built from it
 	@$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 	@ls dist
 
-picture: setup  ## an answer as the README shows it (docs/repl.svg), from a real run
+picture: setup  ## an answer as docs/repl.md shows it (docs/repl.svg), from a real run
 	@printf '%s\n/export docs/repl.svg\n' "$(QUESTION)" | $(BIN)/tokencollab repl --base $(BASE) --with $(COLLABORATOR) \
 	  --method confipara-d --omega 16 --theta 0.4 --max-tokens 64
 

@@ -107,6 +107,7 @@ class Base(Softened, CutByMass):
     name = "base"
     help = "the base model alone"
     paper = "ConfiPara (Wang et al., J. Communications 2026)"
+    requires = frozenset()  # nothing is scored: the base chooses among its own candidates
     no_effect = frozenset({"weights"})
 
 

@@ -19,7 +19,6 @@ _NEAREST: Final[Mapping[str, tuple[str, ...]]] = {"duetnet": ("dp", "gac"), "dk"
 
 def lacking(method: Method, has: Capabilities, *, alone: bool = False) -> list[str]:
     """What ``method`` requires of a member and it does not have, in words; ``alone``: of its only member."""
-    alone = alone or method.aggregation == "base"
     required = () if alone else method.scoring.requires
     found = [words for name, (capability, words) in _NAMED.items() if name in required and not getattr(has, capability)]
     if method.top_k > has.max_candidates:
