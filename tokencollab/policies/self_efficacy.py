@@ -14,7 +14,6 @@ from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Exit, Verdict
 from tokencollab.policies.parameters import parameter
 
-
 _LARGEST_DENOMINATOR: Final = 10**6
 
 
