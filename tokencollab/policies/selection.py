@@ -3,7 +3,7 @@
 Scores that differ by rounding alone are equal, so neither the names of the members nor the order of a sum decides.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import exp, fsum
 
 from tokencollab.policies.aggregations import Scored
@@ -70,19 +70,19 @@ def _best(scored: Sequence[Scored]) -> Piece:
 def _in_order(scored: Sequence[Scored]) -> list[Scored]:
     """By score, then by summed probability, then by `piece_order`."""
     ordered: list[Scored] = []
-    for level in _levels(scored, 1):
-        for equal in _levels(level, 2) if len(level) > 1 else (level,):
+    for level in _levels(scored, lambda entry: entry[1]):
+        for equal in _levels(level, lambda entry: entry[2]) if len(level) > 1 else (level,):
             ordered += sorted(equal, key=lambda entry: piece_order(entry[0])) if len(equal) > 1 else equal
     return ordered
 
 
-def _levels(scored: Sequence[Scored], field: int) -> Iterator[list[Scored]]:
-    """``scored`` in groups of equal values of ``field``, the highest first."""
-    ordered = sorted(scored, key=lambda entry: -entry[field])
-    margin = TIE * max(abs(ordered[0][field]), abs(ordered[-1][field]))
+def _levels(scored: Sequence[Scored], by: Callable[[Scored], float]) -> Iterator[list[Scored]]:
+    """``scored`` in groups that are equal ``by`` a figure, the highest first."""
+    ordered = sorted(scored, key=by, reverse=True)
+    margin = TIE * max(abs(by(ordered[0])), abs(by(ordered[-1])))
     level: list[Scored] = []
     for entry in ordered:
-        if level and entry[field] < level[0][field] - margin:
+        if level and by(entry) < by(level[0]) - margin:
             yield level
             level = []
         level.append(entry)

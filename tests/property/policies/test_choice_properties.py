@@ -207,6 +207,10 @@ LEVELS = st.tuples(st.sampled_from([b"x", b"xy", None]), st.integers(1, 9), st.i
 ALL_METHODS = ("gac", "unite", "duetnet", "dp", "dk", "duetnet:reference=floor", "dk:reference=floor", "bytewise")
 
 
+def turning(sent: list[CandidateSet]) -> Lists:
+    return Lists(lambda text: sent[len(text) % len(sent)])
+
+
 @pytest.mark.parametrize("name", ALL_METHODS)
 @settings(quick, max_examples=150)
 @given(tables=st.tuples(LEVELS, LEVELS, LEVELS), t=st.integers(1, 2), offset=st.sampled_from([0.0, 0.1, 1e3]))

@@ -63,10 +63,13 @@ def test_figures_are_those_of_the_whole_history(method: Method, run: Run) -> Non
 def test_a_figure_at_its_limit_is_not_beyond_it(omega: int, tenths: int, others: int, run: Run) -> None:
     """T0 = theta stays and W0 - mean = -eps is unreliable, for every limit that the counts can meet."""
     rho = Fraction(tenths, 10)
-    loose = parse_method("dp", exit="self-efficacy", omega=omega, theta=2, rho=float(rho), eps=0.1)
-    for number, (_, efficacy) in enumerate(observe(loose, run)):
+
+    def method(theta: float, eps: float) -> Method:
+        return parse_method("dp", exit="self-efficacy", omega=omega, theta=theta, rho=float(rho), eps=eps)
+
+    for number, (_, efficacy) in enumerate(observe(method(2, 0.1), run)):
         theta = efficacy.t0
-        verdict, at_limit = observe(replace(loose, exit_policy=replace(loose.exit_policy, theta=theta)), run)[number]
+        verdict, at_limit = observe(method(theta, 0.1), run)[number]
         assert at_limit.t0 == theta
         assert not verdict.alone
     # One window in which the base is behind `others` models that are level: its distance from their mean, exactly.
@@ -75,8 +78,7 @@ def test_a_figure_at_its_limit_is_not_beyond_it(omega: int, tenths: int, others:
     base = Fraction(1) / (2 + rho * duels)
     ahead = Fraction(1 + duels) / (2 + duels)
     for eps, reliable in ((ahead - base, False), (ahead - base + Fraction(1, 10**9), True)):
-        method = replace(loose, exit_policy=replace(loose.exit_policy, eps=float(eps)))
-        assert (observe(method, behind)[-1][1].s_w == 2) == reliable
+        assert (observe(method(2, float(eps)), behind)[-1][1].s_w == 2) == reliable
 
 
 @quick
