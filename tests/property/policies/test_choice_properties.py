@@ -221,7 +221,7 @@ def test_names_decide_nothing(name: str, tables: tuple[dict[Piece, float], ...],
     sent = [by_logit(*((piece, logit + offset) for piece, logit in table.items())) for table in tables]
     answers = set()
     for names in permutations("abc"):
-        models = {model: Lists(lambda text, n=n: sent[(n + len(text)) % 3]) for n, model in enumerate(names)}
+        models = {model: turning(sent[n:] + sent[:n]) for n, model in enumerate(names)}
         policy = make_policy(method, max_tokens=4, seed=3, report=False)
         answers.add(tuple(drive(policy, models).pieces))
     assert len(answers) == 1
