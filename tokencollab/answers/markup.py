@@ -15,14 +15,23 @@ _VULGAR: Final = {
     "⅙": "1/6", "⅚": "5/6", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅐": "1/7", "⅑": "1/9", "⅒": "1/10",
 }  # fmt: skip
 
+_SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_RAISED: Final = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+
 _WRAPPERS: Final = ("text", "textbf", "textit", "textrm", "mathrm", "mathbf", "mbox", "operatorname", "boxed", "fbox")
 _WRAPPER: Final = re.compile(r"\\(?:" + "|".join(_WRAPPERS) + r")\s*\{")
 _SPACES: Final = re.compile(r"\\[ ,;:!>]|\\q?quad\b|~")
+# Emphasis, not the sign of a product or a power: its marks do not stand between two things that could be multiplied.
+_EMPHASIS: Final = re.compile(r"(?<![A-Za-z0-9)\]}*`])([*`]{1,3})(?=\S)([^*`\n]*[^*`\s])\1(?![A-Za-z0-9(*`])")
+_OPEN_MARK: Final = re.compile(r"(?<!\S)(?:\*{2,3}|`{1,3})(?=\S)|(?<=\S)(?:\*{2,3}|`{1,3})(?=[\s.,;:!?)]|$)")
 _FRACTION: Final = re.compile(r"\\[dtc]?frac\s*(?=[{\d])")
 
 
 def plain(text: str) -> str:
     """``text`` with ASCII digits and signs, vulgar fractions spelled out, and full-width forms made narrow."""
+    if text.isascii():
+        return text
+    text = _RAISED.sub(lambda found: f"^{found[0].translate(_SUPERSCRIPTS)}", text)
     out: list[str] = []
     for char in text:
         if char.isascii():
@@ -48,7 +57,8 @@ def strip_markup(text: str) -> str:
     text = _SPACES.sub(lambda found: "" if found[0] == "\\!" else " ", text)
     text = text.replace("\\times", "×").replace("\\cdot", "·").replace("\\pi", "π").replace("\\approx", "≈")
     text = _fractions(_unwrap(text))
-    return re.sub(r"[*`]{1,3}(?=\S)|(?<=\S)[*`]{1,3}(?=\W|$)|^[*_`\s]+|[*_`\s]+$", "", text)
+    text = _OPEN_MARK.sub("", _EMPHASIS.sub(r"\2", text))
+    return re.sub(r"^[*_`\s]+|[*_`\s]+$", "", text)
 
 
 def _unwrap(text: str) -> str:

@@ -39,8 +39,10 @@ def _number(text: str) -> str | None:
         return None
     start, end, value = numbers[0]
     before, after = text[:start].strip(), text[end:].strip()
-    if re.fullmatch(r"[$€£¥]?|[A-Za-z]\w?\s*=", before) and re.fullmatch(
-        r"%|[$€£¥]?|[A-Za-z .]{2,}(?:[\^]\{?\d\}?)?", after
+    if (
+        value is not None
+        and re.fullmatch(r"[$€£¥]?|[A-Za-z]\w?\s*=", before)
+        and re.fullmatch(r"%|[$€£¥]?|[A-Za-z .]{2,}(?:[\^]\{?\d\}?)?", after)
     ):
         return write_number(value)
     return None

@@ -10,6 +10,7 @@ from tokencollab.answers.final import sentences, statements
 from tokencollab.answers.markup import strip_markup
 from tokencollab.answers.math import last_math, read_math
 from tokencollab.answers.numbers import last_number, read_number
+from tokencollab.answers.turns import answer_parts
 from tokencollab.answers.words import last_boolean, last_choice, normal_text, read_boolean, read_choice
 from tokencollab.errors import UsageError
 
@@ -50,11 +51,15 @@ def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
             pass
         value = found and (found[1] if found.re.groups else found[0])
         return " ".join(value.split()) or None if value else None
-    for statement in statements(text):
-        value = _read(name, parameter, statement.content, statement.first, options)
+    for part in answer_parts(text):
+        for statement in statements(part):
+            value = _read(name, parameter, statement.content, statement.first, options)
+            if value is not None:
+                return value
+        value = _read_unstated(name, parameter, part, options)
         if value is not None:
             return value
-    return _read_unstated(name, parameter, text, options)
+    return None
 
 
 def canonical(answer: str, kind: str, options: Sequence[str] = ()) -> str | None:
