@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from tokencollab.answers.dates import last_date, read_date
-from tokencollab.answers.final import sentences, statements
+from tokencollab.answers.final import sentences, statements, without_conditionals
 from tokencollab.answers.markup import strip_markup
 from tokencollab.answers.math import last_math, read_math
 from tokencollab.answers.numbers import last_number, read_number
@@ -51,7 +51,7 @@ def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
             pass
         value = found and (found[1] if found.re.groups else found[0])
         return " ".join(value.split()) or None if value else None
-    for part in answer_parts(text):
+    for part in [kept for whole in answer_parts(text) for kept in without_conditionals(whole)]:
         for statement in statements(part):
             value = _read(name, parameter, statement.content, statement.first, options)
             if value is not None:
