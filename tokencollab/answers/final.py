@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+IN_DOUBT: Final = ""
+"""What a statement gives that names an answer without saying which: nothing else in the text takes its place."""
+
 _WORDS: Final = (
     r"(?:correct|right|best)\s+(?:option|choice|answer)|answer|antwort|réponse|respuesta|risposta|resposta|"
     r"ответ|答案|答え|คำตอบ|উত্তর|సమాధానం|jibu"
@@ -36,6 +39,10 @@ _HYPOTHETICAL: Final = (({"if", "unless", "suppose", "supposing", "assuming", "o
 _INVERTED: Final = re.compile(r"(?:^\W*|[,;]\s*)(?:had|were)\b", re.IGNORECASE)
 _IF_UNSPACED: Final = re.compile("如果|假如|假设|若是|要是|もし")
 _THEN_UNSPACED: Final = re.compile("会是|将是|则为|就是|だろう|でしょう")
+_ABOUT: Final = re.compile(
+    rf"(?:{_WORDS}|\boption|\bchoice|选|選)[^.]{{0,40}}?(?:\b(?:would|wäre|serait|sería|seria)\b|бы\b|会是|将是|则为|就是|だろう)",
+    re.IGNORECASE,
+)
 _LIST_MARK: Final = re.compile(r"^[ \t*_:：>]*\n\s*(?:[-–—•*+]|\d+[.)])[ \t]+(?=\S)")
 _SENTENCE_END: Final = re.compile(r"(?<![A-Z\W])[.!?](?=\s|$)|(?<=[\d)\]}$*%])[.!?](?=\s|$)|[。！？]|\n")
 
@@ -65,21 +72,24 @@ def statements(text: str) -> list[Statement]:
     return [statement for _, statement in sorted(found, key=lambda pair: -pair[0])]
 
 
-def without_conditionals(text: str) -> list[str]:
+def without_conditionals(text: str, about_answers: bool) -> list[str]:
     """``text`` without sentences that say what would be under a condition; then with those that may be meant.
 
     "If she had sold all, the answer would be 32." is never the answer, "If she sells 9, she would have 18." may be.
+    ``about_answers``: only those that speak of an answer or an option go.
     """
     sure, open_ = [], []
     start = 0
     for end in [*(found.end() for found in _SENTENCE_END.finditer(text)), len(text)]:
         sentence = text[start:end]
         start = end
-        if _is_counterfactual(sentence):
-            continue
-        open_.append(sentence)
-        if not _has_all(_HYPOTHETICAL, sentence):
+        if about_answers and not _ABOUT.search(sentence):
             sure.append(sentence)
+        elif _is_counterfactual(sentence):
+            continue
+        elif not _has_all(_HYPOTHETICAL, sentence):
+            sure.append(sentence)
+        open_.append(sentence)
     return ["".join(sure)] if len(sure) == len(open_) else ["".join(sure), "".join(open_)]
 
 

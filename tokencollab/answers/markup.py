@@ -61,6 +61,12 @@ def strip_markup(text: str) -> str:
     return re.sub(r"^[*_`\s]+|[*_`\s]+$", "", text)
 
 
+def normal_text(text: str) -> str:
+    """Free text in one form: NFKC, case folded, one space, no markup and no punctuation around it."""
+    text = unicodedata.normalize("NFKC", strip_markup(text)).casefold()
+    return re.sub(r"^[\W_]+|[\W_]+$", "", " ".join(text.split()))
+
+
 def _unwrap(text: str) -> str:
     while found := _WRAPPER.search(text):
         inside = box_content(text, found.end() - 1)

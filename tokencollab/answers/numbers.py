@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
+from tokencollab.answers.final import IN_DOUBT
 from tokencollab.answers.markup import strip_markup
 from tokencollab.answers.scales import DOUBTFUL, SCALE, UNSPACED, power_of
 
@@ -37,7 +38,7 @@ _NOT_ALONE: Final = re.compile(
     re.IGNORECASE,
 )
 """What follows makes the number a part of something else: a power, a factorial, a multiple of π, a time, a date."""
-_INSIDE: Final = re.compile(r"\d[:/]$|[\^√]\s?\{?$|\d\s?\*\*\s?$|\d[点點時时月]$")
+_INSIDE: Final = re.compile(r"[\d!][:/]$|[\^√]\s?\{?$|\d\s?\*\*\s?$|\d[点點時时月]$")
 """What stands before it does: the number is an exponent, a minute or a day."""
 _REASON: Final = re.compile(
     r"[,;]\s|\s\(|\s(?:because|since|as|so|when|where|which|for|if|denn|weil|car|porque|parce)\s|，|；|[（]"
@@ -78,7 +79,10 @@ def find_numbers(text: str) -> Iterator[tuple[int, int, Fraction | None]]:
 
 
 def read_number(content: str, first: bool = False) -> str | None:
-    """The number that a statement gives: of a chain of equations its last side; of several the first."""
+    """The number that a statement gives: of a chain of equations its last side, of several the first.
+
+    `IN_DOUBT`: it gives one, and which is not clear.
+    """
     text = _without_brackets(content)
     numbers = list(find_numbers(text))
     if not numbers:
@@ -92,7 +96,7 @@ def read_number(content: str, first: bool = False) -> str | None:
         _, end, value = behind[0]
         text = sides[-1]
     if value is None or _OPERATOR.match(text, end) or _MORE.match(text, end):
-        return None
+        return IN_DOUBT
     return write_number(value)
 
 
