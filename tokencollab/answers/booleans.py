@@ -71,7 +71,7 @@ def last_boolean(text: str) -> str | None:
     for sentence in reversed(sentences(strip_markup(text))):
         if opening := _OPENING.search(sentence):
             return None if _EITHER.match(sentence, opening.end()) else _yes_or_no(opening)
-        if claims := [found for found in _CLAIM.finditer(sentence) if _SUBJECT.search(sentence[: found.start()])]:
+        if claims := [found for found in _CLAIM.finditer(sentence) if _SUBJECT.search(sentence[: found.end()])]:
             return _claimed(sentence, claims)
     return None
 

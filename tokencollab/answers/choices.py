@@ -48,12 +48,14 @@ _CONCLUDED: Final = tuple(
         rf"take|vote\s+for|lean(?:ing)?\s+towards?|leaves(?:\s+us)?(?:\s+with)?|conclude)\s*:?\s*(?:\w+\s+)?(?:{_KIND}\s*)?(?P<l>{_LETTER})",
         rf"\b(?:correct|right|best|my|final|our)\s+(?:option|choice|letter|alternative)\s*(?:is|was|would\s+be|:|：)\s*(?P<l>{_LETTER})",
         rf"\b(?:option|choice)\s*[:：]\s*(?P<l>{_LETTER})",
-        rf"\b(?:so|thus|therefore|hence|ergo)\b[,:]?\s*(?:it\s+is\s+|it's\s+|it\s+must\s+be\s+)?(?:the\s+)?(?:{_KIND}\s*)?(?P<l>{_LETTER})"
+        rf"\b(?:but|sondern|mais|sino|mas|а)\s+(?:rather\s+)?(?:{_KIND}\s*)?(?P<l>{_LETTER})\s*(?:[.!)。]|$)",
+        rf"\b(?:option|choice)\s+(?P<l>{_LETTER})\s*[.!]?$",
+        rf"\b(?:so|thus|therefore|hence|ergo|also|daher|somit|folglich|donc|luego|portanto|logo|quindi|значит)\b[,:]?\s*(?:it\s+is\s+|it's\s+|it\s+must\s+be\s+)?(?:the\s+)?(?:{_KIND}\s*)?(?P<l>{_LETTER})"
         r"\s*(?:[.!)。]|$)",
         # 故选B。 B项正确 正确选项是D 答えはB
         rf"(?:故|应|應|所以|因此|应该|應該|我|只能)\s*(?:选择|選擇|选|選)\s*(?:项|项为)?\s*[:：]?\s*(?P<l>{_LETTER})",
-        rf"(?:选择|選擇|选|選)\s*[:：]?\s*(?P<l>{_LETTER})\s*(?:项|項|选项|選項)?\s*(?:[。.!！]|$)",
-        rf"(?:正确|正確|最佳|合适)(?:的)?(?:选项|選項|选择|選擇|答案)?\s*(?:应?[是为為]|[:：])\s*(?:选项)?(?P<l>{_LETTER})",
+        rf"(?:选择|選擇|选项|選項|选|選)\s*[:：]?\s*(?P<l>{_LETTER})\s*(?:项|項|选项|選項)?\s*(?:[。.!！]|$)",
+        rf"(?:正确|正確|最佳|合适)(?:的)?(?:选项|選項|选择|選擇|答案)?\s*(?:应?[是为為]\s*[:：]?|[:：])\s*(?:选项)?(?P<l>{_LETTER})",
         rf"(?P<l>{_LETTER})\s*(?:项|項|选项|選項)?\s*(?:是|为|為)?\s*(?:正确|正確|对的|對的|最佳|最合适|符合题意)",
         rf"(?:答案?|正解|解答|答え)\s*(?:选项?|選|是|为|為|应为|应选|はおそらく|は|:|：)\s*(?:选项?)?(?P<l>{_LETTER})",
         rf"(?P<l>{_LETTER})\s*(?:が|は)\s*(?:正しい|正解|適切|答え)",
@@ -81,9 +83,10 @@ _RULED_OUT_AFTER: Final = re.compile(
 )
 """Behind a letter: it is not the answer. Behind a label, "B) wrong turn", only a verb says so."""
 _RULED_OUT_BEFORE: Final = re.compile(
-    r"(?:\bnot|n't|\beliminate[sd]?|\beliminating|\brul(?:e|es|ed|ing)\s+out|\bexclud(?:e|es|ed|ing)|\bunlike|\bthan|\bexcept|\brather\s+than|"
-    r"\binstead\s+of|\bnor|\bneither|\bwithout|\breject(?:ed|s)?|\bdiscard(?:ed|s)?|\bnicht|\bnon|\bне|排除|不选|不選|不是|并非)"
-    r"\s*(?:the\s+)?(?:options?|choices?|answers?)?\s*(?:[(\[]?(?-i:[A-Z])[)\]]?\s*(?:,|and|or|&|、|和)\s*)*$",
+    r"(?:(?:\bnot|n['’]t|\bunlike|\bthan|\bexcept|\brather\s+than|\binstead\s+of|\bwithout|\bnicht|\bnon|\bне|不选|不選|不是|并非)"
+    r"\s*(?:the\s+)?(?:option|choice|answer)?"
+    r"|(?:\beliminat(?:e|es|ed|ing)|\brul(?:e|es|ed|ing)\s+out|\bexclud(?:e|es|ed|ing)|\breject(?:ed|s|ing)?|\bdiscard(?:ed|s|ing)?|\bneither|"
+    r"\bnor|排除)\s*(?:the\s+)?(?:options?|choices?|answers?)?\s*(?:[(\[]?(?-i:[A-Z])[)\]]?\s*(?:,|and|or|nor|&|、|和)\s*)*)\s*$",
     re.IGNORECASE,
 )
 _FINAL: Final = re.compile(
@@ -143,7 +146,9 @@ def conclusions(text: str, count: int) -> Iterator[Conclusion]:
         if letters:
             at, letter, _ = max(letters, key=lambda entry: entry[0])
             end = at + re.compile(r"[(\[{（]?\s*[A-Za-z]\s*[)\]}）]?").match(sentence, at).end()  # type: ignore[union-attr]
-            several = _SEVERAL.match(sentence, end) or _AFTER_ANOTHER.search(sentence[:at])
+            other = _AFTER_ANOTHER.search(sentence[:at])
+            beside = other is not None and not _RULED_OUT_BEFORE.search(sentence[: other.start()])
+            several = beside or _SEVERAL.match(sentence, end) is not None
             yield Conclusion(start, IN_DOUBT if several else letter, _FINAL.search(sentence) is not None)
         start += len(sentence)
 
@@ -157,6 +162,8 @@ def last_choice(text: str, count: int, options: Sequence[str] = ()) -> str | Non
         bare = strip_markup(line).strip()
         found = re.fullmatch(r"\W*([A-Za-z])\W*", bare) if len(lines) == 1 else None
         found = found or _LINE.match(bare)
+        if found and bare[: found.start(1)].rstrip()[-1:] in ("(", "[") and _ruled_out(bare, found):
+            found = None
         letters = [found] if found else [hit for hit in _ENCLOSED.finditer(bare) if not _ruled_out(bare, hit)]
         if letters and not _AFTER_ANOTHER.search(bare[: letters[-1].start()]) and _allowed(letters[-1][1], count):
             return letters[-1][1].upper()

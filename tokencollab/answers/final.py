@@ -47,6 +47,8 @@ _LIST_MARK: Final = re.compile(r"^[ \t*_:：>]*\n\s*(?:[-–—•*+]|\d+[.)])[ 
 _SENTENCE_END: Final = re.compile(r"(?<![A-Z\W])[.!?](?=\s|$)|(?<=[\d)\]}$*%])[.!?](?=\s|$)|[。！？]|\n")
 
 
+_SPLIT: Final = re.compile(rf"{_SENTENCE_END.pattern}|(?<=\b[A-Z])\.(?=\s+[A-Z])")
+
 _LAST: Final = 32
 """So many of each form of statement are looked at, the last ones: the rest has been said again since."""
 
@@ -80,7 +82,7 @@ def without_conditionals(text: str, about_answers: bool) -> list[str]:
     """
     sure, open_ = [], []
     start = 0
-    for end in [*(found.end() for found in _SENTENCE_END.finditer(text)), len(text)]:
+    for end in [*(found.end() for found in _SPLIT.finditer(text)), len(text)]:
         sentence = text[start:end]
         start = end
         if about_answers and not _ABOUT.search(sentence):
