@@ -9,7 +9,7 @@ from tokencollab.answers.markup import normal_text, strip_markup
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _WORD: Final = r"[^\W\u0e00-\u0eff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af]"
-"""A letter, a digit or _ of a script with spaces between words: such a one beside a letter makes it a part of a word."""
+"""A letter, a digit or _ of a script with spaces between words: beside a capital it makes that a part of a word."""
 _LONE: Final = rf"(?<!{_WORD})(?<!{_WORD}['’])(?-i:[A-Z])(?!{_WORD}|['’]\w|[+-])"
 _LETTER: Final = rf"(?:[(\[{{（]\s*[A-Za-z]\s*[)\]}}）]|{_LONE})"
 
@@ -18,6 +18,9 @@ _STANDING: Final = re.compile(rf"({_LONE})")
 _LOWER: Final = re.compile(r"([a-z])\s*(?:[).:]|$)")
 _LINE: Final = re.compile(r"^\W*([A-Z])\s*(?:[).:、．]|$)")
 _LABEL: Final = re.compile(r"\s*[).:：、．]")
+_MARKED_RIGHT: Final = re.compile(
+    r"[:：—–-]\s*(?:correct|right|true|✓|✔|✅|正确|richtig|vrai|verdadero)\W*$|[✓✔✅]", re.IGNORECASE
+)
 _PREFACE: Final = re.compile(r"^\W*(?:(?:the|option|choice|letter|answer|is|选项|选择|选)\W*)*", re.IGNORECASE)
 _BEHIND_ARTICLE: Final = re.compile(
     r"\s+(?:because|since|as|due|for|given|the|is|was|and|or|but|so|which|that|this|it|they|he|she|we|in|on|by|from|"
@@ -34,8 +37,14 @@ _SEVERAL: Final = re.compile(
 )
 _AFTER_ANOTHER: Final = re.compile(rf"{_LETTER}\W{{0,3}}?(?:,|/|&|、|和|或|\bor\b|\band\b|\bund\b|\bet\b)\s*$")
 
-_GOOD: Final = r"(?:correct|right|true|best|accurate|appropriate|valid|most\s+\w+|answer|choice|option|one|match|fit|winner|solution)"
-_KIND: Final = r"(?:option|choice|answer|letter|alternative|statement|选项|選項|选择|選擇|选|選|答案|選択肢|보기|opción|opção|alternativa|вариант)"
+_GOOD: Final = (
+    r"(?:correct|right|true|valid|best|accurate|appropriate|most\s+\w+|answer|choice|option|one|match|fit|winner|"
+    r"solution)"
+)
+_KIND: Final = (
+    r"(?:option|choice|answer|letter|alternative|statement|选项|選項|选择|選擇|选|選|答案|選択肢|보기|opción|opção|alternativa|"
+    r"вариант)"
+)
 _CONCLUDED: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -46,18 +55,25 @@ _CONCLUDED: Final = tuple(
         # I would go with C. My choice is C. We pick (B). The correct option: D
         rf"\b(?:go(?:ing)?\s+with|choos(?:e|ing)|chose|pick(?:ed|ing)?|select(?:ed|ing)?|opt(?:ing)?\s+for|settle\s+on|"
         rf"take|vote\s+for|lean(?:ing)?\s+towards?|leaves(?:\s+us)?(?:\s+with)?|conclude)\s*:?\s*(?:\w+\s+)?(?:{_KIND}\s*)?(?P<l>{_LETTER})",
-        rf"\b(?:correct|right|best|my|final|our)\s+(?:option|choice|letter|alternative)\s*(?:is|was|would\s+be|:|：)\s*(?P<l>{_LETTER})",
+        rf"\b(?:correct|right|best|my|final|our|incorrect|wrong|false|true)\s+(?:statement|option|choice|letter|alternative)\s*(?:is|was|would\s+be|:|：)\s*(?P<l>{_LETTER})",
         rf"\b(?:option|choice)\s*[:：]\s*(?P<l>{_LETTER})",
         rf"\b(?:but|sondern|mais|sino|mas|а)\s+(?:rather\s+)?(?:{_KIND}\s*)?(?P<l>{_LETTER})\s*(?:[.!)。]|$)",
-        rf"\b(?:option|choice)\s+(?P<l>{_LETTER})\s*[.!]?$",
+        rf"\b(?:option|choice|ans)\s*[:：.]?\s+(?P<l>{_LETTER})\s*(?:[.!:]|$|\s(?:because|since|as|due)\b)",
+        # A because warm air is light. C, not A. B (Paris)
+        rf"^\W*(?P<l>{_LONE})\s*(?:,?\s+(?:because|since|due\s+to|for|weil|denn|porque|parce|not|nicht|pas)\b|\s\(|-\s|–\s)",
+        rf"(?:\b(?:it|this)(?:\s+is|['’]s|\s+must\s+be|\s+has\s+to\s+be)|\bI(?:\s+would|['’]d)?\s+say|\bleaves?(?:\s+only)?)\s+(?:{_KIND}\s*)?"
+        rf"(?P<l>{_LETTER})\s*(?:[.!,;]|$)",
         rf"\b(?:so|thus|therefore|hence|ergo|also|daher|somit|folglich|donc|luego|portanto|logo|quindi|значит)\b[,:]?\s*(?:it\s+is\s+|it's\s+|it\s+must\s+be\s+)?(?:the\s+)?(?:{_KIND}\s*)?(?P<l>{_LETTER})"
         r"\s*(?:[.!)。]|$)",
         # 故选B。 B项正确 正确选项是D 答えはB
-        rf"(?:故|应|應|所以|因此|应该|應該|我|只能)\s*(?:选择|選擇|选|選)\s*(?:项|项为)?\s*[:：]?\s*(?P<l>{_LETTER})",
+        rf"(?:故|应|應|所以|因此|应该|應該|我|只能)[，,]?\s*(?:选择|選擇|选|選)?\s*(?:项|项为)?\s*[:：]?\s*(?P<l>{_LETTER})\s*(?:项|項|选项)?\s*(?:[。.，,]|$)",
+        rf"(?:错误|不正确|正确|符合|说法)(?:的)?(?:说法|一项|选项)?\s*[是为]\s*(?P<l>{_LETTER})",
+        rf"^\W*(?P<l>{_LETTER})\s*(?:项|項|选项|選項)\W*$",
         rf"(?:选择|選擇|选项|選項|选|選)\s*[:：]?\s*(?P<l>{_LETTER})\s*(?:项|項|选项|選項)?\s*(?:[。.!！]|$)",
         rf"(?:正确|正確|最佳|合适)(?:的)?(?:选项|選項|选择|選擇|答案)?\s*(?:应?[是为為]\s*[:：]?|[:：])\s*(?:选项)?(?P<l>{_LETTER})",
         rf"(?P<l>{_LETTER})\s*(?:项|項|选项|選項)?\s*(?:是|为|為)?\s*(?:正确|正確|对的|對的|最佳|最合适|符合题意)",
         rf"(?:答案?|正解|解答|答え)\s*(?:选项?|選|是|为|為|应为|应选|はおそらく|は|:|：)\s*(?:选项?)?(?P<l>{_LETTER})",
+        rf"正しい(?:選択肢|答え|もの)?は\s*(?P<l>{_LETTER})",
         rf"(?P<l>{_LETTER})\s*(?:が|は)\s*(?:正しい|正解|適切|答え)",
         # 정답은 B입니다. B가 정답입니다
         rf"(?:정답|답)\s*(?:은|는|:)\s*(?P<l>{_LETTER})|(?P<m>{_LETTER})\s*(?:이|가|번이)\s*(?:정답|맞|옳|답)",
@@ -65,28 +81,39 @@ _CONCLUDED: Final = tuple(
         rf"(?P<l>{_LETTER})\s+(?:ist|est|es|é|è)\s+(?:la\s+|le\s+|die\s+|a\s+|o\s+)?(?:richtig|korrekt|correct[oea]?s?|cert[oa]|esatt[oa]|bonne|juste|vrai[es]?|richtige|corret[oa])\b",
         rf"(?:Lösung|Option|opción|opção|alternativa|réponse|respuesta|resposta|risposta|option|вариант|ответ)\s+(?:correcta\s+|correta\s+|correcte\s+|corretta\s+)?"
         rf"(?:ist|est|es|é|è|—|-|:)\s*(?:la\s+|die\s+|a\s+|o\s+|l'option\s+)?(?P<l>{_LETTER})",
+        rf"\b(?:wähle|choisis|elijo|escolho|scelgo|выбираю|lautet|richtig\s+ist|korrekt\s+ist)\s*:?\s*(?P<l>{_LETTER})",
+        rf"\balternativa\s+(?P<l>{_LETTER})\s+(?:está|é)\s+(?:cert|corret)[oa]|\b(?:вариант|ответ)\s+(?P<m>{_LETTER})\s+(?:верен|правильный|правилен)",
         rf"(?:правильн\w+|верн\w+)\s+(?:ответ|вариант)\s*(?:[—:-]|это)?\s*(?P<l>{_LETTER})|(?P<m>{_LETTER})\s*(?:[—-]\s*)?(?:верн|правильн)\w*",
     )
 )
 _SUBORDINATE: Final = re.compile(
-    r"\b(?:because|since|if|when|where|unless|although|though|while|whereas|whether|that|as|for|weil|wenn|dass|parce)\b[^,]*$",
+    r"^\W*(?:if|suppose|assuming|unless|wenn|falls)\b|(?<=\s)(?:because|since|if|when|where|unless|although|though|while|"
+    r"whereas|whether|that|as|for|weil|wenn|dass|parce)\b[^,]*$",
     re.IGNORECASE,
+)
+_RIGHT: Final = r"(?:the\s+|an?\s+)?(?:correct|right|true|valid|possible|supported|best|likely|answer|option|choice|it)"
+_CLAUSE_END: Final = (
+    r"(?=\W*$|\s*[,.;]|\s+(?:because|since|as|so|and|but|for|due|by|either|answer|option|choice|here)\b)"
 )
 _RULED_OUT_AFTER: Final = re.compile(
     r"(?P<label>\s*[:：.、)）\]]\s*)?\s*(?:项|項|选项|選項|option|choice)?\s*"
-    r"(?:(?P<verb>(?:is|are|was|can|could|must|does|do|seems?|would|should|will|may)(?:n['’]t\b|\s+(?:\w+ly\s+)?(?:not\b|wrong|"
-    r"incorrect|false|out\b|ruled|eliminated|impossible|invalid|unlikely|excluded|untrue))|cannot\b|can['’]t\b|"
-    r"(?:ist|est|es|é|è)\s+(?:falsch|nicht|faux|fausse|incorrect|errad|sbagliat)|n['’]est|no\s+es|não)"
+    rf"(?:(?P<verb>(?:(?:is|are|was|were|seems?|must\s+be|looks|would\s+be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|false|untrue|out|"
+    rf"ruled\s+out|eliminated|impossible|invalid|unlikely|excluded|not\s+{_RIGHT})"
+    rf"|(?:is|are|was|were)n['’]t\s+{_RIGHT}|(?:cannot|can['’]t|can\s+not|could\s+not|couldn['’]t)\s+be(?:\s+{_RIGHT})?"
+    r"|(?:does|do)(?:\s+not|n['’]t)\s+(?:fit|work|match|apply|hold|follow|make\s+sense)"
+    rf"|(?:ist|est|es|é|è)\s+(?:falsch|nicht\s+\w+|faux|fausse|incorrect\w*|errad\w*|sbagliat\w*)|n['’]est\s+pas|no\s+es|não\s+é){_CLAUSE_END})"
     r"|(?:错误?|錯誤?|不正确|不正確|不对|不對|不符合\w*|不成立|不选|不選|は?(?:誤り|間違い|正しくない)|(?:는|은)?\s*(?:틀\w+|아니\w*)|неверн\w*|неправильн\w*)"
-    r"(?=\W|$|的|です|だ))",
+    r"(?=\W|$|的|です|だ)|(?:では|じゃ|で)(?:な|あり)\w*|(?:가|이|는|은)?\s*아[니닙]\w*)",
     re.IGNORECASE,
 )
-"""Behind a letter: it is not the answer. Behind a label, "B) wrong turn", only a verb says so."""
+"""Behind a letter: it is not the answer. Behind a label, "B) wrong turn", only a clause says so."""
 _RULED_OUT_BEFORE: Final = re.compile(
-    r"(?:(?:\bnot|n['’]t|\bunlike|\bthan|\bexcept|\brather\s+than|\binstead\s+of|\bwithout|\bnicht|\bnon|\bне|不选|不選|不是|并非)"
+    r"(?:(?:\bnot|n['’]t|\bcannot|\bnever)(?:\s+(?:be|choose|pick|select|say|think|take|go|with|the|an?|option|choice|answer|it)){0,3}"
+    r"|(?:\bnot|n['’]t|\bunlike|\bthan|\bexcept|\brather\s+than|\binstead\s+of|\bwithout|\bnicht|\bnon|\bне|不选|不選|不是|并非)"
     r"\s*(?:the\s+)?(?:option|choice|answer)?"
-    r"|(?:\beliminat(?:e|es|ed|ing)|\brul(?:e|es|ed|ing)\s+out|\bexclud(?:e|es|ed|ing)|\breject(?:ed|s|ing)?|\bdiscard(?:ed|s|ing)?|\bneither|"
-    r"\bnor|排除)\s*(?:the\s+)?(?:options?|choices?|answers?)?\s*(?:[(\[]?(?-i:[A-Z])[)\]]?\s*(?:,|and|or|nor|&|、|和)\s*)*)\s*$",
+    r"|(?:\beliminat(?:e|es|ed|ing)|\brul(?:e|es|ed|ing)\s+out|\bexclud(?:e|es|ed|ing)|\breject(?:ed|s|ing)?|"
+    r"\bdiscard(?:ed|s|ing)?|\bneither|\bnor|排除)\s*(?:the\s+)?(?:options?|choices?|answers?)?\s*"
+    r"(?:[(\[]?(?-i:[A-Z])[)\]]?\s*(?:,|and|or|nor|&|、|和)\s*)*)\s*$",
     re.IGNORECASE,
 )
 _FINAL: Final = re.compile(
@@ -126,8 +153,12 @@ def read_choice(content: str, first: bool, count: int, options: Sequence[str] = 
 def conclusions(text: str, count: int) -> Iterator[Conclusion]:
     """Sentences that conclude on an option without the word for an answer before it, in order."""
     start = 0
-    for sentence in sentences(text):
-        start = text.find(sentence, start)
+    for raw in sentences(text):
+        start = text.find(raw, start)
+        following = start + len(raw)
+        sentence = strip_markup(raw)
+        if text[following : following + 1] in ("?", "？"):
+            sentence = ""
         letters = [
             (found.start(group), found[group].strip("()[]{}（） ").upper(), found)
             for pattern in _CONCLUDED
@@ -144,30 +175,49 @@ def conclusions(text: str, count: int) -> Iterator[Conclusion]:
             and not _SUBORDINATE.search(sentence[:at])
         ]
         if letters:
-            at, letter, _ = max(letters, key=lambda entry: entry[0])
-            end = at + re.compile(r"[(\[{（]?\s*[A-Za-z]\s*[)\]}）]?").match(sentence, at).end()  # type: ignore[union-attr]
+            at, letter, found = max(letters, key=lambda entry: entry[0])
+            end = max(found.end(group) for group in ("l", "m") if found.groupdict().get(group))
             other = _AFTER_ANOTHER.search(sentence[:at])
             beside = other is not None and not _RULED_OUT_BEFORE.search(sentence[: other.start()])
             several = beside or _SEVERAL.match(sentence, end) is not None
             yield Conclusion(start, IN_DOUBT if several else letter, _FINAL.search(sentence) is not None)
-        start += len(sentence)
+        start = following
 
 
 def last_choice(text: str, count: int, options: Sequence[str] = ()) -> str | None:
-    """The choice of a text that concludes on none: a letter alone or at a line's head, or the last one in brackets."""
+    """The choice of a text that concludes on none: a letter alone or at a line's head, or the only one in brackets.
+
+    A list of the options, with nothing to say which is right, is no choice.
+    """
     if spelled := _spelled(text, options):
         return spelled
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [strip_markup(line).strip() for line in text.splitlines() if line.strip()]
+    heads = [found for line in lines if (found := _LINE.match(line)) and _allowed(found[1], count)]
+    if len({found[1] for found in heads}) > 1:
+        right = [found for found in heads if _MARKED_RIGHT.search(found.string)]
+        return right[0][1].upper() if len(right) == 1 else None
     for line in reversed(lines):
-        bare = strip_markup(line).strip()
-        found = re.fullmatch(r"\W*([A-Za-z])\W*", bare) if len(lines) == 1 else None
-        found = found or _LINE.match(bare)
-        if found and bare[: found.start(1)].rstrip()[-1:] in ("(", "[") and _ruled_out(bare, found):
-            found = None
-        letters = [found] if found else [hit for hit in _ENCLOSED.finditer(bare) if not _ruled_out(bare, hit)]
-        if letters and not _AFTER_ANOTHER.search(bare[: letters[-1].start()]) and _allowed(letters[-1][1], count):
-            return letters[-1][1].upper()
+        letter = _of_line(line, count, alone=len(lines) == 1)
+        if letter is not None:
+            return letter or None
     return None
+
+
+def _of_line(line: str, count: int, alone: bool) -> str | None:
+    """The letter of a line by itself; None: it has none; `IN_DOUBT`: it has several."""
+    if alone and (whole := re.fullmatch(r"\W*([A-Za-z])\W*", line)) and _allowed(whole[1], count):
+        return whole[1].upper()
+    enclosed = [hit for hit in _ENCLOSED.finditer(line) if _allowed(hit[1], count)]
+    letters = [hit[1].upper() for hit in enclosed if not _ruled_out(line, hit)]
+    head = _LINE.match(line)
+    if head and _allowed(head[1], count):
+        bracket = line[: head.start(1)].strip() != ""
+        if bracket and len(letters) > 1 and "".join(letters) in _LETTERS:  # the options, one behind the other
+            return IN_DOUBT
+        return None if bracket and _ruled_out(line, head) else head[1].upper()
+    if not letters or line.endswith(("?", "？")):
+        return None
+    return IN_DOUBT if len(set(letters)) > 1 or _AFTER_ANOTHER.search(line[: enclosed[-1].start()]) else letters[0]
 
 
 def _standing(text: str, options: Sequence[str]) -> Iterator[re.Match[str]]:

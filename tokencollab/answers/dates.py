@@ -39,6 +39,12 @@ def last_date(text: str, day_first: bool) -> str | None:
     return dates[-1] if dates else None
 
 
+def is_date(text: str) -> bool:
+    """Whether a text is a date and nothing else."""
+    bare = strip_markup(text).strip().rstrip(".")
+    return any(form.fullmatch(bare) for form in (*_FORMS, _CJK)) and last_date(bare, day_first=False) is not None
+
+
 def _find(text: str, day_first: bool) -> Iterator[tuple[int, str]]:
     hits = [found for form in (*_FORMS, _CJK) for found in form.finditer(text)]
     for found in sorted(hits, key=lambda hit: hit.start()):

@@ -11,13 +11,13 @@ IN_DOUBT: Final = ""
 
 _WORDS: Final = (
     r"(?:correct|right|best)\s+(?:option|choice|answer)|answer|antwort|réponse|respuesta|risposta|resposta|"
-    r"ответ|答案|答え|คำตอบ|উত্তর|సమాధానం|jibu"
+    r"ответ|答案|答え|정답|답(?=[은는:：])|คำตอบ|উত্তর|సమాధానం|jibu"
 )
 """Words for "answer": English, and the languages of MGSM."""
 
 _LINKS: Final = (
     r"\bis\b|\bare\b|\bwas\b|\bequals\b|\b(?:must|should|would|will) be\b|:|：|=|\bes\b|\best\b|\bist\b|\bni\b|\bé\b|"
-    r"—|–|是|为|為|は|คือ|হল|হলো"
+    r"\blautet\b|\bè\b|—|–|是|为|為|は|[은는]|คือ|হল|হলো"
 )
 
 _MARK: Final = re.compile(

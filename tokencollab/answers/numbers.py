@@ -104,10 +104,14 @@ def last_number(text: str) -> str | None:
     """The last number of a text that states no answer; None where it is a factor, or the text is a list."""
     text = _without_brackets(text)
     numbers = list(find_numbers(text))
-    if not numbers or numbers[-1][2] is None:
+    if not numbers:
         return None
     start, _, value = numbers[-1]
-    if re.search(r"\d\s*\)?\s*[*×·÷]\s*\(?\s*$", text[:start]) or (len(numbers) > 1 and _is_list(text, numbers)):
+    if (
+        value is None
+        or re.search(r"\d\s*\)?\s*[*×·÷]\s*\(?\s*$", text[:start])
+        or (len(numbers) > 1 and _is_list(text, numbers))
+    ):
         return None
     return write_number(value)
 

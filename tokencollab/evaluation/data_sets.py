@@ -30,7 +30,10 @@ def load_items(dataset: str, n: int | None, seed: int, data: str | None) -> list
             for index, problem in enumerate(problems)
         ]
     path = _file_of(dataset, data)
-    items = read_rows(hub_rows(dataset), dataset) if path is None else _read_file(path)
+    if path is None:
+        rows = ((f"item {number}", row) for number, row in enumerate(hub_rows(dataset), start=1))
+        return draw(read_rows(rows, dataset), n, seed, dataset)
+    items = _read_file(path)
     return draw(items, n, seed, dataset)
 
 
@@ -65,13 +68,13 @@ def _file_of(dataset: str, data: str | None) -> Path | None:
 
 
 def _read_file(path: Path) -> list[Item]:
-    def rows() -> Iterable[object]:
+    def rows() -> Iterable[tuple[str, object]]:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
                 try:
-                    yield json.loads(line)
+                    yield f"line {number}", json.loads(line)
                 except (ValueError, RecursionError):
                     raise UsageError(f"{path.name}, line {number}: not JSON; each line must be one object") from None
 

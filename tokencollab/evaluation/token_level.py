@@ -6,7 +6,7 @@ from typing import Any
 from tokencollab.answers import extract
 from tokencollab.collaboration import Collaboration
 from tokencollab.evaluation.askers import GivenAnswer, Question
-from tokencollab.evaluation.prompts import kind_of
+from tokencollab.evaluation.items import kind_of
 from tokencollab.policies.aggregations import Base
 from tokencollab.policies.exits import Never
 from tokencollab.policies.methods import Method

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from tokencollab.answers import extract, same
 from tokencollab.errors import MissingExtra, ModelUnavailable, UsageError
 from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.hub import HUB_SETS
-from tokencollab.evaluation.items import Item
-from tokencollab.evaluation.prompts import kind_of, prompt_of
+from tokencollab.evaluation.items import Item, kind_of, read_rows
+from tokencollab.evaluation.prompts import prompt_of
 
 OPEN = {"id": "own/1", "question": "What is 2+2?", "choices": None, "answer": "4", "context": None}
 CHOICE = {"id": "own/2", "question": "Which?", "choices": ["this", "that"], "answer": "B", "context": None}
@@ -67,7 +68,7 @@ def test_simplemath_is_made_and_is_the_same_for_a_seed() -> None:
 )
 def test_a_row_that_is_no_item_is_named_with_its_number(tmp_path: Path, row: object, reason: str) -> None:
     write(tmp_path, OPEN, row)
-    with pytest.raises(UsageError, match=f"own.jsonl, item 2: .*{reason}"):
+    with pytest.raises(UsageError, match=f"own.jsonl, line 2: .*{reason}"):
         load_items("own", None, 0, str(tmp_path))
 
 
@@ -176,3 +177,42 @@ def test_prompts_have_the_material_and_ask_for_the_fixed_form() -> None:
     assert choice.endswith("The answer is <letter>.")
     assert prompt_of(Item("i", "2+2", "4"), "bare") == "2+2"
     assert "The answer is <number>." in prompt_of(Item("i", "2+2", "4"), "brief")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        ("3 + 4 = <<3+4=7>>7.\n#### 7", "number", "The answer is 7."),
+        ("#### -19", "number", "#### -19"),
+        ("1937-12-25", "date", "The answer is December 25, 1937."),
+        ("December 25, 1937", "date", "The answer is 12/25/1937."),
+        ("12/25/1937", "date", "The answer is 25 December 1937."),
+        ("1937年12月25日", "date", "12/25/1937"),
+        ("$72", "math", "72 dollars"),
+        (
+            "x^8 + x^7 + x^6 + x^5 + x^4 + x^3 + x^2 + x + 1",
+            "math",
+            "$x^8 + x^7 + x^6 + x^5 + x^4 + x^3 + x^2 + x + 1$",
+        ),
+    ],
+)
+def test_the_key_in_another_form_is_right(answer: str, kind: str, said: str) -> None:
+    (item,) = read_rows([("line 1", {"id": "1", "question": "?", "answer": answer})], "own.jsonl")
+    assert kind_of(item) == kind
+    assert same(extract(said, kind) or "", item.answer, kind)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "She sells 9 eggs.\nSo she has 18 dollars.",
+        "Janet has 16 eggs and she eats three of them, so that she sells the nine others for two dollars each.",
+        "1/0",
+        "####",
+        "$ $",
+    ],
+)
+def test_a_key_that_no_answer_can_meet_is_refused(answer: str) -> None:
+    good = {"id": "1", "question": "?", "answer": "7"}
+    with pytest.raises(UsageError, match=r"own.jsonl, line 3: the answer"):
+        read_rows([("line 1", good), ("line 3", good | {"id": "2", "answer": answer})], "own.jsonl")
