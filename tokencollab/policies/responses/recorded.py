@@ -149,7 +149,9 @@ def _question(number: int, text: str) -> Recorded:
     try:
         checked = check_line(text.rstrip("\r").encode(errors="surrogatepass")) is not None
         line = read_json(text)
-    except (NotJson, TraceError) as error:
+    except NotJson as error:
+        _fail(number, f"not whole JSON (a cut line?): {str(error).removeprefix('not JSON: ')}")
+    except TraceError as error:
         _fail(number, str(error))
     if isinstance(line, Mapping) and CHECKSUM in line and not checked:
         _fail(number, f"it was changed since it was written ({CHECKSUM} is not its last key)")
