@@ -56,7 +56,10 @@ def read_text(path: Path, what: str = "") -> str:
 def read_object(path: Path, what: str = "", error: type[TokencollabError] = UsageError) -> dict[str, Any]:
     """The JSON object that a file holds. Raises ``error``: it cannot be read, or holds something else."""
     with reading(path, what, error):
-        value = read_json(path.read_bytes())
+        try:
+            value = read_json(path.read_bytes())
+        except NotJson as found:
+            raise NotJson(f"it is not a JSON object ({found})") from None
         if not isinstance(value, dict):
             raise NotJson("it is not a JSON object")
     return value

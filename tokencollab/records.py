@@ -3,8 +3,8 @@
 Journals, the answers of a batch and the items of an evaluation are such files; what a line means is theirs. The lock is
 `flock` on the file itself: the operating system releases it when the process dies, it needs no second file, and it also
 holds between two openings in one process. On resuming, a last line that was cut short is removed; one that lacks only
-its line end gets it. Each line has a checksum (`protocol.checksums`), which is verified when the file is read; a file of
-before, without them, stays without.
+its line end gets it. Each line has a checksum (`protocol.checksums`), which is verified when the file is read; a file
+of an earlier version, without them, stays without.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class RecordFile:
     """
 
     def __init__(self, path: Path, *, resume: bool, sync: bool = True, chained: bool = False) -> None:
-        """Opens, locks, reads and verifies the file.
+        """Opens, locks and reads the file.
 
         Args:
             path: the file; its folder must be there.
@@ -41,8 +41,7 @@ class RecordFile:
                 system: a killed process loses nothing, a loss of power may.
             chained: whether checksums go on from line to line.
 
-        Raises UsageError: the file is there (not ``resume``), has another writer, cannot be opened, or was changed
-            since it was written.
+        Raises UsageError: the file is there (not ``resume``), has another writer, or cannot be opened.
         """
         self.path = path
         self._sync = sync
@@ -56,30 +55,30 @@ class RecordFile:
                     sync_folder(path.parent)
                 with open(self._file, "rb", closefd=False) as stream:
                     self._found = stream.read()
-                self.lines = whole_lines(self._found)  # that were found, without their ends
-                self._last = verified(path, self.lines, chained=chained)  # None: the file has no checksums
             except BaseException:
                 os.close(self._file)
                 raise
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-        if not self.lines:
-            self._last = 0
+        self.lines = whole_lines(self._found)  # that were found, without their ends
         self.size = len(self._found)
+        self._last: int | None = 0  # the checksum of the last line; None: the file has no checksums
 
     @property
     def checksums(self) -> bool:
-        """Whether the lines have checksums; False for a file that was begun by an earlier version."""
+        """Whether the lines have checksums; False for a file of an earlier version, once `keep` has found that."""
         return self._last is not None
 
     def keep(self, lines: Sequence[bytes]) -> None:
         """Makes ``lines`` the content of the file, in one step. They are those of `lines` that are to stay.
 
-        Raises UsageError: it cannot be written; the file is left as it was.
+        Raises UsageError: a line was changed since it was written, or the file cannot be written; it is left as it was.
         """
+        last = verified(self.path, self.lines, chained=self._chained) if self.lines else 0
+        if last is not None:
+            last = check_lines(lines, chained=self._chained) or 0
         content = b"".join(line + b"\n" for line in lines)
         found, self._found, self.lines = self._found, b"", []
-        last = check_lines(lines, chained=self._chained) if self.checksums else None
         try:
             if found.startswith(content):
                 os.ftruncate(self._file, len(content))
@@ -91,8 +90,7 @@ class RecordFile:
         except OSError as error:
             raise UsageError(f"{self.path} cannot be used: {error.strerror}") from None
         self.size = len(content)
-        if self.checksums:
-            self._last = last or 0
+        self._last = last
 
     def append(self, line: bytes) -> None:
         """Appends ``line``, a JSON object without line end, with its checksum. May be called from several threads.

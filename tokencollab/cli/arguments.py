@@ -10,13 +10,14 @@ from tokencollab.policies.aggregations import AGGREGATIONS
 from tokencollab.policies.exits import EXITS
 from tokencollab.policies.methods import method_settings
 from tokencollab.policies.parameters import Numbers, Parameter, Span
+from tokencollab.protocol.text import one_line
 from tokencollab.protocol.values import half_character
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{one_line(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
 
 
 def _number(low: float, kind: type[int] | type[float], what: str) -> Callable[[str], Any]:

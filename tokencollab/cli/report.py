@@ -2,10 +2,13 @@
 
 import argparse
 import webbrowser
-from pathlib import Path
 from typing import Any
 
 from tokencollab.cli.arguments import file_name
+from tokencollab.cli.terminal import put, tell
+from tokencollab.evaluation.folder import are_verified
+from tokencollab.files import reading, typed_path
+from tokencollab.records import without_checksums
 
 
 def add_parser(commands: Any) -> None:
@@ -24,8 +27,15 @@ def report(arguments: argparse.Namespace) -> int:
     from tokencollab.evaluation.report.document import write_report  # noqa: PLC0415 - pandas and matplotlib
     from tokencollab.evaluation.report.evaluations import Evaluation  # noqa: PLC0415
 
-    page = write_report([Evaluation(Path(folder)) for folder in arguments.folders], Path(arguments.out))
-    print(page)
+    folders = [typed_path(folder) for folder in arguments.folders]
+    evaluations = []
+    for folder in folders:
+        with reading(folder):
+            evaluations.append(Evaluation(folder))
+        if not are_verified(folder):
+            tell(without_checksums(folder))
+    page = write_report(evaluations, typed_path(arguments.out))
+    put(str(page))
     if arguments.open:
         webbrowser.open(page.resolve().as_uri())
     return 0

@@ -1,7 +1,7 @@
 """A checksum for each line of a file of JSON lines, kept as the last key of the line's object.
 
-``{"a":1}`` is written as ``{"a":1,"crc32":"0eab7d81"}``: the CRC-32 (zlib's) of the line's bytes before that key and its
-comma, in 8 hexadecimal digits. In a chained file (traces, journals) it is computed on from the checksum of the line
+``{"a":1}`` is written as ``{"a":1,"crc32":"xxxxxxxx"}``: the CRC-32 (zlib's) of the line's bytes before that key and
+its comma, in 8 hexadecimal digits. In a chained file (traces, journals) it is computed on from the checksum of the line
 before, so that a line that was taken out or moved is noticed as well. It finds accidents and careless edits; whoever
 changes a file on purpose can compute it again.
 """

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 from tokencollab.protocol.values import half_character
 
 DEEPEST: Final = 100
-"""Levels of objects and lists. Beyond it some reader or writer of JSON fails, depending on how deep its own calls are."""
+"""Levels of objects and lists. Deeper, some reader or writer of JSON fails, depending on where it is called."""
 
 
 class NotJson(ValueError):
@@ -23,9 +23,7 @@ def read_json(data: str | bytes) -> Any:
     """
     try:
         text = (data.decode("utf-8") if isinstance(data, bytes) else data).removeprefix("\ufeff")
-        value = json.loads(
-            text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_each_once
-        )
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_each_once)
     except NotJson:
         raise
     except UnicodeDecodeError:
@@ -35,9 +33,9 @@ def read_json(data: str | bytes) -> Any:
     except ValueError:  # Python reads no whole number of more than 4,300 digits
         raise NotJson("not JSON: a number has too many digits") from None
     except RecursionError:
-        raise NotJson("nested too deep") from None
+        raise NotJson("not JSON: nested too deep") from None
     if text.count("[") + text.count("{") > DEEPEST and _depth_exceeds(value, DEEPEST):
-        raise NotJson("nested too deep")
+        raise NotJson("not JSON: nested too deep")
     if half_character(text) is not None or ("\\u" in text and _has_half(value)):
         raise NotJson("contains a lone surrogate")
     return value

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,12 @@ def open_file(path: Path, settings: dict[str, Any] | None = None, **options: Any
 
 
 def records(path: Path) -> list[dict[str, Any]]:
+    """Without their checksums."""
     data = path.read_bytes()
     assert data.endswith(b"\n") or not data
-    return [json.loads(raw) for raw in data.splitlines()]
+    found = [json.loads(raw) for raw in data.splitlines()]
+    assert all(re.fullmatch("[0-9a-f]{8}", record.pop("crc32")) for record in found)
+    return found
 
 
 @pytest.fixture

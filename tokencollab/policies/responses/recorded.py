@@ -145,7 +145,7 @@ def canonical_samples(recorded: Recorded, read: Callable[[str], str | None]) -> 
     return replace(recorded, samples=samples, altered=recorded.altered or samples != recorded.samples)
 
 
-def _question(number: int, text: str) -> Recorded:
+def _read_line(number: int, text: str) -> Mapping[str, Any]:
     try:
         checked = check_line(text.rstrip("\r").encode(errors="surrogatepass")) is not None
         line = read_json(text)
@@ -157,6 +157,11 @@ def _question(number: int, text: str) -> Recorded:
         _fail(number, f"it was changed since it was written ({CHECKSUM} is not its last key)")
     if not isinstance(line, Mapping) or "samples" not in line:
         _fail(number, 'a line of recorded samples must be {"samples": {model: [answer or null, ...]}}')
+    return line
+
+
+def _question(number: int, text: str) -> Recorded:
+    line = _read_line(number, text)
     samples, method = line["samples"], line.get("method")
     if not isinstance(samples, Mapping) or not samples:
         _fail(number, f"samples must give a list of answers for each model, not {_short(samples)}")
