@@ -6,6 +6,7 @@ With what settings it was begun is in a second file beside it, ``NAME.run.json``
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -82,7 +83,8 @@ class AnswerFile:
     def close(self) -> None:
         """Gives the file free. One that was begun and got nothing is removed, so that the same command works again."""
         if self._records.created and not self._records.size:
-            self._settings_path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._settings_path.unlink()
         self._records.close()
 
     def _append(self, line: PromptLine, kind: str, what: Any) -> None:

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any, Literal, NoReturn
 
 from tokencollab.errors import UnknownMethod, UsageError
+from tokencollab.files import typed_path
 from tokencollab.policies.aggregations import AGGREGATIONS
 from tokencollab.policies.exits import EXITS
 from tokencollab.policies.methods import method_settings
@@ -49,8 +50,13 @@ def _text(needed: str | None = None) -> Callable[[str], str]:
 
 
 def file_name(text: str) -> str:
+    """A name that a file or a folder can have."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty: name a file or folder")
+    try:
+        typed_path(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         "carried through to its answer.",
     )
     add = parser.add_argument
-    add("prompts", metavar="PROMPTS", help="JSON lines")
+    add("prompts", type=file_name, metavar="PROMPTS", help="JSON lines")
     add(
         "--out",
         type=file_name,

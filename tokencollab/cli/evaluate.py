@@ -81,7 +81,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="simplemath, a .jsonl file, or the name of one in --data (without it: of the Hugging Face hub)",
     )
-    add("--data", metavar="DIR", help="folder of .jsonl files")
+    add("--data", type=file_name, metavar="DIR", help="folder of .jsonl files")
     add("--n", type=positive, metavar="N", help="items, drawn by --seed (default: all; of simplemath 1000)")
     add("--seed", type=natural, default=0, metavar="N", help="of the items and of every random choice (default 0)")
     add(

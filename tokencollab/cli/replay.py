@@ -8,7 +8,7 @@ from typing import Any
 
 from tokencollab.answers import canonical, check_kind
 from tokencollab.ask import switch_chances
-from tokencollab.cli.arguments import add_method
+from tokencollab.cli.arguments import add_method, file_name
 from tokencollab.cli.responses import add_extract, add_response_method, chosen_response_method
 from tokencollab.cli.terminal import add_row, headed_table, print_table, put_json
 from tokencollab.errors import UsageError
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         help="recompute every decision of a trace, without models",
         description="Recompute every decision of a trace, without models, with its own or another method.",
     )
-    parser.add_argument("trace", metavar="TRACE")
+    parser.add_argument("trace", type=file_name, metavar="TRACE")
     parser.add_argument("--method", metavar="NAME", help="default: the trace's own")
     parser.add_argument("--past-exit", action="store_true", help="go on after the exit")
     parser.add_argument("--json", action="store_true", help="one JSON object per step, or per question of samples")

@@ -10,10 +10,11 @@ from tokencollab.answers import check_kind
 from tokencollab.cli.arguments import add_parameter
 from tokencollab.cli.runs import chosen_method
 from tokencollab.errors import UsageError
-from tokencollab.files import read_object, typed_path
+from tokencollab.files import read_object, reading, typed_path
 from tokencollab.member import FoundModel
 from tokencollab.policies.methods import Method
 from tokencollab.policies.parameters import Numbers
+from tokencollab.policies.responses.panels import Panel
 from tokencollab.policies.responses.response_methods import (
     RESPONSES,
     ResponseMethod,
@@ -52,8 +53,11 @@ def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) 
 
 
 def read_panel(path: Path) -> Mapping[str, Any]:
-    """The panel of a file, an object with roles and stages; the method checks what it says."""
-    return read_object(path, f"the panel {path}")
+    """The panel of a file, an object with roles and stages, as JSON."""
+    with reading(path, f"the panel {path}"):
+        panel = read_object(path, f"the panel {path}")
+        Panel.from_json(panel)
+    return panel
 
 
 def either_method(arguments: argparse.Namespace, models: int) -> Method | ResponseMethod:
