@@ -181,8 +181,8 @@ def files(folder: Path) -> Iterator[tuple[str, Path, bytes, Read]]:
     header = json.loads(trace[0]) | {"messages": [asdict(ChatMessage("user", "?"))], "sources": {}, "options": {}}
     journal = [json.dumps(header), *trace[1:]]
     for name, lines, read in (("trace", trace, replay_file()), ("journal", journal, read_journal)):
-        yield name, folder / "t.jsonl", "".join(with_checksums(lines, chained=True)).encode(), read  # type: ignore[misc]
-        yield f"{name} before", folder / "t.jsonl", "".join(f"{line}\n" for line in lines).encode(), read  # type: ignore[misc]
+        yield name, folder / "t.jsonl", "".join(with_checksums(lines, chained=True)).encode(), read
+        yield f"{name} before", folder / "t.jsonl", "".join(f"{line}\n" for line in lines).encode(), read
     method = parse_response_method("modelswitch", models=2)
     samples = record_samples((("a", ("1", "2", None)), ("b", ("1", "1", "1"))), ["a"], method, 3) + "\n"
     yield "samples", folder / "samples.jsonl", samples.encode(), replay_file("--method", "modelswitch")

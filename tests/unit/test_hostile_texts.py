@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
+from ray.util.metrics import Gauge
 
 from tests.support.hostile import HOSTILE, commands_in
 from tests.unit.cli.repl.replkit import scripted_shell
@@ -76,9 +77,10 @@ def writing(text: str, as_json: bool = False) -> int:
 
     runtime = scripted_runtime(ScriptedEngine("one", script))
     team = Collaboration("one", (), "base", runtime=runtime)
-    limits = {"max_tokens": len(data) + 1}
     arguments = argparse.Namespace(json=as_json)
-    return write(arguments, team, lambda: team.stream("?", **limits), terminal.ProgressView(), ["\x1b[2J notice"])
+    return write(
+        arguments, team, lambda: team.stream("?", max_tokens=len(data) + 1), terminal.ProgressView(), ["\x1b[2J notice"]
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -268,7 +270,7 @@ def test_a_report_never_fails_for_a_name_and_has_nothing_of_it_as_markup(tmp_pat
 def test_labels_of_metrics_have_no_commands_and_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
     labels: list[Any] = []
 
-    class Kept(ray_exporter.Gauge):  # type: ignore[misc]
+    class Kept(Gauge):  # type: ignore[misc]
         def __init__(self) -> None:
             """No Ray."""
 
