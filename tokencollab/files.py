@@ -13,6 +13,7 @@ from platformdirs import user_cache_path
 from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.protocol.json_text import NotJson, read_json
 
+_LONGEST_NAME = 255  # bytes, in every file system in use
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 """Modes of what may hold conversations. A file that is there keeps its mode."""
@@ -121,6 +122,8 @@ def typed_path(name: str | os.PathLike[str]) -> Path:
     reason = "no file has the name"
     try:
         path = Path(text).expanduser()
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):  # also in folders that are not there
+            raise OSError(errno.ENAMETOOLONG, "")
         os.lstat(path)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:  # what else there is to say of it, says who opens it

@@ -41,7 +41,7 @@ from tokencollab.policies.methods import parse_method
 from tokencollab.policies.responses.recorded import record as record_samples
 from tokencollab.policies.responses.response_methods import parse_response_method
 
-EACH = 95
+EACH = 110
 NUMBERS: list[Any] = [True, -1, 0, 7, 2**64, 10**400, 1e308, -0.5]
 ODD: list[Any] = [None, *NUMBERS, "", "x", "\x00", "9" * 40, [], [[]], {}, {"x": 1}, ["x"]]
 Read: TypeAlias = Callable[[Path], object]

@@ -57,7 +57,7 @@ def check_lines(lines: Iterable[bytes], *, chained: bool) -> int | None:
         try:
             found = check_line(line, last if chained else 0)
         except TraceError as error:
-            before = ", or a line before it was taken out or changed" if chained else ""
+            before = ", or a line before it was taken out or changed" if chained and number > 1 else ""
             raise TraceError(f"line {number}: {error}{before}") from None
         if found is None:
             bare = bare or number
