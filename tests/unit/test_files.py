@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ NO_NAMES = ["~nosuchuser", "~nosuchuser/x", "n" * 300, f"a/{'é' * 200}/b", "a\0
 
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_a_name_that_no_file_has_is_one_line_at_every_door(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    doors = [
+    doors: list[Callable[[], object]] = [
         lambda: typed_path(name),
         lambda: typed_path(Path("folder") / name) if not name.startswith("~") else typed_path(Path(name)),
         lambda: Member(name).find(EngineOptions()),
@@ -152,7 +153,8 @@ def test_json_is_read_strictly(data: str | bytes, reason: str) -> None:
 
 
 def test_what_is_json_is_read_as_it_is() -> None:
-    for value in ({"a": ["[" * 200, {"b": None}], "é": "\U0001f600"}, [1e308, 2**70, -0.5], "{[", [[[]]] * 200):
+    values: list[Any] = [{"a": ["[" * 200, {"b": None}], "é": "\U0001f600"}, [1e308, 2**70, -0.5], "{[", [[[]]] * 200]
+    for value in values:
         for ascii_only in (False, True):
             assert read_json(json.dumps(value, ensure_ascii=ascii_only)) == value
     deep = "[" * 100 + "]" * 100
@@ -163,7 +165,7 @@ def test_what_is_json_is_read_as_it_is() -> None:
 def test_a_marker_of_odd_types_is_a_model_that_is_not_there(odd: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "models" / "gguf-0123456789ab"
     folder.mkdir(parents=True)
-    marker = {"name": "m", "source": "s", "sha256": "0", "licence": None, "files": {}}
+    marker: dict[str, Any] = {"name": "m", "source": "s", "sha256": "0", "licence": None, "files": {}}
     (folder / MARKER).write_text(json.dumps(marker))
     assert ModelCache(tmp_path).installed(folder.name)
     (folder / MARKER).write_text(json.dumps(marker | odd))

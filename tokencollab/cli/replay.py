@@ -110,7 +110,8 @@ def _outcome(arguments: argparse.Namespace, question: Recorded) -> Decision:
     if arguments.extract:
         question = canonical_samples(question, partial(canonical, kind=arguments.extract))
     chances = switch_chances(question.seed, len(question.models)) if method.stop_probability is not None else ()
-    return replay_recorded(question, method, chances)
+    with reading(typed_path(arguments.trace)):
+        return replay_recorded(question, method, chances)
 
 
 def _method(arguments: argparse.Namespace, question: Recorded) -> ResponseMethod:
