@@ -24,6 +24,7 @@ from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.engines.entry_points import engine_type
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UsageError
+from tokencollab.files import typed_path
 from tokencollab.member import FoundModel, Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
@@ -99,7 +100,7 @@ class Collaboration:
         self._runtime: Runtime | None = None  # inside ``async with``
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fault_policy = fault_policy or FaultPolicy()
-        self._journal = None if journal is None else Path(journal)
+        self._journal = None if journal is None else typed_path(journal)
         self._keep_journal = keep_journal
         self._exit_policy = exit_policy
         self._members: dict[str, Supervisor] = {}

@@ -4,13 +4,13 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, fields, replace
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from tokencollab.actors.runtimes.base import ModelSpec
 from tokencollab.engines.entry_points import engine_for, engine_type
 from tokencollab.engines.options import DtypeName, EngineOptions
 from tokencollab.errors import UsageError
+from tokencollab.files import typed_path
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import lasting_source, resolve
 
@@ -132,7 +132,7 @@ class Member:
         if engine_type(options.engine).fetched:
             files = resolve(self.model, progress)
             return FoundModel(self.name or files.name, str(files.folder), options, files.notice)
-        path = Path(self.model).expanduser()
+        path = typed_path(self.model)
         name, source = (path.stem, str(path.absolute())) if path.exists() else (self.model, self.model)
         return FoundModel(self.name or name, source, options)
 

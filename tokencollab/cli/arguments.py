@@ -6,17 +6,19 @@ from math import inf
 from typing import Any, Literal, NoReturn
 
 from tokencollab.errors import UnknownMethod, UsageError
+from tokencollab.files import typed_path
 from tokencollab.policies.aggregations import AGGREGATIONS
 from tokencollab.policies.exits import EXITS
 from tokencollab.policies.methods import method_settings
 from tokencollab.policies.parameters import Numbers, Parameter, Span
+from tokencollab.protocol.text import one_line
 from tokencollab.protocol.values import half_character
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{one_line(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
 
 
 def _number(low: float, kind: type[int] | type[float], what: str) -> Callable[[str], Any]:
@@ -48,8 +50,13 @@ def _text(needed: str | None = None) -> Callable[[str], str]:
 
 
 def file_name(text: str) -> str:
+    """A name that a file or a folder can have."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty: name a file or folder")
+    try:
+        typed_path(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from tokencollab import __version__
@@ -26,10 +25,12 @@ from tokencollab.cli.runs import (
 from tokencollab.cli.terminal import ProgressView, RunView, add_row, duration, figures_table, print_table, quiet_logs
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import CannotWrite, RunStopped, UsageError
+from tokencollab.files import reading, typed_path
 from tokencollab.policies.methods import Method, method_settings, parse_method
 from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.pool import Progress
 from tokencollab.protocol.seeds import SEED_DERIVATION
+from tokencollab.records import without_checksums
 
 
 def add_parser(commands: Any) -> None:
@@ -41,7 +42,7 @@ def add_parser(commands: Any) -> None:
         "carried through to its answer.",
     )
     add = parser.add_argument
-    add("prompts", metavar="PROMPTS", help="JSON lines")
+    add("prompts", type=file_name, metavar="PROMPTS", help="JSON lines")
     add(
         "--out",
         type=file_name,
@@ -66,13 +67,11 @@ def batch(arguments: argparse.Namespace) -> int:
     quiet_logs()
     method = either_method(arguments, 1 + len(arguments.collaborators))
     options = engine_options(arguments)
-    try:
-        data = Path(arguments.prompts).read_bytes()
-    except OSError as error:
-        raise UsageError(f"the prompts {arguments.prompts} cannot be read: {error.strerror}") from None
+    prompts, out = typed_path(arguments.prompts), typed_path(arguments.out)
+    with reading(prompts, f"the prompts {prompts}"):
+        data = prompts.read_bytes()
     check_stays(arguments.out)
-    out = Path(arguments.out)
-    if out.exists() and out.samefile(arguments.prompts):
+    if out.exists() and out.samefile(prompts):
         raise UsageError(f"--out {out} would be written over the prompts")
     settings = PromptDefaults(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
     lines, bad = read_prompts(data, settings)
@@ -96,6 +95,8 @@ def _answer(
     before = len(file.answered)
     todo = [line for line in lines if line.number not in file.answered | file.failed]
     view = RunView("answers", every_seconds=10)
+    if not file.checksums:
+        view.say(without_checksums(arguments.out))
     for line in bad:
         view.say(f"{arguments.prompts}, line {line.number}: {line.reason}; skipped")
     progress, stopped = Progress(len(todo)), None

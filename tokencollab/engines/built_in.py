@@ -6,6 +6,7 @@ from pathlib import Path
 from tokencollab.engines.base import WHOLE_ROWS, Engine
 from tokencollab.engines.entry_points import EngineType
 from tokencollab.engines.options import EngineOptions
+from tokencollab.files import typed_path
 
 
 def import_engines() -> None:
@@ -38,12 +39,12 @@ def _load_llamacpp(name: str, source: str, options: EngineOptions) -> Engine:
 
 
 def _is_gguf(model: str) -> bool:
-    path = Path(model).expanduser()
+    path = typed_path(model)
     return path.suffix == ".gguf" and path.is_file()
 
 
 def _is_name_or_folder(model: str) -> bool:
-    path = Path(model).expanduser()
+    path = typed_path(model)
     return path.is_dir() or not (":" in model or path.is_file())
 
 

@@ -1,6 +1,5 @@
 """Data sets: generated, from a file of JSON lines with one row of `items` each, or from the Hugging Face hub."""
 
-import json
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -9,6 +8,8 @@ from tokencollab.errors import UsageError
 from tokencollab.evaluation.hub import hub_rows
 from tokencollab.evaluation.items import SIMPLEMATH, Item, read_rows
 from tokencollab.evaluation.simplemath import simplemath
+from tokencollab.files import read_text, typed_path
+from tokencollab.protocol.json_text import NotJson, read_json
 
 SIMPLEMATH_ITEMS = 1000
 
@@ -52,13 +53,13 @@ def draw(items: list[Item], n: int | None, seed: int, dataset: str) -> list[Item
 def _file_of(dataset: str, data: str | None) -> Path | None:
     """The file that is meant, None where the hub is."""
     if dataset.endswith(".jsonl"):
-        path = Path(dataset).expanduser()
+        path = typed_path(dataset)
         if not path.is_file():
             raise UsageError(f"there is no file {dataset}")
         return path
     if data is None:
         return None
-    folder = Path(data).expanduser()
+    folder = typed_path(data)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {data}")
     there = sorted(path.stem for path in folder.glob("*.jsonl"))
@@ -69,18 +70,13 @@ def _file_of(dataset: str, data: str | None) -> Path | None:
 
 def _read_file(path: Path) -> list[Item]:
     def rows() -> Iterable[tuple[str, object]]:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    yield f"line {number}", json.loads(line)
-                except (ValueError, RecursionError):
-                    raise UsageError(f"{path.name}, line {number}: not JSON; each line must be one object") from None
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                yield f"line {number}", read_json(line)
+            except NotJson as error:
+                reason = f"{path.name}, line {number}: {error}; each line must be one JSON object"
+                raise UsageError(reason) from None
 
-    try:
-        return read_rows(rows(), path.name)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text") from None
+    return read_rows(rows(), path.name)

@@ -61,15 +61,38 @@ def test_simplemath_is_made_and_is_the_same_for_a_seed() -> None:
         (OPEN | {"choices": ["a", 2]}, "choices must be a list"),
         (CHOICE | {"answer": "C"}, "a letter from A to B"),
         (OPEN | {"context": 3}, "context must be"),
-        (OPEN | {"id": "\ud800"}, "contains a lone surrogate"),
-        (OPEN | {"context": "\ud800"}, "contains a lone surrogate"),
-        (CHOICE | {"choices": ["a", "\udfff"]}, "contains a lone surrogate"),
     ],
 )
 def test_a_row_that_is_no_item_is_named_with_its_number(tmp_path: Path, row: object, reason: str) -> None:
     write(tmp_path, OPEN, row)
     with pytest.raises(UsageError, match=f"own.jsonl, line 2: .*{reason}"):
         load_items("own", None, 0, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (json.dumps(OPEN | {"id": "\ud800"}), "contains a lone surrogate"),
+        (json.dumps(OPEN | {"context": "\ud800"}), "contains a lone surrogate"),
+        (json.dumps(CHOICE | {"choices": ["a", "\udfff"]}), "contains a lone surrogate"),
+        ('{"id": "a", "question": "?", "answer": "3", "answer": "4"}', 'the key "answer" occurs twice'),
+        ('{"id": "a", "question": "?", "answer": "3", "more": [{"x": 1, "x": 1}]}', 'the key "x" occurs twice'),
+        ('{"id": "a", "question": "?", "answer": "3", "more": NaN}', "NaN is no number of JSON"),
+        ('{"id": "a", "question": "?", "answer": "3", "more": ' + "[" * 101 + "]" * 101 + "}", "nested too deep"),
+    ],
+)
+def test_a_line_that_is_not_strict_json_is_named_with_its_number(tmp_path: Path, line: str, reason: str) -> None:
+    (tmp_path / "own.jsonl").write_text(f"\n{line}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"^own.jsonl, line 2: .*{reason}"):
+        load_items("own", None, 0, str(tmp_path))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_set(tmp_path: Path) -> None:
+    write(tmp_path, OPEN)
+    plain = load_items("own", None, 0, str(tmp_path))
+    file = tmp_path / "own.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_items("own", None, 0, str(tmp_path)) == plain
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:

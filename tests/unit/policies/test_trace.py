@@ -135,6 +135,12 @@ DAMAGE: list[tuple[str, list[str], str]] = [
     ("empty", [], "line 1: the trace is empty"),
     ("cut", [*lines()[:2], lines()[2][:-5]], r"line 3: not whole JSON \(a cut line\?\)"),
     ("blank", [lines()[0], "", *lines()[1:]], "line 2: not whole JSON"),
+    (
+        "twice",
+        [lines()[0], lines()[1].replace('{"step":', '{"step":9,"step":', 1)],
+        'line 2: the key "step" occurs twice',
+    ),
+    ("header twice", [lines()[0].replace('"seed":', '"seed":1,"seed":', 1)], 'line 1: the key "seed" occurs twice'),
     ("deep", [lines()[0], "[" * 100_000], "line 2: Expected `object`, got `array`"),
     ("not an object", [lines()[0], "[1]"], "line 2: Expected `object`, got `array`"),
     (
