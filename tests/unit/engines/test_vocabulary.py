@@ -128,7 +128,7 @@ def test_decoders_apply_to_a_token_in_the_middle_of_a_text() -> None:
         [decoders.Replace("a", "b" * 1000)],
         [decoders.Replace("a", "b" * 10), decoders.Replace("b", "c" * 10)],
     ):
-        with pytest.raises(ModelRefused, match="decoder of type|unbounded memory"):
+        with pytest.raises(ModelRefused, match=r"decoder of type|unbounded memory"):
             token_decoder(decoders.Sequence(steps))
 
 

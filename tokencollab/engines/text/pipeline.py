@@ -17,6 +17,7 @@ Step: TypeAlias = Mapping[str, Any]
 
 MOST_GROWTH: Final = 16
 """How many characters a tokenizer's steps may make of one, and how many they may put before a text."""
+_ONLY = "only models whose tokens spell the text are supported"
 _MOST_ADDED = 64  # tokens that the post-processor puts around a text
 _COMPOSING = {"NFC", "NFD", "NFKC", "NFKD"}
 _CUTTING = {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split", "UnicodeScripts", "FixedLength"}
@@ -99,7 +100,7 @@ def pipeline(backend: Any, added: Mapping[int, Any]) -> tuple[Any, dict[int, int
 
 
 def space_marks(backend: Any) -> set[str]:
-    """The characters that the tokenizer writes for others, such as "▁": where they stand in a text, they are not these."""
+    """The characters that the tokenizer writes for others, such as "▁" for a space."""
     marks = {
         step["replacement"] for step in steps(backend.pre_tokenizer, "pretokenizers") if step["type"] == "Metaspace"
     }
@@ -155,20 +156,15 @@ def _changes(normalizer: Any, kind: str) -> str:
     with tokenizer_errors(ModelRefused, "on a text"):
         for sample in _SAMPLES:
             if (changed := normalizer.normalize_str(sample)) != sample:
-                return (
-                    f"its tokenizer changes text ({kind}): {sample!r} becomes {changed[:40]!r}; only models whose tokens "
-                    "spell the text are supported"
-                )
-    return f"its tokenizer changes text ({kind}); only models whose tokens spell the text are supported"
+                return f"its tokenizer changes text ({kind}): {sample!r} becomes {changed[:40]!r}; {_ONLY}"
+    return f"its tokenizer changes text ({kind}); {_ONLY}"
 
 
 def _pre_tokenizers(pre_tokenizer: Any) -> Iterator[Step]:
     for step in steps(pre_tokenizer, "pretokenizers"):
         kind = step["type"]
         if kind not in _CUTTING or step.get("behavior") == "Removed":
-            raise ModelRefused(
-                f"its tokenizer drops spaces or other text ({kind}); only models whose tokens spell the text are supported"
-            )
+            raise ModelRefused(f"its tokenizer drops spaces or other text ({kind}); {_ONLY}")
         if step.get("length") == 0 or (kind == "Split" and "" in step["pattern"].values()):
             raise ModelRefused(f"its tokenizer cuts a text into parts of nothing ({kind})")
         if kind == "ByteLevel":
@@ -182,10 +178,7 @@ def _check_model(backend: Any) -> None:
     model = backend.model
     for part in ("continuing_subword_prefix", "end_of_word_suffix"):
         if mark := getattr(model, part, None):
-            raise ModelRefused(
-                f"its tokenizer marks parts of words with {mark!r}, so that its tokens do not spell the text; only models "
-                "whose tokens spell the text are supported"
-            )
+            raise ModelRefused(f"its tokenizer marks parts of words with {mark!r}, which no text has; {_ONLY}")
     if getattr(model, "dropout", None):
         raise ModelRefused("its tokenizer cuts a text at random (dropout): set dropout to null in tokenizer.json")
     if backend.num_special_tokens_to_add(False) > _MOST_ADDED:

@@ -73,7 +73,7 @@ def token_decoder(decoder: Any) -> Callable[[str], bytes]:
                 changes.append(lambda token, replace=replace: replace.decode([token]))  # type: ignore[misc]
             case other:
                 raise ModelRefused(
-                    f"its tokenizer has a decoder of type {other!r}, in a place or a form that tokencollab does not know"
+                    f"its tokenizer has a decoder of type {other!r}, which tokencollab does not know in this place"
                 )
 
     def decode(token: str) -> bytes:
@@ -209,6 +209,6 @@ def turn_ends(special: Mapping[int, str]) -> set[int]:
     """Those of the special tokens that end a turn in public chat formats."""
     names = set(special.values())
     # Formats that end calls of tools and whole answers by tokens of their own use <|end|> between parts of an answer.
-    parts = "<|call|>" in names and "<|return|>" in names or "<|calls|>" in names and "<|flush|>" in names
+    parts = names >= {"<|call|>", "<|return|>"} or names >= {"<|calls|>", "<|flush|>"}
     ends = END_TOKENS - {"<|end|>"} if parts else END_TOKENS
     return {index for index, name in special.items() if name in ends}
