@@ -20,7 +20,7 @@ MOST_GROWTH: Final = 16
 _ONLY = "only models whose tokens spell the text are supported"
 _MOST_ADDED = 64  # tokens that the post-processor puts around a text
 _COMPOSING = {"NFC", "NFD", "NFKC", "NFKD"}
-_CUTTING = {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split", "UnicodeScripts", "FixedLength"}
+_CUTTING = {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split", "FixedLength"}
 _SAMPLES = (
     "The",
     "naïve",
