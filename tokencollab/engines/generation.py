@@ -78,7 +78,7 @@ def left_out(generation: Any) -> tuple[str, ...]:
             continue
         value = getattr(generation, name, None)
         if value and value != defaults.get(name) and value != _NEUTRAL.get(name):
-            shown = str(value)
+            shown = repr(value)
             told.append(f"{name} {shown if len(shown) <= 40 else shown[:40] + '...'}")
     if not told:
         return ()
