@@ -1,5 +1,6 @@
 """Tokenizers by their form: those that are taken, and those that are refused, with the reason."""
 
+import json
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -58,6 +59,15 @@ def _around(count: int, tokenizer: Tokenizer) -> None:
     tokenizer.post_processor = TemplateProcessing(single="<s> " * count + "$A <s>", special_tokens=special)
 
 
+def _unigram_with_bytes() -> Tokenizer:
+    saved = json.loads(_saved("unigram"))["model"]
+    scores = [(piece, score) for piece, score in saved["vocab"]] + [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
+    tokenizer = _trained("unigram")
+    tokenizer.model = models.Unigram(scores, unk_id=saved["unk_id"], byte_fallback=True)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    return tokenizer
+
+
 _BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 _MARK = decoders.Replace("▁", " ")
 _TOOL = partial(AddedToken, "<tool>", special=False)
@@ -94,6 +104,7 @@ SPELLING: dict[str, Form] = {
         "gemma",
         decoder=decoders.Sequence([decoders.Replace(Regex("[▁]"), " "), decoders.ByteFallback(), decoders.Fuse()]),
     ),
+    "unigram with bytes": _unigram_with_bytes,
     "metaspace always": partial(changed, "metaspace", pre=pre_tokenizers.Metaspace("▁", "always", split=True)),
     "line breaks by name": partial(
         changed,

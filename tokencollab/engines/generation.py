@@ -40,7 +40,9 @@ def check_generation_config(folder: Path) -> None:
         raise ModelRefused(f"{path} cannot be read as JSON ({error}): mend it, or delete it") from error
     if not isinstance(settings, dict):
         raise ModelRefused(f"{path} is not a JSON object: mend it, or delete it")
-    token_ids(settings.get("eos_token_id"), str(path))
+    for name, value in settings.items():
+        if name.endswith("token_id"):
+            token_ids(value, f"{path}: {name}")
     for name, default in _defaults().items():
         value = settings.get(name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -48,15 +50,15 @@ def check_generation_config(folder: Path) -> None:
             raise ModelRefused(f"{path}: {name} must be a number, not {json.dumps(value)[:40]}")
 
 
-def token_ids(value: Any, where: str) -> list[int]:
-    """An ``eos_token_id``: none, one or several.
+def token_ids(value: Any, what: str) -> list[int]:
+    """The value of a setting such as ``eos_token_id``: none, one or several.
 
     Raises:
         ModelRefused: anything else.
     """
     ids = value if isinstance(value, list | tuple) else [] if value is None else [value]
     if not all(isinstance(token, int) and not isinstance(token, bool) for token in ids):
-        raise ModelRefused(f"{where}: eos_token_id must be a token id or a list of them, not {str(value)[:40]!r}")
+        raise ModelRefused(f"{what} must be a token id or a list of them, not {str(value)[:40]!r}")
     return list(ids)
 
 
@@ -71,6 +73,8 @@ def unknown_ends(ends: Sequence[int], size: int) -> tuple[str, ...]:
 
 def left_out(generation: Any) -> tuple[str, ...]:
     """The notice of the settings of a `GenerationConfig` that change what is written greedily, if there are any."""
+    if generation is None:
+        return ()
     defaults = _defaults()
     told = []
     for name in sorted(vars(type(generation)())):

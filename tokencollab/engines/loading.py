@@ -85,7 +85,7 @@ def _dtype(name: DtypeName, device: torch.device) -> torch.dtype:
 def _end_ids(model: Any) -> list[int]:
     ends: set[int] = set()
     for config in (model.generation_config, model.config, model.config.get_text_config()):
-        ends.update(token_ids(getattr(config, "eos_token_id", None), "its configuration"))
+        ends.update(token_ids(getattr(config, "eos_token_id", None), "its eos_token_id"))
     return sorted(ends)
 
 

@@ -27,6 +27,7 @@ def written(folder: Path, text: str | bytes) -> Path:
         *("", "{", "[]", "null", "3", '"eos"', "[" * 100_000, b"\xff\xfe{}", b"\x00", "{'eos_token_id': 2}"),
         *('{"eos_token_id": "</s>"}', '{"eos_token_id": [2, "3"]}', '{"eos_token_id": true}', '{"eos_token_id": 2.5}'),
         *('{"eos_token_id": {"id": 2}}', '{"eos_token_id": [[2]]}', '{"eos_token_id": [null]}'),
+        *('{"pad_token_id": "<pad>"}', '{"bos_token_id": -0.5}'),
         *('{"repetition_penalty": "1.1"}', '{"num_beams": [4]}', '{"temperature": {}}', '{"top_k": true}'),
     ],
     ids=lambda text: repr(text[:24]),

@@ -83,7 +83,8 @@ class TextTokenizer:
         """
         data = part.text.encode()
         if not part.ids:
-            return part.text not in "\t\n\r" and data not in self._vocabulary.id_of and data[0] < 0x20
+            control = unicodedata.category(part.text) == "Cc" and part.text not in "\t\n\r"
+            return control and data not in self._vocabulary.id_of
         spelt = [self._piece(token) or b"" for token, _ in self._apart(part.text, 1)]
         return not self._added.isdisjoint(part.ids) and b"".join(spelt) == data
 
