@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,9 @@ def test_both_engines_end_at_the_end_tokens_of_the_file(tmp_path: Path, monkeypa
     from tokenizers import AddedToken, Tokenizer
     from transformers import AutoTokenizer
 
+    kinds = cycle((TokenType.NORMAL, TokenType.USER_DEFINED, TokenType.CONTROL))
     names = {
-        "<|im_end|>": TokenType.NORMAL,
-        "<end_of_turn>": TokenType.USER_DEFINED,
-        "<|eom_id|>": TokenType.CONTROL,
+        **dict(zip(filter(str.isascii, TURN_ENDS), kinds, strict=False)),
         "<|file_sep|>": TokenType.NORMAL,
         "<turn over>": TokenType.NORMAL,
         "<message over>": TokenType.USER_DEFINED,
@@ -83,7 +83,7 @@ def test_both_engines_end_at_the_end_tokens_of_the_file(tmp_path: Path, monkeypa
         load_engine(ModelSpec("tiny", str(file), EngineOptions(engine="llamacpp", **options))),
         load_engine(ModelSpec("tiny", str(converted), EngineOptions(engine="transformers", **options))),
     ]
-    wanted = {"</s>", "<|end|>", *names} - {"<|im_end", "<eos>"}
+    wanted = {"</s>", *names} - {"<|im_end", "<eos>", "<|end|>"}  # with <|return|> and <|call|>, <|end|> ends a part
     prompts = []
     for engine in engines:
         assert isinstance(engine, llamacpp_engine.LlamaCppEngine | TransformersEngine)
@@ -93,6 +93,11 @@ def test_both_engines_end_at_the_end_tokens_of_the_file(tmp_path: Path, monkeypa
         prompts.append(engine.pool["s"].prompt.ids)
     assert prompts[0] == prompts[1]
     assert ids["<|im_end|>"] in prompts[0]
+    model, lib = engines[0]._llama, llamacpp_binding.library()  # type: ignore[union-attr]
+    vocab = lib.llama_model_get_vocab(model.model)
+    theirs = {name for name, index in ids.items() if lib.llama_vocab_is_eog(vocab, index)}
+    assert theirs - {"<eos>"} <= wanted
+    assert wanted - theirs <= {"<|EOT|>", "<|eot|>", "</s>"}  # where <|tool_response> is, it takes "</s>" for text
 
 
 def opened(engine: Any, *names: str) -> None:

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import methodcaller
 from typing import Any
 
 from tokencollab.engines.text.pipeline import check_growth, literal, steps, tokenizer_errors
@@ -59,18 +60,16 @@ def token_decoder(decoder: Any) -> Callable[[str], bytes]:
             case "Strip" if joined:
                 pass  # it acts on a whole text's beginning and end, not in its middle
             case "Strip":
-                strip = decoders.Strip(step["content"], step["start"], step["stop"])
-                changes.append(lambda token, strip=strip: strip.decode([token]))  # type: ignore[misc]
+                changes.append(_of_one(decoders.Strip(step["content"], step["start"], step["stop"])))
             case "Metaspace" if not byte_level:
-                changes.append(lambda token, mark=step["replacement"]: token.replace(mark, " "))  # type: ignore[misc]
+                changes.append(methodcaller("replace", step["replacement"], " "))
             case "Replace" if not byte_level and "" not in step["pattern"].values():
                 growth = check_growth(growth * max(1, len(step["content"])))
                 old, new = literal(step["pattern"]), step["content"]
                 if old is not None:
-                    changes.append(lambda token, old=old, new=new: token.replace(old, new))  # type: ignore[misc]
-                    continue
-                replace = decoders.Replace(Regex(step["pattern"]["Regex"]), new)
-                changes.append(lambda token, replace=replace: replace.decode([token]))  # type: ignore[misc]
+                    changes.append(methodcaller("replace", old, new))
+                else:
+                    changes.append(_of_one(decoders.Replace(Regex(step["pattern"]["Regex"]), new)))
             case other:
                 raise ModelRefused(
                     f"its tokenizer has a decoder of type {other!r}, which tokencollab does not know in this place"
@@ -84,6 +83,11 @@ def token_decoder(decoder: Any) -> Callable[[str], bytes]:
         return _byte_level(token) if byte_level else token.encode("utf-8")
 
     return decode
+
+
+def _of_one(decoder: Any) -> Callable[[str], str]:
+    """The library's own step, applied to one token."""
+    return lambda token: decoder.decode([token])
 
 
 def unknown_token(backend: Any) -> int | None:
