@@ -35,7 +35,7 @@ _ENDS = {
 }
 
 
-def convert(gguf: Path, folder: Path, turn_ends: Sequence[str]) -> None:
+def convert(gguf: Path, folder: Path, turn_ends: Sequence[str] = ()) -> None:
     """Write config, generation config, tokenizer and float32 weights of `gguf` into the existing `folder`.
 
     The end tokens that the file names are kept, and those of `turn_ends` are special, whatever their type in the file.
@@ -65,8 +65,8 @@ def convert(gguf: Path, folder: Path, turn_ends: Sequence[str]) -> None:
         quantization_config=GgufConfig(dequantize=True),  # without it the model refuses to be saved
         trust_remote_code=False,
     )
-    model.generation_config.eos_token_id = _ends(gguf, backend, model.generation_config.eos_token_id)
     _say(3, "saving")
+    model.generation_config.eos_token_id = _ends(gguf, backend, model.generation_config.eos_token_id)
     model.save_pretrained(folder, safe_serialization=True)
     for weights in folder.glob("*.safetensors"):
         align(weights)
