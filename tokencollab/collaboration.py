@@ -72,7 +72,7 @@ class Collaboration:
                 or one of your own; these two get the models' names as they are written here.
             options: how the models compute that do not say otherwise; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
-            notify: hears notices of the method, each once per answer.
+            notify: hears notices: of a model once, when it is loaded, of the method once per answer.
             fault_policy: deadlines and restarts of models that fail.
             journal: a folder; each answer has a file there while it is being written, from which `resume` goes on.
             keep_journal: whether the file stays when the answer has come to its end.
@@ -220,6 +220,8 @@ class Collaboration:
 
     def _member(self, spec: ModelSpec, link: ModelLink) -> Supervisor:
         assert self._runtime is not None
+        for notice in link.info.notices:
+            self._notify(f"{spec.name}: {notice}")
         return Supervisor(spec.name, link, partial(self._runtime.restart, spec), self._fault_policy)
 
     async def _take_in(self, name: str) -> None:

@@ -95,9 +95,12 @@ async def _up(arguments: argparse.Namespace) -> int:
         client.create()
         await client.up(missing, arguments.base or "")
         waiting = (client.look_after(spec.name) for spec in specs)
-        failed = [
-            each for each in await asyncio.gather(*waiting, return_exceptions=True) if not isinstance(each, Entry)
-        ]
+        started = await asyncio.gather(*waiting, return_exceptions=True)
+        failed = [each for each in started if not isinstance(each, Entry)]
+        for entry in started:
+            if isinstance(entry, Entry) and entry.info is not None:
+                for notice in entry.info.notices:
+                    progress.say(f"{entry.name}: {notice}")
     _print(await client.entries())
     if failed:
         raise failed[0]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tokencollab.engines.base import WHOLE_ROWS
+from tokencollab.engines.generation import check_generation_config, left_out, token_ids, unknown_ends
 from tokencollab.engines.kv_cache import ATTENTION, Segment, SessionCache, packed, packed_attention
 from tokencollab.engines.options import DtypeName, EngineOptions
 from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary
@@ -44,6 +45,7 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         best = "cuda" if torch.cuda.is_available() else "cpu"
         device = torch.device(best if options.device == "auto" else options.device)
         dtype = _dtype(options.dtype, device)
+        check_generation_config(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         with _LOADING:
             model = AutoModelForCausalLM.from_pretrained(
@@ -54,7 +56,8 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         raise ModelRefused(f"{name}: {folder} cannot be loaded: {_first_line(error)}") from error
     try:
         kv_bytes_per_token = _check_packing(model)
-        vocabulary = read_vocabulary(tokenizer, _end_ids(model), model.get_output_embeddings().weight.shape[0])
+        ends, size = _end_ids(model), model.get_output_embeddings().weight.shape[0]
+        vocabulary = read_vocabulary(tokenizer, ends, size)
     except ModelRefused as error:
         raise ModelRefused(f"{name} is incompatible: {error}") from error
     text_config = model.config.get_text_config()
@@ -68,6 +71,7 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
         engine="transformers",
         chat_template=bool(tokenizer.chat_template),
         capabilities=WHOLE_ROWS,
+        notices=(*unknown_ends(ends, size), *left_out(model.generation_config)),
     )
     return LoadedModel(model, tokenizer, vocabulary, info, kv_bytes_per_token)
 
@@ -81,8 +85,7 @@ def _dtype(name: DtypeName, device: torch.device) -> torch.dtype:
 def _end_ids(model: Any) -> list[int]:
     ends: set[int] = set()
     for config in (model.generation_config, model.config, model.config.get_text_config()):
-        value = getattr(config, "eos_token_id", None)
-        ends |= set(value if isinstance(value, (list, tuple)) else [] if value is None else [value])
+        ends.update(token_ids(getattr(config, "eos_token_id", None), "its eos_token_id"))
     return sorted(ends)
 
 

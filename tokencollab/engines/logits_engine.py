@@ -67,7 +67,10 @@ class LogitsEngine(ABC):
         self._info = info
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
-        self._text_tokenizer = TextTokenizer(tokenizer, vocabulary)
+        try:
+            self._text_tokenizer = TextTokenizer(tokenizer, vocabulary)
+        except ModelRefused as error:
+            raise ModelRefused(f"{info.name} is incompatible: {error}") from error
         self._lister = CandidateReader(vocabulary, device)
         self._pool = pool
         self._prefill_chunk = prefill_chunk
