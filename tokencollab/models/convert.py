@@ -25,6 +25,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
     Raises:
         ImportError: a package that the conversion needs is missing.
+        ValueError: the file lacks tensors.
         Exception: whatever transformers raises on a file that it cannot read (ValueError, KeyError, ...).
     """
     _say(0, "starting")
@@ -37,12 +38,16 @@ def convert(gguf: Path, folder: Path) -> None:
     _say(1, "tokenizer")
     AutoTokenizer.from_pretrained(**where, trust_remote_code=False).save_pretrained(folder)
     _say(2, "weights")
-    model = AutoModelForCausalLM.from_pretrained(
+    model, report = AutoModelForCausalLM.from_pretrained(
         **where,
         dtype=torch.float32,
         quantization_config=GgufConfig(dequantize=True),  # without it the model refuses to be saved
         trust_remote_code=False,
+        output_loading_info=True,
     )
+    if missing := sorted(report["missing_keys"]):  # transformers draws them at random
+        some = ", ".join(missing[:5])
+        raise ValueError(f"the file is incomplete: {len(missing)} tensors are missing ({some})")
     _say(3, "saving")
     model.save_pretrained(folder, safe_serialization=True)
     for weights in folder.glob("*.safetensors"):
@@ -75,7 +80,9 @@ def main() -> int:
     except (MemoryError, OSError, ImportError) as error:
         print(f"{type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
         return 1
-    except Exception as error:  # whatever a damaged or unknown file makes transformers raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a damaged or unknown file makes libraries raise; a panic is no Exception
         reason = str(error).strip() or type(error).__name__
         print(reason.splitlines()[0], file=sys.stderr)
         return REFUSED
