@@ -19,9 +19,9 @@ RECORDING: Final = "tokencollab-recording"
 """The name under which the recording attention is registered with transformers."""
 
 _FURTHEST: Final = 1 << 18  # tokens; a rule that is causal up to there counts as causal
-_ZERO: Final = torch.zeros((), dtype=torch.long)
+_CPU: Final = torch.device("cpu")
 
-Rule: TypeAlias = Callable[[Any, Any, torch.Tensor, torch.Tensor], torch.Tensor]
+MaskFunction: TypeAlias = Callable[[Any, Any, torch.Tensor, torch.Tensor], torch.Tensor]
 """transformers' mask function: of batch, head, and the positions that look and are looked at."""
 
 _recording = threading.local()
@@ -31,10 +31,10 @@ class _Record:
     """The masks that a forward pass made, with their rules, and the rule that each attention module was given."""
 
     def __init__(self) -> None:
-        self.masks: list[tuple[torch.Tensor, Rule]] = []
-        self.layers: dict[int, tuple[torch.nn.Module, Rule | None]] = {}
+        self.masks: list[tuple[torch.Tensor, MaskFunction]] = []
+        self.layers: dict[int, tuple[torch.nn.Module, MaskFunction | None]] = {}
 
-    def rule_of(self, mask: torch.Tensor | None, layer: int) -> Rule | None:
+    def rule_of(self, mask: torch.Tensor | None, layer: int) -> MaskFunction | None:
         if mask is None:
             return None
         for made, rule in self.masks:
@@ -105,8 +105,8 @@ def read_masks(model: Any, ids: list[int], context: int) -> None:
         if id(rule) not in found:
             if rule is not None:
                 _extend(rule, len(ids))
-            found[id(rule)] = Visibility() if rule is None else visibility_of(rule, context)
-        module.visibility = found[id(rule)]
+            found[id(rule)] = Visibility() if rule is None else visibility_of(rule, context, model.device)
+        module.visibility = found[id(rule)]  # type: ignore[assignment]  (torch's stub)
 
 
 def _extend(rule: Any, length: int) -> None:
@@ -124,19 +124,29 @@ def _extend(rule: Any, length: int) -> None:
                 _extend(part, length)
 
 
-def visibility_of(rule: Rule, context: int) -> Visibility:
-    """What a mask function lets be seen: everything before, a window, or else what the function says."""
-    seen = [_seen(rule, row) for row in _rows(min(context, _FURTHEST))]
+def visibility_of(rule: MaskFunction, context: int, device: torch.device = _CPU) -> Visibility:
+    """What a mask function lets be seen: everything before, a window, or else what the function says.
+
+    Raises:
+        ModelRefused: it shows a position that follows, as in encoders.
+    """
+
+    def visible(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        zero = torch.zeros((), dtype=torch.long, device=rows.device)
+        return rule(zero, zero, rows, columns)
+
+    seen = []
+    for row in _rows(min(context, _FURTHEST)):
+        columns = torch.arange(row + 2, device=device)
+        before, after = visible(torch.tensor(row, device=device), columns).expand(row + 2).split([row + 1, 1])
+        if bool(after):
+            raise ModelRefused("its attention looks at tokens that follow")
+        seen.append(before)
     if all(bool(columns.all()) for columns in seen):
         return Visibility()
     window = int(seen[-1].sum())
     if all(int(columns.sum()) == min(len(columns), window) == int(columns[-window:].sum()) for columns in seen):
         return Visibility(window)
-
-    def visible(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        zero = _ZERO.to(rows.device)
-        return rule(zero, zero, rows, columns)
-
     return Visibility(rule=visible)
 
 
@@ -144,8 +154,3 @@ def _rows(context: int) -> list[int]:
     """Positions at which any window or chunk of up to ``context`` tokens shows."""
     powers = [(1 << power) + offset for power in range(6, 18) for offset in (-1, 0, 1)]
     return sorted({row for row in [*range(64), *powers, context - 1] if row < context})
-
-
-def _seen(rule: Rule, row: int) -> torch.Tensor:
-    columns = torch.arange(row + 1)
-    return rule(_ZERO, _ZERO, torch.tensor(row), columns).expand(row + 1)

@@ -162,7 +162,7 @@ def _lengths(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         elif (
             isinstance(value, int)
             and not isinstance(value, bool)
-            and _LENGTH.search(name)
-            and not _NO_LENGTH.search(name)
+            and _LENGTH.search(str(name))
+            and not _NO_LENGTH.search(str(name))
         ):
             yield name, value

@@ -11,6 +11,7 @@ from tokencollab.engines.options import EngineOptions
 from tokencollab.engines.packing import packed_logits
 from tokencollab.engines.positions import regime
 from tokencollab.engines.session_pool import Session, SessionPool, default_budget
+from tokencollab.errors import refused
 
 
 class TransformersEngine(LogitsEngine):
@@ -32,7 +33,8 @@ class TransformersEngine(LogitsEngine):
     def from_folder(cls, name: str, folder: Path, options: EngineOptions | None = None) -> "TransformersEngine":
         """Loads the model in ``folder``; `ModelRefused` where `loading.load` or the tokenizer says so."""
         options = options or EngineOptions()
-        return cls(load(name, folder, options), options)
+        with refused(f"{name}: {folder} cannot be loaded"):
+            return cls(load(name, folder, options), options)
 
     def _admitted(self, wanted: list[Session], asked: list[Session]) -> list[Session]:
         """All of them; where a text has grown, or was cut back, past a threshold, its cache is computed anew."""

@@ -19,6 +19,7 @@ _LAYERS: Final = 4096  # beyond it there must be a tensor for each
 _COUNTS: Final = re.compile(r"(layers?|experts|blocks)$")
 _FLOATS: Final = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _LARGER: Final = 2  # times as many parameters as the checkpoint has numbers: not one of a few tensors missing
+_PACKED: Final = 8  # weights in one number of a quantised checkpoint
 _WEIGHTS: Final = frozenset(("F64", "F32", "F16", "BF16"))  # dtypes of weights as they are, in safetensors
 
 Tensors: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]
@@ -66,15 +67,14 @@ def _numbers(config: object, key: str = "") -> Iterator[tuple[str, int]]:
 
 
 def check_room(blank: Any, tensors: Tensors) -> None:
-    """Refuses a model that is much larger than its checkpoint or than this machine's memory, before it takes any.
+    """Refuses a model that is much larger than its checkpoint, or its tables than this machine's memory.
 
-    ``blank`` is the model on the device "meta", where tensors have shapes and no content.
+    Before it takes any: ``blank`` is the model on the device "meta", where tensors have shapes and no content.
     """
     parameters = dict(blank.named_parameters())
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in [*parameters.values(), *blank.buffers()])
     size = sum(weights.numel() for weights in parameters.values())
     held = sum(math.prod(shape) for _, shape in tensors.values())
-    if _quantisation(blank.config) is None and size > _LARGER * held:
+    if size > held * (_LARGER if _quantisation(blank.config) is None else _LARGER * _PACKED):
         unlike = [
             name for name, weights in parameters.items() if tensors.get(name, ("", ()))[1] != tuple(weights.shape)
         ]
@@ -82,9 +82,12 @@ def check_room(blank: Any, tensors: Tensors) -> None:
             f"its config.json describes a model of {size:,} parameters, and its weights have {held:,}: "
             f"{_listed(unlike, 'missing or of another shape')}"
         )
+    tables = sum(table.numel() * table.element_size() for table in blank.buffers())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
-        raise ModelRefused(f"it needs {needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f} GB")
+    if tables > memory:
+        raise ModelRefused(
+            f"its config.json makes tables of {tables / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB"
+        )
 
 
 def check_weights(model: Any, report: Mapping[str, Any], tensors: Tensors) -> None:
@@ -110,10 +113,22 @@ def check_weights(model: Any, report: Mapping[str, Any], tensors: Tensors) -> No
         if len(unused) >= len(missing):
             hint = f"; the checkpoint has others that the model does not use, such as {unused[0]}"
         raise ModelRefused(f"its checkpoint is incomplete: {_listed(missing, 'missing')}{hint}")
+    if unused := sorted(name for name in report["unexpected_keys"] if _belongs(name, model)):
+        raise ModelRefused(f"its weights do not fit its config.json: {_listed(unused, 'without a place in the model')}")
     for messages in (report.get("error_msgs"), report.get("conversion_errors")):
         if messages:
             raise ModelRefused(f"its weights cannot be read: {str(next(iter(messages)))[:200]}")
     _check_finite(model)
+
+
+def _belongs(name: str, model: torch.nn.Module) -> bool:
+    """Whether a tensor is of a module that the model has without it: a bias that its configuration denies."""
+    path, _, last = name.rpartition(".")
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        return False
+    return bool(path) and last in ("weight", "bias") and "weight" in dict(module.named_parameters(recurse=False))
 
 
 def _quantisation(config: Any) -> str | None:

@@ -137,7 +137,6 @@ def test_whatever_a_library_raises(folder: Path, monkeypatch: pytest.MonkeyPatch
         Panic("at the disco\nline 2"),
         SystemExit(3),
         RecursionError(),
-        StopIteration("x"),
         Exception("bare"),
     ):
         monkeypatch.setattr(loading, "prepare", lambda *_, error=error: (_ for _ in ()).throw(error))
