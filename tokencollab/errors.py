@@ -163,9 +163,8 @@ def extra(purpose: str) -> Iterator[None]:
 
 
 def cause(error: BaseException) -> str:
-    """What a library raised, in one line of at most 240 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}".removesuffix(": ")
+    """What a library raised, in one line: its type and the beginning of its text."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(": ")
 
 
 @contextmanager

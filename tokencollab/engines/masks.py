@@ -89,24 +89,29 @@ def _record() -> Iterator[_Record]:
         del _recording.record
 
 
-def read_masks(model: Any, ids: list[int], context: int) -> None:
+def read_masks(model: Any, ids: list[int], context: int) -> torch.Tensor:
     """Gives every attention module of ``model`` its `Visibility`, from a forward pass over ``ids``.
 
-    Leaves the model with the recording attention. ``context`` is the longest text, in tokens.
+    Leaves the model with the recording attention, which computes what transformers' own does. ``context`` is the
+    longest text, in tokens.
+
+    Returns:
+        The logits after the last of ``ids``.
 
     Raises:
         ModelRefused: a mask that follows no rule, or attention modules that cannot be told apart.
     """
     model.set_attn_implementation(RECORDING)
     with torch.inference_mode(), _record() as record:
-        model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
+        logits: torch.Tensor = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits
     found: dict[int, Visibility] = {}
     for module, rule in record.layers.values():
         if id(rule) not in found:
             if rule is not None:
                 _extend(rule, len(ids))
             found[id(rule)] = Visibility() if rule is None else visibility_of(rule, context, model.device)
-        module.visibility = found[id(rule)]  # type: ignore[assignment]  (torch's stub)
+        module.visibility = found[id(rule)]  # type: ignore[assignment]  # torch's stub
+    return logits[0, -1]
 
 
 def _extend(rule: Any, length: int) -> None:
@@ -138,10 +143,10 @@ def visibility_of(rule: MaskFunction, context: int, device: torch.device = _CPU)
     seen = []
     for row in _rows(min(context, _FURTHEST)):
         columns = torch.arange(row + 2, device=device)
-        before, after = visible(torch.tensor(row, device=device), columns).expand(row + 2).split([row + 1, 1])
-        if bool(after):
+        found = visible(torch.tensor(row, device=device), columns).expand(row + 2)
+        if bool(found[-1]):
             raise ModelRefused("its attention looks at tokens that follow")
-        seen.append(before)
+        seen.append(found[:-1])
     if all(bool(columns.all()) for columns in seen):
         return Visibility()
     window = int(seen[-1].sum())

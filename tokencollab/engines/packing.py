@@ -44,33 +44,32 @@ def prepare(model: Any, context: int) -> tuple[int, tuple[int, ...]]:
     """
     tried = _lengths_to_try(model, context)
     short = _rows(model, _LONG, context)
-    tests = [short, _rows(model, _LONG + max(tried.values()), context)] if tried else [short]
+    long = _rows(model, _LONG + max(tried.values()), context) if tried else None
     limit = 1e-5 if model.dtype == torch.float32 else 0.05  # bfloat16 alone moves it by some thousandths
     with torch.inference_mode():
-        own = [[_own_logits(model, row) for row in rows] for rows in tests]
+        own_short = [_own_logits(model, short[0])]
+        own_long = [_own_logits(model, row) for row in long or ()]
         try:
-            read_masks(model, short[0], context)
+            own_short.append(read_masks(model, short[1], context))
             thresholds = read_thresholds(model)
             model.set_attn_implementation(ATTENTION)
             caches = [SessionCache(), SessionCache()]
-            apart = [_divergence(_in_parts(model, short, caches), own[0])]
-            apart += [
-                _divergence(_in_parts(model, rows), theirs) for rows, theirs in zip(tests[1:], own[1:], strict=True)
-            ]
+            apart = _divergence(_in_parts(model, short, caches), own_short)
+            apart_long = _divergence(_in_parts(model, long), own_long) if long else 0.0
         except (ModelRefused, MemoryError):
             raise
         except Exception as error:
             raise ModelRefused(f"its architecture is not supported by this engine ({cause(error)})") from error
-    if not apart[0] <= limit:
+    if not apart <= limit:
         raise ModelRefused(
             "its architecture keeps state that this engine cannot keep (its own next-token distribution and the "
-            f"engine's diverge by {apart[0]:.3g})"
+            f"engine's diverge by {apart:.3g})"
         )
-    if not apart[-1] <= limit:
+    if long and not apart_long <= limit:
         names = ", ".join(f"{name} = {length}" for name, length in tried.items())
         raise ModelRefused(
-            f"it reads texts of {len(tests[-1][0])} tokens in a way that this engine does not compute (its own "
-            f"next-token distribution and the engine's diverge by {apart[-1]:.3g}; its configuration has {names})"
+            f"it reads texts of {len(long[0])} tokens in a way that this engine does not compute (its own "
+            f"next-token distribution and the engine's diverge by {apart_long:.3g}; its configuration has {names})"
         )
     layers = caches[0].layers.values()
     return sum(tensor[:, :, 0].nbytes for pair in layers for tensor in pair), thresholds

@@ -17,6 +17,7 @@ from tokencollab.errors import ModelRefused, PromptTooLong, cause, refused
 from tokencollab.models.verify import check_folder
 
 Build = Callable[..., Path]
+VALUES = (None, "word", [], -1, 0, 2**40, {})
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim")
 
 
@@ -44,22 +45,22 @@ def attempts(folder: Path, file: str, contents: Iterator[bytes]) -> Iterator[str
         path.write_bytes(whole)
 
 
-def mutated(data: dict[str, Any], values: list[Any]) -> Iterator[bytes]:
-    """Every entry, also in objects within it, with each of ``values``."""
+def mutated(data: dict[str, Any], turn: int = 0) -> Iterator[bytes]:
+    """Every entry, also in objects within it, with two of the values that it cannot have, taken in turn."""
     for key, value in data.items():
-        for other in values:
+        for other in (VALUES[turn % len(VALUES)], VALUES[(turn + 3) % len(VALUES)]):
             yield json.dumps(data | {key: other}).encode()
+        turn += 1
         if isinstance(value, dict):
-            for inner in mutated(value, values):
+            for inner in mutated(value, turn):
                 yield json.dumps(data | {key: json.loads(inner)}).encode()
 
 
-@pytest.mark.parametrize("values", [["word"], [2**40], [[]], [0, -1]], ids=str)
-def test_any_value_in_a_configuration(folder: Path, values: list[Any]) -> None:
+def test_any_value_in_a_configuration(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    refusals = list(attempts(folder, "config.json", mutated(config, values)))
-    assert len(refusals) >= 25
-    assert sum(map(bool, refusals)) >= len(refusals) // 3
+    refusals = list(attempts(folder, "config.json", mutated(config)))
+    assert len(refusals) >= 60
+    assert sum(map(bool, refusals)) >= 30
     assert all(len(refusal.splitlines()) <= 1 and len(refusal) < 600 for refusal in refusals)
 
 

@@ -155,7 +155,7 @@ def configurations(draw: st.DrawFn) -> PretrainedConfig:
             return LlamaConfig(**common)
 
 
-@settings(max_examples=8, phases=[Phase.generate])
+@settings(max_examples=6, phases=[Phase.generate])
 @given(config=configurations(), lengths=st.lists(st.integers(1, 180), min_size=1, max_size=3))
 def test_any_window_chunk_and_position_is_the_models_own(
     folder: Path, config: PretrainedConfig, lengths: list[int]
@@ -181,8 +181,10 @@ def test_every_kind_of_position_beside_a_longer_session(folder: Path, kind: str)
 def test_a_long_prompt_in_parts_is_of_one_regime(folder: Path) -> None:
     from tokencollab.engines.options import EngineOptions
 
-    make(folder, Phi3Config(**shape(), rope_parameters=rope("longrope", 30), sliding_window=50))
+    positions = {"rope_parameters": rope("longrope", 30), "original_max_position_embeddings": 30}
+    make(folder, Phi3Config(**shape(), **positions, sliding_window=50))
     parts = TransformersEngine.from_folder("parts", folder, EngineOptions(prefill_chunk=7))
+    assert parts._thresholds == (30,)
     parts.open(m.Open("s", (m.ChatMessage("user", COMMON * 4),)))
     answer_all(parts, [m.NextCandidates("s", 0, b"", 5)])
     own = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
@@ -232,7 +234,7 @@ def test_a_model_that_keeps_all_logits() -> None:
     assert packing.packed_logits(model, work, every=True)[:, 0].tolist() == [5, 6, 7, 8, 9]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(context=st.integers(1, 20_000), length=st.integers(1, 20_000), kind=st.sampled_from(["window", "chunk"]))
 def test_the_rule_of_a_mask_is_read_whatever_its_length(context: int, length: int, kind: str) -> None:
     def rule(_batch: Any, _head: Any, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
