@@ -27,9 +27,11 @@ Tensors: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """The tensors of a folder's checkpoint, from the headers of its files."""
+    """The tensors of a folder's checkpoint, from the headers of the files that transformers loads."""
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    if (folder / "model.safetensors").is_file():
+        files = [folder / "model.safetensors"]
+    elif index.is_file():
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         files = [folder / name for name in names]
     else:

@@ -17,7 +17,7 @@ from tokencollab.errors import ModelRefused, PromptTooLong, cause, refused
 from tokencollab.models.verify import check_folder
 
 Build = Callable[..., Path]
-VALUES = (None, "word", [], -1, 0, 2**40, {})
+VALUES: tuple[Any, ...] = (None, "word", [], -1, 0, 2**40, {})
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim")
 
 
@@ -46,9 +46,10 @@ def attempts(folder: Path, file: str, contents: Iterator[bytes]) -> Iterator[str
 
 
 def mutated(data: dict[str, Any], turn: int = 0) -> Iterator[bytes]:
-    """Every entry, also in objects within it, with two of the values that it cannot have, taken in turn."""
+    """Every entry, also in objects within it, with three of the values that it cannot have, taken in turn."""
     for key, value in data.items():
-        for other in (VALUES[turn % len(VALUES)], VALUES[(turn + 3) % len(VALUES)]):
+        for offset in (0, 3, 5):
+            other = VALUES[(turn + offset) % len(VALUES)]
             yield json.dumps(data | {key: other}).encode()
         turn += 1
         if isinstance(value, dict):

@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.support.driving import answer, load
+from tests.support.gguf_files import write_gguf
 from tokencollab.engines.reward import RewardModel
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.errors import ModelRefused
+from tokencollab.models import convert
 
 Tensors = dict[str, torch.Tensor]
 Build = Callable[..., Path]
@@ -161,6 +163,26 @@ def test_reward_models_alike(folder: Path, weights: Callable[[Tensors], object],
     with pytest.raises(ModelRefused, match=reason) as caught:
         RewardModel.from_folder(change(folder, weights))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_gguf_file_that_lacks_a_tensor(
+    tiny_model: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gguf import GGUFWriter
+
+    whole = GGUFWriter.add_tensor
+
+    def lacking(self: GGUFWriter, name: str, *tensor: object) -> None:
+        if name != "blk.1.attn_q.weight":
+            whole(self, name, *tensor)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GGUFWriter, "add_tensor", lacking)
+    file = write_gguf(tiny_model("bytes"), tmp_path / "model.gguf", with_tokenizer=True)
+    (tmp_path / "made").mkdir()
+    monkeypatch.setattr("sys.argv", ["convert.py", str(file), str(tmp_path / "made")])
+    assert convert.main() == convert.REFUSED
+    assert f"the file is incomplete: 1 tensors are missing ({Q})" in capsys.readouterr().err
+    assert not list((tmp_path / "made").glob("*.safetensors"))
 
 
 def test_tables_that_no_memory_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
