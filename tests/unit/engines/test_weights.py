@@ -174,7 +174,7 @@ def test_a_gguf_file_that_lacks_a_tensor(
 
     def lacking(self: GGUFWriter, name: str, *tensor: object) -> None:
         if name != "blk.1.attn_q.weight":
-            whole(self, name, *tensor)  # type: ignore[arg-type]
+            whole(self, name, *tensor)
 
     monkeypatch.setattr(GGUFWriter, "add_tensor", lacking)
     file = write_gguf(tiny_model("bytes"), tmp_path / "model.gguf", with_tokenizer=True)
