@@ -160,3 +160,26 @@ def extra(purpose: str) -> Iterator[None]:
             if package in packages:
                 raise MissingExtra(f"{purpose} needs {package}: pip install 'tokencollab[{name}]'") from error
         raise
+
+
+def cause(error: BaseException) -> str:
+    """What a library raised, in one line: its type and the beginning of its text."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(": ")
+
+
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """A block that reads what belongs to a model: whatever a library raises there means that the model is refused.
+
+    A list of exception types would never be complete: tokenizers raises bare `Exception`, a panic in Rust is no
+    `Exception` at all. Errors of this library pass, and what is no fault of the model: Ctrl-C and a lack of memory.
+
+    Raises:
+        ModelRefused: one line with ``what`` and the cause.
+    """
+    try:
+        yield
+    except (TokencollabError, KeyboardInterrupt, MemoryError, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ModelRefused(f"{what}: {cause(error)}") from error

@@ -117,7 +117,8 @@ _RULED_OUT_BEFORE: Final = re.compile(
     re.IGNORECASE,
 )
 _FINAL: Final = re.compile(
-    r"\b(?:so|therefore|thus|hence|answer|choose|pick|go with|conclude|final(?:ly)?|actually|wait)\b|故|所以|因此|选|選|答",
+    r"\b(?:so|therefore|thus|hence|answer|choose|pick|go with|conclude|final(?:ly)?|actually|wait)\b"
+    r"|故|所以|因此|选|選|答",
     re.IGNORECASE,
 )
 

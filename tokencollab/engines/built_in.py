@@ -6,6 +6,7 @@ from pathlib import Path
 from tokencollab.engines.base import WHOLE_ROWS, Engine
 from tokencollab.engines.entry_points import EngineType
 from tokencollab.engines.options import EngineOptions
+from tokencollab.errors import refused
 from tokencollab.files import typed_path
 
 
@@ -35,7 +36,8 @@ def _load_llamacpp(name: str, source: str, options: EngineOptions) -> Engine:
     import_engines()
     from tokencollab.engines.llamacpp_engine import LlamaCppEngine  # noqa: PLC0415
 
-    return LlamaCppEngine.from_file(name, Path(source), options)
+    with refused(f"{name}: {source} cannot be loaded"):
+        return LlamaCppEngine.from_file(name, Path(source), options)
 
 
 def _is_gguf(model: str) -> bool:

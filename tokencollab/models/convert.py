@@ -42,6 +42,7 @@ def convert(gguf: Path, folder: Path, turn_ends: Sequence[str] = ()) -> None:
 
     Raises:
         ImportError: a package that the conversion needs is missing.
+        ValueError: the file lacks tensors.
         Exception: whatever transformers raises on a file that it cannot read (ValueError, KeyError, ...).
     """
     _say(0, "starting")
@@ -59,12 +60,16 @@ def convert(gguf: Path, folder: Path, turn_ends: Sequence[str] = ()) -> None:
     backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in known])
     tokenizer.save_pretrained(folder)
     _say(2, "weights")
-    model = AutoModelForCausalLM.from_pretrained(
+    model, report = AutoModelForCausalLM.from_pretrained(
         **where,
         dtype=torch.float32,
         quantization_config=GgufConfig(dequantize=True),  # without it the model refuses to be saved
         trust_remote_code=False,
+        output_loading_info=True,
     )
+    if missing := sorted(report["missing_keys"]):  # transformers draws them at random
+        some = ", ".join(missing[:5])
+        raise ValueError(f"the file is incomplete: {len(missing)} tensors are missing ({some})")
     _say(3, "saving")
     model.generation_config.eos_token_id = _ends(gguf, backend, model.generation_config.eos_token_id)
     model.save_pretrained(folder, safe_serialization=True)
@@ -112,7 +117,9 @@ def main() -> int:
     except (MemoryError, OSError, ImportError) as error:
         print(f"{type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
         return 1
-    except Exception as error:  # whatever a damaged or unknown file makes transformers raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a damaged or unknown file makes libraries raise; a panic is no Exception
         reason = str(error).strip() or type(error).__name__
         print(reason.splitlines()[0], file=sys.stderr)
         return REFUSED

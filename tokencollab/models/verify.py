@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
-from tokencollab.errors import ModelRefused
+from tokencollab.errors import ModelRefused, refused
 from tokencollab.files import read_object, reading
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -23,8 +23,12 @@ def check_folder(folder: Path) -> None:
     Raises:
         ModelRefused: one line that says what is missing or damaged.
     """
-    with reading(folder, error=ModelRefused):
-        names = {path.name for path in folder.iterdir() if path.is_file()}
+    with refused(f"the model in {folder} cannot be read"):
+        _check_folder(folder)
+
+
+def _check_folder(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir() if path.is_file()}
     if missing := list(_missing(names)):
         raise ModelRefused(f"{folder} holds no model for transformers: {', '.join(missing)}{_hint(folder, names)}")
     config = _read_object(folder / "config.json")
@@ -88,7 +92,7 @@ def gguf_licence(path: Path) -> str | None:
     Raises:
         ModelRefused: not a GGUF file, a version that nothing here reads, or cut off.
     """
-    with reading(path, f"the GGUF file {path}", ModelRefused), path.open("rb") as file:
+    with refused(f"{path} cannot be read"), path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise ModelRefused(f"{path} is not a GGUF file")
         try:
