@@ -15,6 +15,7 @@ from tokencollab.protocol.messages import ChatMessage, Open, Refused
 
 USER = ChatMessage("user", "Why is the sky blue?")
 SYSTEM = ChatMessage("system", "Be brief.")
+ANSWER = ChatMessage("assistant", "It scatters.")
 Tiny = Callable[..., Path]
 
 
@@ -73,7 +74,7 @@ def test_a_template_that_knows_system_messages_keeps_them(tiny_model: Tiny) -> N
     assert text.index("system") < text.index("Be brief.") < text.index("user\nWhy")
 
 
-@pytest.mark.parametrize("messages", [(USER, USER), (SYSTEM, USER, USER)])
+@pytest.mark.parametrize("messages", [(USER, ANSWER), (SYSTEM, USER, ANSWER, USER)])
 def test_a_conversation_that_the_template_refuses(
     tiny_model: Tiny, tiny_engine: Callable[..., Any], messages: tuple[ChatMessage, ...]
 ) -> None:

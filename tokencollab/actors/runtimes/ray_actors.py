@@ -24,6 +24,7 @@ from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
 
 _Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
+_LONG = 1 << 16  # bytes of a frame, which takes a fraction of a millisecond
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
@@ -94,7 +95,7 @@ class RayModel(FrameActor):
 
     async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
         try:
-            request = _decoded(frame, Request, "a request to a model")
+            request = await received(frame, Request, "a request to a model")
             if self._actor is None:
                 raise ProtocolError("the model is not loaded yet")
             match request:
@@ -125,6 +126,13 @@ def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> byte
     return codec.encode(Refused("", kind.__name__, reason))
 
 
+async def received(frame: bytes, kinds: Any, what: str) -> Any:
+    """The message of a frame; others do not wait for a long one. Raises ProtocolError: it is none of ``kinds``."""
+    if len(frame) < _LONG:
+        return _decoded(frame, kinds, what)
+    return await asyncio.to_thread(_decoded, frame, kinds, what)
+
+
 def _decoded(frame: bytes, kinds: Any, what: str) -> Any:
     message = codec.decode(frame)
     if not isinstance(message, kinds):
@@ -147,7 +155,7 @@ class RayLink:
                 answer = await self._handle.ask.remote(frame)
             else:
                 answer = await self._only_answer(self.channel, frame)
-        reply: Reply = _decoded(answer, Reply, "the reply of a model")
+        reply: Reply = await received(answer, Reply, "the reply of a model")
         return reply
 
     @staticmethod
@@ -163,7 +171,7 @@ class RayLink:
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
         async with aclosing(self.stream(request)) as replies:
             async for reply in replies:
-                yield _decoded(reply, Reply, "the reply of a model")
+                yield await received(reply, Reply, "the reply of a model")
 
     async def stream(self, request: GenerateSolo | Task) -> AsyncGenerator[bytes, None]:
         """The frames of the replies to a request that has several. Raises as `ask`."""
