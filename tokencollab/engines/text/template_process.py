@@ -21,7 +21,7 @@ from tokencollab.errors import ModelFailed, ModelRefused
 from tokencollab.protocol.messages import ChatMessage
 
 _SECONDS: Final = 60.0  # that an answer may take on a machine with other work; its processor time is limited too
-_ESCAPED: Final = 6  # bytes of a character in JSON, at most
+_BYTES: Final = 4  # of a character, at most
 
 
 class _Maker:
@@ -103,7 +103,7 @@ class TemplateProcess:
             ModelFailed: there is no process to render it.
         """
         turns = [(turn.role, turn.content) for turn in messages]
-        match self._ask({"arguments": self._arguments, "turns": turns, "limit": limit}, _ESCAPED * limit + 1024):
+        match self._ask({"arguments": self._arguments, "turns": turns, "limit": limit}, _BYTES * limit + 1024):
             case {"text": str(text)}:
                 return text
             case {"long": int(length)}:

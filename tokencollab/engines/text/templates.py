@@ -6,7 +6,6 @@ too, which `template_process` starts. It imports nothing of tokencollab, so that
 What was said must be in the prompt, whatever the template does: `render` looks for it.
 """
 
-import json
 import os
 import resource
 import signal
@@ -15,6 +14,8 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgpack
 
 CPU_SECONDS: Final = 3
 """Processor time for one conversation. The longest that fits into a frame takes a tenth of it."""
@@ -163,8 +164,8 @@ def first_line(error: BaseException) -> str:
 
 
 def write(stream: socket.socket, message: object) -> None:
-    """Sends a message, in JSON."""
-    data = json.dumps(message).encode()
+    """Sends a message."""
+    data = msgpack.packb(message, unicode_errors="surrogatepass")
     stream.sendall(_HEAD.pack(len(data)) + data)
 
 
@@ -177,7 +178,7 @@ def read(stream: socket.socket, limit: int) -> Any:
     (length,) = _HEAD.unpack(_exactly(stream, _HEAD.size))
     if length > limit:
         raise EOFError
-    return json.loads(_exactly(stream, length))
+    return msgpack.unpackb(_exactly(stream, length), unicode_errors="surrogatepass")
 
 
 def _exactly(stream: socket.socket, length: int) -> bytearray:
