@@ -82,8 +82,7 @@ class ModelActor:
         self._ending = False
         self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
-        self._opening: dict[str, _Job] = {}  # sessions whose prompt is prepared, in other threads
-        self._preparation = Preparation()
+        self._preparation = Preparation[_Job]()
         # The event loop fills the inbox, the thread fills the outbox. The engine, `_sessions` and `_suspects` belong to
         # the thread alone, so they need no lock.
         # Not a `SimpleQueue`: its `get` waits for ever where a short timeout is over too soon (CPython 3.11).
@@ -240,7 +239,7 @@ class ModelActor:
         while not self._inbox.empty():
             if (job := self._inbox.get()) is not None:
                 jobs.append(job)
-        for job in (*self._arrived, *self._opening.values(), *jobs):
+        for job in (*self._arrived, *self._preparation.give_up_all(), *jobs):
             self._call(job.deliver, ModelGone(reason))
 
     def _work(self, engine: Engine, jobs: list[_Job]) -> None:
@@ -345,19 +344,16 @@ class ModelActor:
         """Has the prompt prepared in another thread; then the job comes back to the inbox and the session is opened."""
         session = request.session
         if job.opening is not None:
-            if self._opening.get(session) is job:  # neither closed nor opened again in the meantime
-                del self._opening[session]
+            if self._preparation.end(session, job):
                 self._call(job.deliver, self._open(job.opening, session))
             return
         self._overtaken(session)
-        if session not in self._sessions and len(self._sessions) + len(self._opening) >= self._max_sessions:
+        if session not in self._sessions and len(self._sessions) + len(self._preparation) >= self._max_sessions:
             self._call(job.deliver, self._full(engine, session, "sessions open"))
-            return
-        if not isinstance(engine, PreparesPrompts):
+        elif isinstance(engine, PreparesPrompts):
+            self._preparation.begin(session, job, partial(self._prepared, engine, job, request))
+        else:
             self._call(job.deliver, self._open(partial(engine.open, request), session))
-            return
-        self._opening[session] = job
-        self._preparation.submit(partial(self._prepared, engine, job, request))
 
     def _prepared(self, engine: PreparesPrompts, job: _Job, request: m.Open) -> None:
         """In a thread of its own."""
@@ -369,7 +365,7 @@ class ModelActor:
 
     def _overtaken(self, session: str) -> None:
         """The session is closed, or opened again, before its prompt was prepared."""
-        if (job := self._opening.pop(session, None)) is not None:
+        if (job := self._preparation.give_up(session)) is not None:
             self._call(job.deliver, m.Closed(session))
 
     def _open(self, opening: Callable[[], m.Reply], session: str) -> m.Reply | Exception:

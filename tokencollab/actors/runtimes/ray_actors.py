@@ -18,7 +18,7 @@ from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
 from tokencollab.actors.runtimes.sockets import Channel, serve
 from tokencollab.actors.runtimes.threads import load_engine, make_actor
 from tokencollab.engines.base import Engine
-from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
+from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, PromptTooLong, ProtocolError
 from tokencollab.protocol import codec
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
@@ -126,6 +126,24 @@ def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> byte
     return codec.encode(Refused("", kind.__name__, reason))
 
 
+def frame_of(request: Request | Task) -> bytes:
+    """The frame of a request. Raises PromptTooLong: its conversation is longer than a frame may be."""
+    if not isinstance(request, Open | Task):
+        return codec.encode(request)
+    if len(request.messages) > codec.MAX_MESSAGES:
+        raise PromptTooLong(
+            f"the conversation has {len(request.messages)} messages; models in other processes take "
+            f"{codec.MAX_MESSAGES}: shorten it"
+        )
+    try:
+        return codec.encode(request)
+    except ProtocolError as error:
+        raise PromptTooLong(
+            f"the prompt does not fit into the {codec.MAX_FRAME_BYTES} bytes that models in other processes take: "
+            "shorten it"
+        ) from error
+
+
 async def received(frame: bytes, kinds: Any, what: str) -> Any:
     """The message of a frame; others do not wait for a long one. Raises ProtocolError: it is none of ``kinds``."""
     if len(frame) < _LONG:
@@ -149,7 +167,10 @@ class RayLink:
         self.channel = channel
 
     async def ask(self, request: Request) -> Reply:
-        frame = codec.encode(request)
+        try:
+            frame = frame_of(request)
+        except PromptTooLong as error:  # this conversation is the matter, not the model
+            return Refused(request.session, PromptTooLong.__name__, str(error))
         with said_as_gone():
             if self.channel is None:
                 answer = await self._handle.ask.remote(frame)
@@ -174,8 +195,8 @@ class RayLink:
                 yield await received(reply, Reply, "the reply of a model")
 
     async def stream(self, request: GenerateSolo | Task) -> AsyncGenerator[bytes, None]:
-        """The frames of the replies to a request that has several. Raises as `ask`."""
-        frame = codec.encode(request)
+        """The frames of the replies to a request that has several. Raises as `ask`, and PromptTooLong."""
+        frame = frame_of(request)
         finished = False
         try:
             with said_as_gone():

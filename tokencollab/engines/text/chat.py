@@ -1,5 +1,6 @@
 """The conversation as a model's prompt: its own chat template, or plain text where it has none."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +13,7 @@ from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ChatMessage
 
 _PART: Final = 1 << 18  # characters that are tokenised at a time, until it is known that a text is not far too long
+_ADDED: Final = 64  # tokens that a tokenizer may put around a text
 _UNKNOWN: Final = 1024  # bytes that one unknown token may stand for: of a word of 100 characters, or a run of spaces
 
 
@@ -68,6 +70,8 @@ class PromptRenderer:
                 self._check_names(arguments)
         elif arguments:
             raise ModelRefused(f"it has no chat template that {', '.join(arguments)} could be given to")
+        else:
+            _check_added(self._backend.post_processor)
 
     def render(self, messages: Sequence[ChatMessage]) -> RenderedPrompt:
         """Renders ``messages`` with the model's chat template, or as plain text (``Question: ... Answer:``).
@@ -161,6 +165,19 @@ def longest_token(pieces: Sequence[bytes | None], tokenizer: Any, unknown: bool)
     spelt = max((len(piece) for piece in pieces if piece is not None), default=1)
     added = max((len(token.content.encode()) for token in tokenizer.added_tokens_decoder.values()), default=1)
     return max(spelt, added, _UNKNOWN if unknown else 1)
+
+
+def _check_added(processor: Any) -> None:
+    """Raises ModelRefused: what the tokenizer makes of a text is not that text once, between a few tokens."""
+    state = {"processors": []} if processor is None else json.loads(processor.__getstate__())
+    for step in state.get("processors", [state]):
+        parts = step.get("single", [])
+        texts = sum("Sequence" in part for part in parts)
+        ids = [step["special_tokens"][part["SpecialToken"]["id"]]["ids"] for part in parts if "SpecialToken" in part]
+        if parts and texts != 1:
+            raise ModelRefused(f"its tokenizer puts {texts} copies of a text into a text")
+        if (added := sum(map(len, ids))) > _ADDED:
+            raise ModelRefused(f"its tokenizer puts {added} tokens around a text, more than {_ADDED}")
 
 
 def _plain(token: Any) -> Any:

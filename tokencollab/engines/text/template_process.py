@@ -20,6 +20,8 @@ from tokencollab.engines.text import templates
 from tokencollab.errors import ModelFailed, ModelRefused
 from tokencollab.protocol.messages import ChatMessage
 
+CPU_SECONDS: Final = 3
+"""Processor time for one conversation. The longest that fits into a frame takes a tenth of it."""
 _SECONDS: Final = 60.0  # that an answer may take on a machine with other work; its processor time is limited too
 _BYTES: Final = 4  # of a character, at most
 
@@ -87,9 +89,13 @@ atexit.register(_maker.stop)
 class TemplateProcess:
     """Renders the conversations of one model, one at a time. Calls may come from any thread."""
 
-    def __init__(self, template: str, arguments: Mapping[str, Any]) -> None:
-        """``arguments``: what the template is given beside the conversation, as plain data."""
+    def __init__(self, template: str, arguments: Mapping[str, Any], *, seconds: int = CPU_SECONDS) -> None:
+        """``arguments``: what the template is given beside the conversation, as plain data.
+
+        ``seconds`` of processor time, and up to one more, may be spent on a conversation.
+        """
         self._template = template
+        self._seconds = seconds
         self._arguments = dict(arguments)
         self._lock = threading.Lock()
         self._stream: socket.socket | None = None
@@ -125,7 +131,7 @@ class TemplateProcess:
 
     def _ask(self, request: dict[str, Any], limit: int) -> Any:
         with self._lock:
-            answer = self._answer(request | {"template": self._template}, limit)
+            answer = self._answer(request | {"template": self._template, "seconds": self._seconds}, limit)
         if "refused" in answer:
             raise ModelRefused(str(answer["refused"]))
         return answer
@@ -142,7 +148,7 @@ class TemplateProcess:
         except (EOFError, OSError, ValueError):
             self.close()
         raise ModelRefused(
-            f"its chat template does not render a conversation within {templates.CPU_SECONDS} seconds and "
+            f"its chat template does not render a conversation within {self._seconds} seconds and "
             f"{templates.MEMORY >> 20} MiB"
         )
 

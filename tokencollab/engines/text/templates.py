@@ -17,8 +17,6 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgpack
 
-CPU_SECONDS: Final = 3
-"""Processor time for one conversation. The longest that fits into a frame takes a tenth of it."""
 MEMORY: Final = 512 << 20
 """Bytes that a process may take beyond what it has when it begins."""
 
@@ -224,7 +222,7 @@ def _serve(stream: socket.socket) -> None:
     while True:
         request = read(stream, 1 << 31)
         used = resource.getrusage(resource.RUSAGE_SELF)
-        seconds = int(used.ru_utime + used.ru_stime) + CPU_SECONDS + 1
+        seconds = int(used.ru_utime + used.ru_stime) + request["seconds"] + 1
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         try:
             answer = _answer(request)
