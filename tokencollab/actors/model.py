@@ -373,6 +373,8 @@ class ModelActor:
             reply = opening()
         except Exception as error:
             return error
+        except BaseException as error:  # a panic of a Rust library
+            return ModelFailed(f"{type(error).__name__}: {error}")
         if isinstance(reply, m.Opened):
             self._sessions[session] = monotonic()
         return reply

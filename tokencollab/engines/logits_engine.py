@@ -69,7 +69,7 @@ class LogitsEngine(ABC):
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._text_tokenizer = TextTokenizer(tokenizer, vocabulary)
-        unknown = vocabulary.unknown_id is not None and not vocabulary.fallback_ids
+        unknown = any(bytes([byte]) not in vocabulary.id_of for byte in range(256))
         longest = longest_token(vocabulary.pieces, tokenizer, unknown)
         self._most_bytes = info.context_length * longest  # of a text that fits into the context
         try:

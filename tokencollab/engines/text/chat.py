@@ -160,7 +160,7 @@ def render(tokenizer: Any, messages: Sequence[ChatMessage]) -> RenderedPrompt:
 def longest_token(pieces: Sequence[bytes | None], tokenizer: Any, unknown: bool) -> int:
     """How many bytes of a text one token stands for at most.
 
-    ``unknown``: there is a token for what the vocabulary has no token for.
+    ``unknown``: there are bytes that the vocabulary cannot spell; one token may stand for many, or none for any.
     """
     spelt = max((len(piece) for piece in pieces if piece is not None), default=1)
     added = max((len(token.content.encode()) for token in tokenizer.added_tokens_decoder.values()), default=1)
