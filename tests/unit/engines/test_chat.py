@@ -12,6 +12,7 @@ from tests.support.tiny import CHAT_TEMPLATE, IGNORES_SYSTEM_TEMPLATE, KINDS, NO
 from tokencollab.engines.options import EngineOptions
 from tokencollab.engines.text import chat
 from tokencollab.engines.text.chat import render
+from tokencollab.engines.text.template_process import TemplateProcess
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ChatMessage, ContextExhausted, NextCandidates, Open, Opened, Refused
@@ -122,7 +123,7 @@ def test_a_prompt_that_cannot_fit_is_refused_by_its_bytes(
     long = "x" * engine._most_bytes
     assert isinstance(engine.open(Open("s", (ChatMessage("user", " " * 10**6 + "Why?"),))), Refused)  # by its tokens
     with monkeypatch.context() as patch:
-        for module, name in ((chat.TemplateProcess, "render"), (chat.PromptRenderer, "_tokens")):
+        for module, name in ((TemplateProcess, "render"), (chat.PromptRenderer, "_tokens")):
             patch.setattr(module, name, lambda *_: pytest.fail("neither rendered nor tokenised"))
         for turns in ((ChatMessage("user", long + "x"),), (ChatMessage("system", long), USER)):
             reply = engine.open(Open("s", turns))

@@ -17,13 +17,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tests.support.tiny import CHAT_TEMPLATE, IGNORES_SYSTEM_TEMPLATE, NO_SYSTEM_TEMPLATE
 from tokencollab.engines.text import template_process
 from tokencollab.engines.text.template_process import TemplateProcess
-from tokencollab.engines.text.templates import EXTRACT, NotRendered, Turn, needed, render
+from tokencollab.engines.text.templates import EXTRACT, ChatTurn, NotRendered, needed, render
 from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ChatMessage
 
-S, S2 = Turn("system", "Be brief."), Turn("system", "Use metric units.")
+S, S2 = ChatTurn("system", "Be brief."), ChatTurn("system", "Use metric units.")
 BOS = {"bos_token": "<s>"}
-U, A, U2 = Turn("user", "Why is the sky blue?"), Turn("assistant", "Air."), Turn("user", "user")
+U, A, U2 = ChatTurn("user", "Why is the sky blue?"), ChatTurn("assistant", "Air."), ChatTurn("user", "user")
 
 _TURN = "{{ '<' ~ m['role'] ~ '>' ~ m['content'] ~ '\n' }}"
 _ALL = "{% for m in messages %}" + _TURN + "{% endfor %}<assistant>"
@@ -94,7 +94,7 @@ FAILS = {
 }
 
 
-def prompt(template: str, *turns: Turn) -> str:
+def prompt(template: str, *turns: ChatTurn) -> str:
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
 
     def refuse(reason: str) -> None:
@@ -105,7 +105,7 @@ def prompt(template: str, *turns: Turn) -> str:
     return render(lambda chat: compiled.render(messages=chat, add_generation_prompt=True, **BOS), turns)
 
 
-def everything_in(text: str, turns: Sequence[Turn]) -> bool:
+def everything_in(text: str, turns: Sequence[ChatTurn]) -> bool:
     return all(needed(turn) in text for turn in turns)
 
 
@@ -127,7 +127,7 @@ def everything_in(text: str, turns: Sequence[Turn]) -> bool:
     ],
     ids=lambda turns: "".join(turn.role[0] for turn in turns),
 )
-def test_every_message_is_in_the_prompt(template: str, turns: tuple[Turn, ...]) -> None:
+def test_every_message_is_in_the_prompt(template: str, turns: tuple[ChatTurn, ...]) -> None:
     text = prompt(template, *turns)
     position = 0
     for turn in turns:
@@ -138,7 +138,7 @@ def test_every_message_is_in_the_prompt(template: str, turns: tuple[Turn, ...]) 
 
 @pytest.mark.parametrize("template", LOSES.values(), ids=LOSES)
 def test_what_a_template_loses_is_refused_by_the_number_of_the_message(template: str) -> None:
-    said = (Turn("user", "user & <b>\nWhy?"), Turn("assistant", "Air."), Turn("user", "assistant"))
+    said = (ChatTurn("user", "user & <b>\nWhy?"), ChatTurn("assistant", "Air."), ChatTurn("user", "assistant"))
     with pytest.raises(NotRendered, match=r"leaves out or changes message \d \((user|assistant)\)|in parts"):
         prompt(template, *said)
 
@@ -154,26 +154,29 @@ def test_forms_change_no_more_than_is_needed() -> None:
 
 def test_messages_that_stand_in_the_template_or_in_one_another_are_looked_for_all_the_same() -> None:
     ignores = _ALL.replace("in messages", "in messages if m['role'] != 'system'")
-    text = prompt(ignores, Turn("system", "user"), Turn("user", "the user"))
+    text = prompt(ignores, ChatTurn("system", "user"), ChatTurn("user", "the user"))
     assert text == "<user>user\n\nthe user\n<assistant>"
-    for said in (Turn("user", "a"), Turn("user", "assistant"), Turn("user", "<user>")):
+    for said in (ChatTurn("user", "a"), ChatTurn("user", "assistant"), ChatTurn("user", "<user>")):
         with pytest.raises(NotRendered):
             prompt(
-                "{% for m in messages[:-1] %}" + _TURN + "{% endfor %}<user>a<assistant>", Turn("user", "aa"), A, said
+                "{% for m in messages[:-1] %}" + _TURN + "{% endfor %}<user>a<assistant>",
+                ChatTurn("user", "aa"),
+                A,
+                said,
             )
 
 
 def test_empty_messages_and_reasoning_need_not_be_there() -> None:
-    thinking = Turn("assistant", "<think>\nIt scatters?\n</think>\n\nAir.")
+    thinking = ChatTurn("assistant", "<think>\nIt scatters?\n</think>\n\nAir.")
     assert needed(thinking) == "Air."
-    assert needed(Turn("user", thinking.content)) == thinking.content
+    assert needed(ChatTurn("user", thinking.content)) == thinking.content
     assert prompt(_DROPS_REASONING, U, thinking, U2).count("scatters") == 0
     assert prompt(_ALL, U, thinking, U2).count("scatters") == 1
     lost = _DROPS_REASONING.replace("[-1]", "[0]")
     with pytest.raises(NotRendered, match="message 2"):
         prompt(lost, U, thinking, U2)
     trims = _ALL.replace("in messages", "in messages if m['content'] | trim")
-    assert prompt(trims, Turn("system", " \n"), U) == f"<user>{U.content}\n<assistant>"
+    assert prompt(trims, ChatTurn("system", " \n"), U) == f"<user>{U.content}\n<assistant>"
 
 
 roles = st.sampled_from(["system", "user", "assistant"])
@@ -183,9 +186,10 @@ texts = st.text(st.sampled_from("ab \n<>user"), max_size=6) | st.sampled_from(
 
 
 @given(
-    st.lists(st.builds(Turn, roles, texts), min_size=1, max_size=5), st.sampled_from([*KEEPS.values(), *LOSES.values()])
+    st.lists(st.builds(ChatTurn, roles, texts), min_size=1, max_size=5),
+    st.sampled_from([*KEEPS.values(), *LOSES.values()]),
 )
-def test_all_is_there_or_the_conversation_is_refused(turns: list[Turn], template: str) -> None:
+def test_all_is_there_or_the_conversation_is_refused(turns: list[ChatTurn], template: str) -> None:
     must = template in KEEPS.values() and template not in (_ALTERNATE, _WITH_LAST_USER, _ONE_SYSTEM)
     with nullcontext() if must else suppress(NotRendered):
         text = prompt(template, *turns)

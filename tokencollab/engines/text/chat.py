@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tokencollab.engines.options import OWN_NAMES
 from tokencollab.engines.text.template_process import TemplateProcess
-from tokencollab.engines.text.templates import Turn, first_line, needed
+from tokencollab.engines.text.templates import ChatTurn, first_line, needed
 from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ChatMessage
 
@@ -88,7 +88,7 @@ class PromptRenderer:
             if begins is None:
                 raise ModelRefused("its tokenizer has no token that a text begins with: give it a conversation")
             return RenderedPrompt((begins,), b"")
-        size = sum(len(needed(Turn(turn.role, turn.content)).encode()) for turn in messages)
+        size = sum(len(needed(ChatTurn(turn.role, turn.content)).encode()) for turn in messages)
         if size > self._limit:
             raise TooLong(f"{size} bytes")
         if self._templates is not None:

@@ -30,7 +30,7 @@ _REASONING_ENDS = ("</think>", "</thinking>", "</thought>", "</reasoning>", "</s
 Chat: TypeAlias = list[dict[str, Any]]
 
 
-class Turn(NamedTuple):
+class ChatTurn(NamedTuple):
     """One message of a conversation."""
 
     role: str
@@ -41,7 +41,7 @@ class NotRendered(Exception):
     """The template renders no form of the conversation that has every message; the reason."""
 
 
-def needed(turn: Turn) -> str:
+def needed(turn: ChatTurn) -> str:
     """The part of a message that a prompt must have.
 
     That is all of it but surrounding white space. Of an assistant's turn the part after a reasoning block is enough:
@@ -54,7 +54,7 @@ def needed(turn: Turn) -> str:
     return content.strip()
 
 
-def render(apply: Callable[[Chat], str], turns: Sequence[Turn], *, checked: bool = True) -> str:
+def render(apply: Callable[[Chat], str], turns: Sequence[ChatTurn], *, checked: bool = True) -> str:
     """The prompt of a conversation, in the first form whose prompt has every message.
 
     Where that is not ``checked``, in the first that can be rendered.
@@ -79,15 +79,15 @@ def render(apply: Callable[[Chat], str], turns: Sequence[Turn], *, checked: bool
     raise NotRendered(reason)
 
 
-def _forms(turns: Sequence[Turn]) -> Iterable[Sequence[Turn]]:
-    known: list[Sequence[Turn]] = []
+def _forms(turns: Sequence[ChatTurn]) -> Iterable[Sequence[ChatTurn]]:
+    known: list[Sequence[ChatTurn]] = []
     for form in (list(turns), _joined(turns, every=False), _joined(turns, every=True)):
         if form not in known:
             known.append(form)
             yield form
 
 
-def _joined(turns: Sequence[Turn], *, every: bool) -> list[Turn]:
+def _joined(turns: Sequence[ChatTurn], *, every: bool) -> list[ChatTurn]:
     """System messages become user turns, each one turn with the user's turns beside it.
 
     With ``every``, all neighbours of one role become one turn.
@@ -100,10 +100,10 @@ def _joined(turns: Sequence[Turn], *, every: bool) -> list[Turn]:
             groups.append((role, []))
         groups[-1][1].append(turn.content)
         previous = turn.role
-    return [Turn(role, "\n\n".join(filter(str.strip, contents)) or contents[0]) for role, contents in groups]
+    return [ChatTurn(role, "\n\n".join(filter(str.strip, contents)) or contents[0]) for role, contents in groups]
 
 
-def _complete(apply: Callable[[Chat], str], turns: Sequence[Turn], parts: bool) -> str:
+def _complete(apply: Callable[[Chat], str], turns: Sequence[ChatTurn], parts: bool) -> str:
     """The prompt of a form.
 
     A message "user" stands in most prompts, said or not. So the form is rendered first with words in place of the
@@ -116,7 +116,7 @@ def _complete(apply: Callable[[Chat], str], turns: Sequence[Turn], parts: bool) 
     while any(key in turn.content for turn in turns):
         key += "-"
 
-    def applied(said: Sequence[Turn]) -> str:
+    def applied(said: Sequence[ChatTurn]) -> str:
         if not parts:
             return apply(_chat(said))
         text = apply([{"role": role, "content": [{"type": "text", "text": text, key: 1}]} for role, text in said])
@@ -124,18 +124,18 @@ def _complete(apply: Callable[[Chat], str], turns: Sequence[Turn], parts: bool) 
             raise NotRendered("its chat template takes no contents in parts")
         return text
 
-    words = [Turn(turn.role, f"Zq{index}jX" if needed(turn) else turn.content) for index, turn in enumerate(turns)]
+    words = [ChatTurn(turn.role, f"Zq{index}jX" if needed(turn) else turn.content) for index, turn in enumerate(turns)]
     _check(applied(words), words)
     text = applied(turns)
     _check(text, turns)
     return text
 
 
-def _chat(turns: Sequence[Turn]) -> Chat:
+def _chat(turns: Sequence[ChatTurn]) -> Chat:
     return [{"role": turn.role, "content": turn.content} for turn in turns]
 
 
-def _check(text: str, turns: Sequence[Turn]) -> None:
+def _check(text: str, turns: Sequence[ChatTurn]) -> None:
     """Whether every message is in ``text``.
 
     The turns of user and assistant keep their order, and so do system messages; where these stand between the turns is
@@ -208,7 +208,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         )
         return str(rendered[0])
 
-    turns = [Turn(*turn) for turn in request["turns"]]
+    turns = [ChatTurn(*turn) for turn in request["turns"]]
     text = render(apply, turns, checked=not request["template"].startswith(EXTRACT))
     return {"text": text} if len(text) <= request["limit"] else {"long": len(text)}
 
