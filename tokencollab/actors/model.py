@@ -19,9 +19,10 @@ from uuid import uuid4
 from tokencollab.actors.candidates_along import CandidatesAlong
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
+from tokencollab.actors.preparation import Preparation
 from tokencollab.actors.prompt import Prompt, read_prompt, sendable
 from tokencollab.actors.solo_generation import Writing
-from tokencollab.engines.base import EXTRA_CANDIDATES, Engine, EngineReply, EngineRequest
+from tokencollab.engines.base import EXTRA_CANDIDATES, Engine, EngineReply, EngineRequest, PreparesPrompts
 from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, PlatformFull, PromptTooLong, UsageError, refusal
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, CandidateSet
@@ -40,13 +41,14 @@ Deliver: TypeAlias = Callable[[m.Reply | Exception], None]
 @dataclass(eq=False)
 class _Job:
     """A request, where its replies go, what the engine is asked next for it, and the course of one that takes several
-    such questions.
+    such questions. ``opening`` is what is left of an `Open` whose prompt is prepared.
     """
 
     request: m.Request
     deliver: Deliver
     ask: EngineRequest | None = None
     course: Writing | CandidatesAlong | None = None
+    opening: Callable[[], m.Reply] | None = None
     cancelled: bool = False
 
 
@@ -60,6 +62,10 @@ def _settle(future: asyncio.Future[_T], outcome: _T | Exception) -> None:
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
+
+
+def _raise(error: BaseException) -> m.Reply:
+    raise error
 
 
 class ModelActor:
@@ -76,6 +82,7 @@ class ModelActor:
         self._ending = False
         self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
+        self._preparation = Preparation[_Job]()
         # The event loop fills the inbox, the thread fills the outbox. The engine, `_sessions` and `_suspects` belong to
         # the thread alone, so they need no lock.
         # Not a `SimpleQueue`: its `get` waits for ever where a short timeout is over too soon (CPython 3.11).
@@ -175,6 +182,7 @@ class ModelActor:
         self.abandon()
         if self._loaded.done():
             await asyncio.to_thread(self._thread.join, _FAREWELL)
+            await asyncio.to_thread(self._preparation.stop, _FAREWELL)
 
     def abandon(self) -> None:
         """Ends the thread as soon as it comes to it, without waiting; open requests fail then."""
@@ -231,7 +239,7 @@ class ModelActor:
         while not self._inbox.empty():
             if (job := self._inbox.get()) is not None:
                 jobs.append(job)
-        for job in (*self._arrived, *jobs):
+        for job in (*self._arrived, *self._preparation.give_up_all(), *jobs):
             self._call(job.deliver, ModelGone(reason))
 
     def _work(self, engine: Engine, jobs: list[_Job]) -> None:
@@ -305,9 +313,10 @@ class ModelActor:
             self._sessions[session] = monotonic()  # the longest unused is the first
         match job.request:
             case m.Open() as request:
-                self._call(job.deliver, self._open(engine, request))
+                self._prepare(engine, job, request)
             case m.Close():
                 self._forget(engine, session)
+                self._overtaken(session)
                 for other in jobs:
                     if other.request.session == session and not other.cancelled:
                         other.cancelled = True
@@ -331,15 +340,43 @@ class ModelActor:
                 job.ask = ask
                 jobs.append(job)
 
-    def _open(self, engine: Engine, request: m.Open) -> m.Reply | Exception:
-        if request.session not in self._sessions and len(self._sessions) >= self._max_sessions:
-            return self._full(engine, request.session, "sessions open")
+    def _prepare(self, engine: Engine, job: _Job, request: m.Open) -> None:
+        """Has the prompt prepared in another thread; then the job comes back to the inbox and the session is opened."""
+        session = request.session
+        if job.opening is not None:
+            if self._preparation.end(session, job):
+                self._call(job.deliver, self._open(job.opening, session))
+            return
+        self._overtaken(session)
+        if session not in self._sessions and len(self._sessions) + len(self._preparation) >= self._max_sessions:
+            self._call(job.deliver, self._full(engine, session, "sessions open"))
+        elif isinstance(engine, PreparesPrompts):
+            self._preparation.begin(session, job, partial(self._prepared, engine, job, request))
+        else:
+            self._call(job.deliver, self._open(partial(engine.open, request), session))
+
+    def _prepared(self, engine: PreparesPrompts, job: _Job, request: m.Open) -> None:
+        """In a thread of its own."""
         try:
-            reply = engine.open(request)
+            job.opening = engine.prepare(request)
+        except BaseException as error:
+            job.opening = partial(_raise, error)
+        self._inbox.put(job)
+
+    def _overtaken(self, session: str) -> None:
+        """The session is closed, or opened again, before its prompt was prepared."""
+        if (job := self._preparation.give_up(session)) is not None:
+            self._call(job.deliver, m.Closed(session))
+
+    def _open(self, opening: Callable[[], m.Reply], session: str) -> m.Reply | Exception:
+        try:
+            reply = opening()
         except Exception as error:
             return error
+        except BaseException as error:  # a panic of a Rust library
+            return ModelFailed(f"{type(error).__name__}: {error}")
         if isinstance(reply, m.Opened):
-            self._sessions[request.session] = monotonic()
+            self._sessions[session] = monotonic()
         return reply
 
     def _full(self, engine: Engine, session: str, what: str) -> m.Refused:

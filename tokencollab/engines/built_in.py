@@ -11,13 +11,16 @@ from tokencollab.files import typed_path
 
 
 def import_engines() -> None:
-    """Imports torch and transformers, which takes seconds.
+    """Imports torch and transformers, which takes seconds; meanwhile the process of chat templates starts.
 
     torch's threads wait for each other actively unless its OpenMP library is told otherwise before it is loaded. On a
     machine that has anything else to do, that makes a step take ten times as long (docs/results.md).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+    from tokencollab.engines.text.template_process import start_ahead  # noqa: PLC0415
+
+    start_ahead()
     # These two are what engines load models with; the package transformers alone loads next to nothing.
     import transformers.models.auto.modeling_auto  # noqa: PLC0415
     import transformers.models.auto.tokenization_auto  # noqa: PLC0415, F401

@@ -70,7 +70,15 @@ class LlamaCppEngine(LogitsEngine):
     ) -> None:
         pool = SessionPool(llama.bytes_per_token, cells * llama.bytes_per_token)
         cpu = torch.device("cpu")
-        super().__init__(info, tokenizer, vocabulary, pool, prefill_chunk=options.prefill_chunk, device=cpu)
+        super().__init__(
+            info,
+            tokenizer,
+            vocabulary,
+            pool,
+            prefill_chunk=options.prefill_chunk,
+            template=options.template,
+            device=cpu,
+        )
         self._llama = llama
         self._open: dict[str, Session] = {}
 

@@ -24,6 +24,7 @@ class TransformersEngine(LogitsEngine):
             model.vocabulary,
             SessionPool(model.kv_bytes_per_token, budget),
             prefill_chunk=options.prefill_chunk,
+            template=options.template,
             device=device,
         )
         self._model = model.model

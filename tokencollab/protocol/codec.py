@@ -28,6 +28,8 @@ MAX_REASON: Final = 1000
 """Characters of a refusal's reason."""
 
 _MAX_ITEMS: Final = 4096  # of one list: pieces to score, messages of a conversation
+MAX_MESSAGES: Final = _MAX_ITEMS
+"""Of a conversation."""
 _MAX_TOKENS: Final = 1 << 18  # of one text
 
 _SMALL_FRAME: Final = 1 << 16  # whatever such a frame makes of itself is small

@@ -18,12 +18,13 @@ from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
 from tokencollab.actors.runtimes.sockets import Channel, serve
 from tokencollab.actors.runtimes.threads import load_engine, make_actor
 from tokencollab.engines.base import Engine
-from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
+from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, PromptTooLong, ProtocolError
 from tokencollab.protocol import codec
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
 
 _Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
+_LONG = 1 << 16  # bytes of a frame, which takes a fraction of a millisecond
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
@@ -94,7 +95,7 @@ class RayModel(FrameActor):
 
     async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
         try:
-            request = _decoded(frame, Request, "a request to a model")
+            request = await received(frame, Request, "a request to a model")
             if self._actor is None:
                 raise ProtocolError("the model is not loaded yet")
             match request:
@@ -125,6 +126,31 @@ def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> byte
     return codec.encode(Refused("", kind.__name__, reason))
 
 
+def frame_of(request: Request | Task) -> bytes:
+    """The frame of a request. Raises PromptTooLong: its conversation is longer than a frame may be."""
+    if not isinstance(request, Open | Task):
+        return codec.encode(request)
+    if len(request.messages) > codec.MAX_MESSAGES:
+        raise PromptTooLong(
+            f"the conversation has {len(request.messages)} messages; models in other processes take "
+            f"{codec.MAX_MESSAGES}: shorten it"
+        )
+    try:
+        return codec.encode(request)
+    except ProtocolError as error:
+        raise PromptTooLong(
+            f"the prompt does not fit into the {codec.MAX_FRAME_BYTES} bytes that models in other processes take: "
+            "shorten it"
+        ) from error
+
+
+async def received(frame: bytes, kinds: Any, what: str) -> Any:
+    """The message of a frame; others do not wait for a long one. Raises ProtocolError: it is none of ``kinds``."""
+    if len(frame) < _LONG:
+        return _decoded(frame, kinds, what)
+    return await asyncio.to_thread(_decoded, frame, kinds, what)
+
+
 def _decoded(frame: bytes, kinds: Any, what: str) -> Any:
     message = codec.decode(frame)
     if not isinstance(message, kinds):
@@ -141,13 +167,16 @@ class RayLink:
         self.channel = channel
 
     async def ask(self, request: Request) -> Reply:
-        frame = codec.encode(request)
+        try:
+            frame = frame_of(request)
+        except PromptTooLong as error:  # this conversation is the matter, not the model
+            return Refused(request.session, PromptTooLong.__name__, str(error))
         with said_as_gone():
             if self.channel is None:
                 answer = await self._handle.ask.remote(frame)
             else:
                 answer = await self._only_answer(self.channel, frame)
-        reply: Reply = _decoded(answer, Reply, "the reply of a model")
+        reply: Reply = await received(answer, Reply, "the reply of a model")
         return reply
 
     @staticmethod
@@ -163,11 +192,11 @@ class RayLink:
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
         async with aclosing(self.stream(request)) as replies:
             async for reply in replies:
-                yield _decoded(reply, Reply, "the reply of a model")
+                yield await received(reply, Reply, "the reply of a model")
 
     async def stream(self, request: GenerateSolo | Task) -> AsyncGenerator[bytes, None]:
-        """The frames of the replies to a request that has several. Raises as `ask`."""
-        frame = codec.encode(request)
+        """The frames of the replies to a request that has several. Raises as `ask`, and PromptTooLong."""
+        frame = frame_of(request)
         finished = False
         try:
             with said_as_gone():
