@@ -11,6 +11,7 @@ from tokencollab.errors import MalformedAnswer, ProtocolError
 from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate, CandidateSet
+from tokencollab.protocol.replies import checked_reply
 from tokencollab.protocol.spelling import Spelling
 
 pieces = st.none() | st.binary(min_size=1, max_size=8)
@@ -182,7 +183,7 @@ def frame_of(*candidates: tuple[object, float, float], normaliser: float = 1.0) 
 )
 def test_nonsense_is_refused_with_the_reason(frame: bytes, reason: str) -> None:
     with pytest.raises(MalformedAnswer, match=reason):
-        codec.decode(frame)
+        checked_reply(codec.decode(frame))  # type: ignore[arg-type]
 
 
 def test_a_message_larger_than_a_frame_is_not_sent() -> None:

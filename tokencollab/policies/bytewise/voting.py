@@ -168,7 +168,7 @@ class ByteVoting:
         for voter in voters:
             priors += voter.prior
             whole = voter.branch.listed if voter.branch.boundary < length else 1.0
-            mass += voter.weight * whole
+            mass += min(voter.weight * whole, voter.cap)
         per_prior = mass / priors
         for name in names:
             prior = weight_of(name)
@@ -399,4 +399,4 @@ def refreshed(voters: list[Voter]) -> list[Voter]:
     highest = max([voter.high for voter in voters])
     if not 0.0 < highest < FADED:
         return voters
-    return [weighed(voter, voter.start / highest, voter.debts) for voter in voters]
+    return [weighed(voter._replace(cap=voter.cap / highest), voter.start / highest, voter.debts) for voter in voters]
