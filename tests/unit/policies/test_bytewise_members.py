@@ -91,10 +91,17 @@ class TestLost:
         assert (table.asked(), len(table.voters)) == ({"c": 1}, 1)
 
     def test_the_others_keep_their_weights_inside_a_token(self) -> None:
-        table = Table(("a", "b", "c"))
-        table.answer(a=surely(b"842"), b=surely(b"8"), c=surely(b"8"))
+        table = Table(("a", "b", "c", "d"))
+        table.answer(a=surely(b"842"), b=surely(b"8"), c=surely(b"8"), d=surely(b"842"))
         table.hear(e.ModelLost("c"))
-        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.9}
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.9, "d": 1.0}
+
+    def test_the_others_have_their_priors_where_one_alone_is_left_inside_a_token(self) -> None:
+        table = Table(("a", "b", "c", "d"))
+        table.answer(a=surely(b"842"), b=surely(b"8"), c=surely(b"8"), d=listed((b"842", 0.7), (b"9", 0.3)))
+        table.hear(e.ModelLost("a"))
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"b": 1.0, "c": 1.0, "d": 1.0}
+        assert {v.name: round(v.weight * v.branch.listed, 9) for v in table.voters if v.branch.listed} == {"d": 0.7}
 
     def test_a_context_that_is_full_ends_the_answer_of_whoever_writes(self) -> None:
         table = alone(until=0.5)
@@ -106,15 +113,15 @@ class TestLost:
         assert table.hear(e.ModelExhausted("b")) == [e.Stop("length")]
 
     def test_a_weight_of_nothing_gives_way_to_the_prior_when_nobody_else_is_left(self) -> None:
-        """b had no piece for "y", and c, which cuts finer, was asked inside the word of a and b."""
-        table = Table(("a", "b", "c"))
-        table.answer(a=surely(b"yes!"), b=listed((b"x", 0.3), (b"z", 0.7)), c=surely(b"y"))
+        """b had no piece for "y", and c, which cuts finer, was asked inside the word of a, d and b."""
+        table = Table(("a", "b", "c", "d"))
+        table.answer(a=surely(b"yes!"), b=listed((b"x", 0.3), (b"z", 0.7)), c=surely(b"y"), d=surely(b"yes!"))
         table.answer(b=listed((b"es?", 0.4), (b"en", 0.35), (b"ed", 0.25)), c=surely(b"e"))
         assert table.text == b"ye"
         assert table.asked() == {"c": 2}
-        assert [v.weight > 0 for v in table.voters] == [True, False, True]
-        table.hear(e.ModelLost("a"))
-        table.hear(e.ModelLost("c"))
+        assert [v.weight > 0 for v in table.voters] == [True, False, True, True]
+        for name in ("a", "d", "c"):
+            table.hear(e.ModelLost(name))
         assert table.text == b"yes?"
         assert table.asked() == {"b": 4}
 

@@ -118,6 +118,14 @@ def committed(voter: Voter, common: bool, rank: int | None) -> Voter:
     return voter._replace(misses=0, rank=rank)
 
 
+def within_piece(voter: Voter) -> Voter:
+    """``voter`` where all the others stand at their boundary and have their priors again: it keeps its weight, as a
+    part of its prior."""
+    if voter.cap == voter.prior:
+        return voter
+    return weighed(voter._replace(cap=voter.prior), voter.start * (voter.prior / voter.cap), voter.debts)
+
+
 def weighed(voter: Voter, start: float, debts: tuple[Debt, ...]) -> Voter:
     """``voter`` with the weight ``start`` times the factors ``debts``."""
     low = weight = high = start
@@ -254,8 +262,8 @@ class ByteVotes(NamedTuple):
 def row_of(voter: Voter, length: int, carry: bool) -> ByteVotes:
     """The vote of ``voter`` on byte number ``length``.
 
-    Its sum is at most the voter's cap. Of a model that is true to itself the bound holds for the true W and D, so it holds
-    for the bounds of W as well.
+    Its sum is at most the voter's cap. Of a model that is true to itself that holds for the true W and D, and so for
+    the bounds of W as well.
 
     Without ``carry`` the vote is prior * F(x) / D. D is only known to lie between listed and listed +
     unlisted, and the larger one is taken: the lead of x over y is then prior * (F(x) - F(y)) / D, and its

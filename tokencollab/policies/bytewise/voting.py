@@ -34,6 +34,7 @@ from tokencollab.policies.bytewise.voter import (
     settle,
     weighed,
     with_marginals,
+    within_piece,
 )
 from tokencollab.policies.events import CandidatesArrived, MarginalsArrived, RequestCandidates, RequestMarginals
 from tokencollab.policies.methods import Method, sampling_of
@@ -112,10 +113,11 @@ class ByteVoting:
     def without(self, turn: Turn, model: str) -> ByteVote:
         """The vote without ``model``; where the others have a common boundary they vote with their priors."""
         vote: ByteVote = turn.vote
-        voters = tuple([voter for voter in vote.voters if voter.name != model])
-        if all(voter.branch.boundary == vote.length for voter in voters):
-            voters = tuple([at_prior(voter) for voter in voters])
-        return vote._replace(voters=voters)
+        voters = [voter for voter in vote.voters if voter.name != model]
+        there = [voter.branch.boundary == vote.length for voter in voters]
+        if is_common(len(voters), sum(there)):
+            voters = [at_prior(voter) if at else within_piece(voter) for voter, at in zip(voters, there, strict=True)]
+        return vote._replace(voters=tuple(voters))
 
     def flush(self, turn: Turn) -> DecidedPiece | None:
         """The bytes that are held."""
@@ -132,11 +134,13 @@ class ByteVoting:
         staying = vote.voters
         if len(staying) > len(live) - len(joined):
             staying = tuple([voter for voter in staying if voter.name in live])
-        common = decision.common or {voter.name for voter in staying}.issubset(asked)
+        common = decision.common or is_common(len(staying), sum([voter.name in asked for voter in staying]))
         voters = []
         for voter in staying:
             rank = 0 if closes else None if voter.rank is None else voter.rank + voter.misses
-            voters.append(committed(voter, common, rank))
+            there = common and (decision.common or voter.name in asked)
+            after = committed(voter, there, rank)
+            voters.append(within_piece(after) if common and not there else after)
         if joined:
             asked = (*asked, *joined)
             voters = self._joined(voters, joined, turn.offset, 0 if closes else None)
@@ -371,6 +375,15 @@ class Count:
         offsets = offsets_of(stood, turn.offset)
         common = len(moved) == len(voters)
         return DecidedPiece(piece, ranks_of(voters), evidence, self.decisive, offsets, moved, common)
+
+
+def is_common(members: int, there: int) -> bool:
+    """Whether a boundary at which ``there`` of the ``members`` stand is a common one, where weights are priors again.
+
+    One member that is within a piece of its own does not keep that from the others, two at least: else it could let
+    their weights fade by never standing where they stand, and decide alone.
+    """
+    return there == members or (there == members - 1 and there >= 2)
 
 
 def waiting(voters: Sequence[Voter]) -> bool:
