@@ -14,6 +14,8 @@ from tokencollab.errors import UsageError
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import lasting_source, resolve
 
+_NOT_OF_ENGINES = ("weight", "trusted", "name")
+_ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
 _KEY = re.compile(r"[a-z][a-z_-]*")
 
 
@@ -37,6 +39,8 @@ class Member:
         model: a known name, a hub id, a folder of safetensors, a ``.gguf`` file, or what an engine of your own accepts.
         engine, device, dtype, threads, kv_megabytes: as of `EngineOptions`.
         weight: in methods that weigh models.
+        trusted: whether it is one's own; False for a model that somebody else runs. Methods that add up raw logits
+            trust the scale of every member, and are refused with one that is not. By default as its runtime says.
         name: what it is called in results and events.
 
     Raises:
@@ -51,6 +55,7 @@ class Member:
     threads: int | None = None
     kv_megabytes: int | None = None
     weight: float | None = None
+    trusted: bool | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -62,6 +67,8 @@ class Member:
         weight = self.weight
         if weight is not None and not (isinstance(weight, int | float) and 1e-150 <= weight <= 1e150):
             raise UsageError(f"{self.model}: weight must be a number from 1e-150 to 1e150, not {weight!r}")
+        if self.trusted not in (None, True, False):
+            raise UsageError(f"{self.model}: trusted must be yes or no, not {self.trusted!r}")
         try:
             self.options(EngineOptions())
         except UsageError as error:
@@ -89,7 +96,13 @@ class Member:
                 raise UsageError(f"{text}: {word!r} is not KEY=VALUE; the keys are {', '.join(_OPTIONS)}")
             if key in given:
                 raise UsageError(f"{text}: {key} is given twice")
-            given[key] = _number(value) if key in ("threads", "kv_megabytes", "weight") else value
+            given[key] = (
+                _number(value)
+                if key in ("threads", "kv_megabytes", "weight")
+                else _ANSWERS.get(value.lower(), value)
+                if key == "trusted"
+                else value
+            )
         return cls(model, **given)  # type: ignore[arg-type]
 
     @classmethod
@@ -109,7 +122,7 @@ class Member:
 
     def options(self, default: EngineOptions) -> EngineOptions:
         """How it computes, where ``default`` holds for all."""
-        own = {key: value for key, value in self.given.items() if key not in ("weight", "name")}
+        own = {key: value for key, value in self.given.items() if key not in _NOT_OF_ENGINES}
         return replace(default, **own) if own else default
 
     def lasting(self) -> "Member":

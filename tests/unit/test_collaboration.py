@@ -13,12 +13,14 @@ from tokencollab import (
     EOS,
     ChatMessage,
     Collaboration,
+    Member,
     ModelFailed,
     Piece,
     PromptTooLong,
     UnknownMethod,
     UsageError,
 )
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import EngineReply, EngineRequest
 from tokencollab.policies.methods import parse_method
 from tokencollab.testing import ScriptedEngine, scripted_runtime
@@ -316,3 +318,43 @@ async def test_no_thread_is_left_behind() -> None:
         assert any(thread.name == "tokencollab-model" for thread in threading.enumerate())
     assert not any(thread.name == "tokencollab-model" for thread in threading.enumerate())
     assert threading.active_count() <= before + 1  # asyncio's own helper thread
+
+
+@pytest.mark.parametrize("method", ["duetnet", "dk", "confipara-d"])
+async def test_that_a_method_trusts_the_scale_of_its_members_is_said_once(method: str) -> None:
+    told: list[str] = []
+    runtime = scripted_runtime(spell(TEXT), clone())
+    async with Collaboration("w1", ["w1#2"], method, runtime=runtime, notify=told.append) as team:
+        await team.generate("?", members=["w1"])
+        assert told == []  # alone it trusts nobody
+        for _ in range(2):
+            await team.generate("?", max_tokens=2)
+        for other in ("gac", "dp", "unite", "bytewise", "consult"):
+            await team.generate("?", max_tokens=2, method=other)
+    assert [line.split(":")[0] for line in told] == [
+        f"{method} adds up raw logits and so trusts the scale of every member's"
+    ]
+
+
+async def test_members_of_other_owners_are_refused_where_the_scale_of_logits_counts() -> None:
+    def runtime() -> LocalRuntime:
+        return scripted_runtime(spell(TEXT), clone())
+
+    stranger = Member("w1#2", trusted=False)
+    with pytest.raises(UsageError, match=r"^w1#2 belongs to another owner, and duetnet adds up raw logits"):
+        await Collaboration("w1", [stranger], "duetnet", runtime=runtime()).__aenter__()
+    async with Collaboration("w1", [stranger], "dp", runtime=runtime()) as team:
+        assert (await team.generate("?")).text.encode() == TEXT
+        assert (await team.generate("?", method="duetnet", members=["w1"])).text.encode() == TEXT
+        with pytest.raises(UsageError, match=r"^w1#2 belongs to another owner, and dk"):
+            team.stream("?", method="dk")
+
+
+async def test_a_runtime_may_say_that_its_models_are_not_ones_own() -> None:
+    runtime = scripted_runtime(spell(TEXT), clone())
+    runtime.trusted = False  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match=r"^w1 belongs to another owner"):
+        await Collaboration("w1", ["w1#2"], "duetnet", runtime=runtime).__aenter__()
+    own = [Member(name, trusted=True) for name in ("w1", "w1#2")]
+    async with Collaboration(own[0], own[1:], "duetnet", runtime=runtime) as team:
+        assert (await team.generate("?")).text.encode() == TEXT

@@ -40,6 +40,8 @@ from tokencollab.testing import ScriptedEngine
             Member("/a@b/c", threads=2, weight=0.5, kv_megabytes=64, device="cuda:1", engine="transformers", name="me"),
         ),
         ("m@weight=2", Member("m", weight=2)),
+        ("m@trusted=no", Member("m", trusted=False)),
+        ("m@trusted=True,weight=2", Member("m", weight=2, trusted=True)),
         ("vllm:http://me@host:80/v1?x=y", Member("vllm:http://me@host:80/v1?x=y")),
         ("me@host", Member("me@host")),
         ("x@dtype=auto@", Member("x@dtype=auto")),
@@ -57,6 +59,7 @@ def test_a_member_is_read_from_its_text_and_told_as_one(text: str, member: Membe
     ("text", "reason"),
     [
         ("m@dtype=int4", "m: unknown dtype 'int4'; there are auto, float32"),
+        ("m@trusted=perhaps", "m: trusted must be yes or no, not 'perhaps'"),
         ("m@colour=red", "'colour=red' is not KEY=VALUE; the keys are engine, device, dtype, threads,"),
         ("m@dtype=auto,threads", "'threads' is not KEY=VALUE"),
         ("m@dtype", "'dtype' is not KEY=VALUE"),

@@ -6,7 +6,7 @@ from math import exp
 import pytest
 
 from tests.support.candidates import by_logit, by_probability
-from tokencollab.policies.aggregations import foreign_pieces, negative_logit
+from tokencollab.policies.aggregations import foreign_pieces
 from tokencollab.policies.events import CandidatesArrived, Commit, RequestCandidates
 from tokencollab.policies.machine import make_policy
 from tokencollab.policies.methods import Method, parse_method, sampling_of
@@ -107,8 +107,10 @@ def test_negative_logits_are_noticed_only_where_they_are_kept() -> None:
     decider = Decider(method, sampling_of(method, 0))
     fine = decider.ballot("A", by_logit((b"a", 0.0), (b"b", -1.0)))
     bad = decider.ballot("B", by_logit((b"a", -0.5), (b"b", -1.0)))
-    assert negative_logit([fine]) is None
-    assert negative_logit([fine, bad]) == "B"
+    assert method.scoring.notice([fine]) is None
+    assert str(method.scoring.notice([fine, bad])).startswith("B keeps candidates with logits below zero")
+    assert parse_method("dk", top_k=1, reference="floor").scoring.notice([fine, bad]) is None
+    assert parse_method("dp", top_k=1).scoring.notice([fine, bad]) is None
 
 
 def test_fifty_exact_ties_do_not_depend_on_order_of_arrival() -> None:
