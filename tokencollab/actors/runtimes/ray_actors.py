@@ -24,6 +24,8 @@ from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
 
 _Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
+# Of a reader that falls behind so many replies are kept; then the model waits.
+_STREAMING: dict[str, Any] = {"num_returns": "streaming", "_generator_backpressure_num_objects": 256}
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
@@ -172,7 +174,7 @@ class RayLink:
         try:
             with said_as_gone():
                 if self.channel is None:
-                    async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
+                    async for reference in self._handle.replies.options(**_STREAMING).remote(frame):
                         yield await reference
                 else:
                     async for answer in self.channel.call(frame):
