@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from math import inf, nan
 
 import pytest
 
@@ -358,3 +359,24 @@ async def test_a_runtime_may_say_that_its_models_are_not_ones_own() -> None:
     own = [Member(name, trusted=True) for name in ("w1", "w1#2")]
     async with Collaboration(own[0], own[1:], "duetnet", runtime=runtime) as team:
         assert (await team.generate("?")).text.encode() == TEXT
+
+
+@pytest.mark.parametrize("wrong", [nan, inf])
+@pytest.mark.parametrize(("method", "others"), [("base", []), ("upara-2", ["w1"]), ("consult", ["w1"])])
+async def test_a_base_that_computes_no_distribution_is_an_error_and_not_text(
+    method: str, others: list[str], wrong: float
+) -> None:
+    """Also where it writes alone, and its candidates need not be sent."""
+    broken = ScriptedEngine("broken", lambda text: ahead(TEXT, text, 1) if len(text) < 3 else {b"a": wrong, EOS: 1.0})
+    async with Collaboration("broken", others, method, runtime=scripted_runtime(broken, spell(TEXT))) as team:
+        texts: list[str] = []
+
+        async def read() -> None:
+            async for token in team.stream("?", max_tokens=9):
+                texts.append(token.text)  # noqa: PERF401 - what came before the error counts
+
+        with pytest.raises(ModelFailed, match=r"\(broken: (the log-normaliser|a score of piece b'a') is not finite\)"):
+            await read()
+    text = "".join(texts).encode()
+    assert TEXT.startswith(text)
+    assert len(text) <= 4

@@ -163,7 +163,10 @@ class Coordinator:
         """The next event for the policy. Raises ModelFailed: nothing can happen any more."""
         while True:
             if self._inbox.empty() and self._attendance.quiet:
-                raise ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
+                raise ModelFailed(
+                    f"the base was lost while it wrote alone ({self._attendance.last_loss}); the answer so far is what "
+                    "was streamed"
+                )
             if not self._inbox.empty():
                 await asyncio.sleep(0)  # a base that is far ahead of its reader must not keep others from their turn
             heard = await self._inbox.get()
@@ -309,5 +312,6 @@ class Coordinator:
 
     def _finish(self, stop: e.Stop) -> None:
         if stop.reason == "failed":
-            raise ModelFailed("every model was lost; the answer so far is what was streamed")
+            last = self._attendance.last_loss
+            raise ModelFailed(f"every model was lost (the last: {last}); the answer so far is what was streamed")
         self.finish_reason = "end" if self._reader.stopped else stop.reason
