@@ -44,7 +44,7 @@ Lie = Callable[[Random, m.Reply], "Frame | m.Reply"]
 
 def honest(text: bytes) -> Mapping[Piece, float]:
     right: Piece = TEXT[len(text) : len(text) + 2] or None
-    others = {bytes([65 + i, 97 + i]): 3.0 for i in range(12)}
+    others: dict[Piece, float] = {bytes([65 + i, 97 + i]): 3.0 for i in range(12)}
     return {None: 1.0, b"~": 3.0, **others, right: 9.0}
 
 
@@ -112,39 +112,42 @@ def vote(random: Random, reply: m.Reply) -> m.Reply:
             return reply
 
 
-def figure(random: Random, reply: m.Reply) -> m.Reply:
+def figure(random: Random, reply: Any) -> m.Reply:
     huge = random.choice([MOST, 1 << 40, 0])
     if isinstance(reply, m.Opened):
         return m.Opened(reply.session, huge, huge)
-    return replace(reply, forwarded=huge) if hasattr(reply, "forwarded") else reply
+    told: m.Reply = replace(reply, forwarded=huge) if hasattr(reply, "forwarded") else reply
+    return told
 
 
-def spell(random: Random, reply: m.Reply) -> m.Reply:
-    return replace(reply, spelling=spelling(random, reply.offset)) if hasattr(reply, "spelling") else reply  # type: ignore[union-attr]
+def spell(random: Random, reply: Any) -> m.Reply:
+    told: m.Reply = replace(reply, spelling=spelling(random, reply.offset)) if hasattr(reply, "spelling") else reply
+    return told
 
 
 def many_offsets(random: Random, reply: m.Reply) -> m.Reply:
     return replace(reply, earlier=(votes(random),) * 20) if isinstance(reply, m.CandidatesReply) else reply
 
 
-def to_nobody(random: Random, reply: m.Reply) -> m.Reply:
+def to_nobody(random: Random, reply: Any) -> m.Reply:
     if random.random() < 0.5 and hasattr(reply, "offset"):
-        return replace(reply, offset=random.choice([0, 1, MOST]))
-    return replace(reply, session=random.choice(["", "nobody", "s" * 512]))
+        told: m.Reply = replace(reply, offset=random.choice([0, 1, MOST]))
+    else:
+        told = replace(reply, session=random.choice(["", "nobody", "s" * 512]))
+    return told
 
 
 def another(random: Random, reply: m.Reply) -> m.Reply:
     session = reply.session
-    return random.choice(
-        [
-            m.SessionLost(session),
-            m.Closed(session),
-            m.Refused(session, "ModelFailed", "\x1b]52;c;AA\x07" * 90),
-            m.Refused(session, "SystemExit", "x" * 1000),
-            m.SoloPiece(session, 0, b"Z", None, 0),
-            m.LogprobsReply(session, 4, (4,), (0.0,), 1),
-        ]
-    )
+    replies: list[m.Reply] = [
+        m.SessionLost(session),
+        m.Closed(session),
+        m.Refused(session, "ModelFailed", "\x1b]52;c;AA\x07" * 90),
+        m.Refused(session, "SystemExit", "x" * 1000),
+        m.SoloPiece(session, 0, b"Z", None, 0),
+        m.LogprobsReply(session, 4, (4,), (0.0,), 1),
+    ]
+    return random.choice(replies)
 
 
 LIES: dict[str, Lie] = {

@@ -93,7 +93,7 @@ async def test_what_a_member_computed_is_at_most_what_it_could_have() -> None:
 
 
 async def test_a_base_writes_no_more_pieces_than_it_may_and_lists_no_more_than_it_is_asked() -> None:
-    pieces = [m.SoloPiece("s", number, b"x", many(1000), 1) for number in range(5)]
+    pieces: list[m.Reply] = [m.SoloPiece("s", number, b"x", many(1000), 1) for number in range(5)]
     session, member, _ = await opened(*pieces)
     run = e.RunSolo("m", 1, 0, 1, 3, True)
     written: list[e.Event] = []

@@ -201,7 +201,7 @@ DAMAGE: list[tuple[str, list[str], str]] = [
     ),
     (
         "sum",
-        edit(2, lambda s: [entry.update(logprob=-0.1, logit=0.0) for entry in first(s)]),
+        edit(2, lambda s: first(s)[1].update(logprob=-0.1, logit=0.0)),
         r"line 2: the candidates of b: the probabilities of the candidates sum to 1\.80967, more than one",
     ),
     (

@@ -1,6 +1,6 @@
 """What a reply must be on arrival, whatever brought it: every number that a member states is bounded."""
 
-from dataclasses import replace
+import dataclasses
 from math import inf, nan
 from typing import Any
 
@@ -19,6 +19,7 @@ from tokencollab.protocol.replies import (
 )
 from tokencollab.protocol.spelling import Spelling
 
+replace: Any = dataclasses.replace  # also with what no reply should have
 GOOD = CandidateSet((Candidate(b"a", 2.0, -0.5), Candidate(None, 1.0, -1.5)), 2.5)
 TOO_MUCH = CandidateSet((Candidate(b"a", 2.0, -0.5), Candidate(None, 2.0, -0.5)), 2.5)
 NOBODY = (0.0,) * 256

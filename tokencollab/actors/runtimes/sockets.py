@@ -126,13 +126,18 @@ class _Connection:
         try:
             async for reply in self._answer(frame, self._opened):
                 self._replied(call)
+                if writer.is_closing():
+                    return
                 writer.write(_HEAD.pack(len(reply), number) + reply)
                 await writer.drain()  # a caller who does not read is not written to
                 call.sent += _PER_FRAME + len(reply)
                 while call.sent > WINDOW:
                     call.room.clear()
                     await call.room.wait()
-            writer.write(_HEAD.pack(0, number))
+            if not writer.is_closing():
+                writer.write(_HEAD.pack(0, number))
+        except ConnectionError:
+            pass  # the caller is gone
         except Exception as error:  # the caller sees the connection end, and counts the model as lost
             log.warning("connection given up", reason=f"{type(error).__name__}: {error}")
             writer.close()
@@ -191,7 +196,7 @@ class Channel:
                 yield reply
         finally:
             del self._calls[number]
-            if not ended:
+            if not ended and not self._writer.is_closing():
                 self._writer.write(_HEAD.pack(_LEFT, number))
 
     def _take(self, number: int, replies: _Replies, length: int) -> None:
@@ -199,7 +204,8 @@ class Channel:
         replies.taken += _PER_FRAME + length
         while replies.taken >= GRANT:
             replies.taken -= GRANT
-            self._writer.write(_HEAD.pack(0, number))
+            if not self._writer.is_closing():
+                self._writer.write(_HEAD.pack(0, number))
 
     async def close(self) -> None:
         self._listening.cancel()
