@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from tokencollab.errors import MalformedAnswer
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.candidates import LOGPROB_SLACK, MASS_SLACK
+from tokencollab.protocol.candidates import LARGEST, LOGPROB_SLACK, MASS_SLACK
 from tokencollab.protocol.pieces import MAX_PIECE_BYTES, Piece
 from tokencollab.protocol.spelling import TOKEN_BYTES, Spelling
 
@@ -72,7 +72,7 @@ def _check_vote(reply: _Vote) -> None:
             for candidates in (*reply.earlier, reply.candidates):
                 candidates.checked()
         case m.ScoresReply():
-            if not all(map(isfinite, reply.logits)):
+            if not all(-LARGEST <= logit <= LARGEST for logit in reply.logits):
                 raise MalformedAnswer("a score is not finite")
         case m.MarginalsReply():
             check_marginals(reply.exact, reply.end, reply.following)
