@@ -11,6 +11,7 @@ from tokencollab.engines.base import EXTRA_CANDIDATES
 from tokencollab.policies import events as e
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.codec import MAX_REASON
 from tokencollab.protocol.pieces import EOS, MAX_PIECE_BYTES
 from tokencollab.protocol.replies import SPARE_TOKENS
 from tokencollab.protocol.spelling import TOKEN_BYTES, KeptSpelling, Spelling
@@ -206,7 +207,7 @@ class ModelSession:
     async def _call(self, request: m.Request) -> m.Reply:
         reply = await self.member.call(request, self._tokens(len(self._text.data)))
         if isinstance(reply, m.Refused):
-            raise errors.refusal(reply.kind, reply.reason)
+            raise errors.refusal(reply.kind, reply.reason[:MAX_REASON])
         if reply.session != self._open.session:
             raise self._malformed(reply, request)
         return reply

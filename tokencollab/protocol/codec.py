@@ -7,7 +7,7 @@ type, and numbers must be finite. Nothing is ever unpickled.
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Final, TypeAlias
@@ -112,6 +112,8 @@ def _unpack(frame: bytes) -> Any:
 
 
 def _plain(message: Message) -> list[Any]:
+    if isinstance(message, m.Refused):  # what a library says may be of any length
+        message = replace(message, kind=message.kind[:MAX_REASON], reason=message.reason[:MAX_REASON])
     values = [_flat(getattr(message, field.name)) for field in fields(message)]
     return values[:-1] if type(message) in _LAST_IS_OPTIONAL and not values[-1] else values
 

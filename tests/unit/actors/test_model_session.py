@@ -1,5 +1,6 @@
 """What one answer keeps of a member is linear in the text, whatever the member says of itself."""
 
+import asyncio
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ from tokencollab import Collaboration
 from tokencollab.actors.model_session import ModelSession, ReceivedEvent, SharedText
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
 from tokencollab.actors.runtimes.threads import LocalRuntime
-from tokencollab.errors import MalformedAnswer
+from tokencollab.errors import MalformedAnswer, ModelRefused
 from tokencollab.policies import events as e
 from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
@@ -147,6 +148,14 @@ async def test_a_spelling_that_grows_with_the_text_is_kept_and_given_back() -> N
     assert (request.spelling, len(request.text)) == (Spelling(0, tokens, b"now"), 2000)
 
 
+async def test_a_refusal_is_heard_as_its_beginning() -> None:
+    session, member, _ = await opened()
+    member.replies.append(m.Refused("s", "ModelRefused", "no " * 1_000_000))
+    with pytest.raises(ModelRefused) as caught:
+        await session.ask(e.RequestCandidates("m", 1, 0, 10))
+    assert len(str(caught.value)) == 1000
+
+
 # ---------------------------------------------------------------- a whole answer with a member that floods
 
 Flood = Callable[[Any, int], m.Reply]
@@ -214,3 +223,37 @@ async def test_a_member_that_floods_costs_no_memory(name: str) -> None:
     assert held < 300_000
     assert stream.answer.text == "".join(str(i % 7) for i in range(16))
     assert sum(stream.answer.forwarded.values()) < 16 * 64 * ((1 << 16) + 200)
+
+
+class FarAhead(Flooding):
+    """A base that writes as fast as it is read."""
+
+    written = 0
+
+    async def write(self, request: m.GenerateSolo) -> AsyncIterator[m.Reply]:
+        for number in range(request.max_steps):
+            FarAhead.written += 1
+            await asyncio.sleep(0)
+            yield m.SoloPiece(request.session, request.start + len(request.data) + number, b"x", None, 1)
+
+
+class FarAheadRuntime(FloodingRuntime):
+    async def start(self, specs: Any) -> list[ModelLink]:
+        return [FarAhead(link, self._flood) for link in await super().start(specs)]
+
+
+async def test_a_base_alone_waits_for_a_reader_that_takes_its_time() -> None:
+    FarAhead.written = 0
+    async with Collaboration("a", (), "base", runtime=FarAheadRuntime(FLOODS["figures"])) as team:
+        tokens = aiter(team.stream("?", max_tokens=2000))
+        for taken in (1, 500):
+            for _ in range(taken):
+                await anext(tokens)
+            before = -1
+            while FarAhead.written != before:  # until it stands still
+                before = FarAhead.written
+                for _ in range(50):
+                    await asyncio.sleep(0)
+            assert taken < FarAhead.written < taken + 270
+        assert len([token async for token in tokens]) == 2000 - 501
+    assert FarAhead.written == 2000

@@ -189,3 +189,8 @@ def test_nonsense_is_refused_with_the_reason(frame: bytes, reason: str) -> None:
 def test_a_message_larger_than_a_frame_is_not_sent() -> None:
     with pytest.raises(ProtocolError, match="larger"):
         codec.encode(m.NextCandidates("s", 0, b"x" * (codec.MAX_FRAME_BYTES + 1), 10))
+
+
+def test_a_long_refusal_is_sent_as_its_beginning() -> None:
+    sent = codec.decode(codec.encode(m.Refused("s", "k" * 5000, "r" * 1_000_000)))
+    assert sent == m.Refused("s", "k" * codec.MAX_REASON, "r" * codec.MAX_REASON)

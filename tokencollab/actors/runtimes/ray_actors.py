@@ -123,8 +123,7 @@ class RayModel(FrameActor):
 def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> bytes:
     """The frame that tells what went wrong. Of another class than ``kind`` the reason has the name."""
     reason = str(error) if type(error) is kind else f"{type(error).__name__}: {error}"
-    reason = reason[: codec.MAX_REASON].encode("utf-8", "replace").decode()
-    return codec.encode(Refused("", kind.__name__, reason))
+    return codec.encode(Refused("", kind.__name__, reason.encode("utf-8", "replace").decode()))
 
 
 def _decoded(frame: bytes, kinds: Any, what: str) -> Any:
