@@ -138,8 +138,10 @@ class Plain:
 
 
 def at_common_boundary(plains: Sequence[Plain], moved: Sequence[Plain]) -> None:
-    """Where all have moved, or all but one of three or more, the weights of those are the priors again."""
-    if len(moved) == len(plains) or len(moved) == len(plains) - 1 >= 2:
+    """Where all have moved, or all but one of three or more and not for want of a piece, the weights of those are the
+    priors again."""
+    ended = any(plain.weight > 0 for plain in moved)
+    if len(moved) == len(plains) or (len(moved) == len(plains) - 1 >= 2 and ended):
         for plain in moved:
             plain.weight = plain.prior
 

@@ -126,6 +126,30 @@ class TestLost:
         assert table.asked() == {"b": 4}
 
 
+class TestOneWithinAPiece:
+    """All the others stand where it does not."""
+
+    def test_the_others_have_their_priors_and_it_has_what_its_piece_has(self) -> None:
+        table = Table(("a", "b", "c"))
+        table.answer(a=listed((b"842", 0.7), (b"9", 0.3)), b=surely(b"8"), c=listed((b"8", 0.6), (b"1", 0.4)))
+        assert table.text == b"8"
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 1.0, "c": 1.0}
+        assert [round(v.branch.listed, 9) for v in table.voters] == [0.7, 0.0, 0.0]
+        table.answer(b=surely(b"5"), c=surely(b"5"))  # .9 each against .7 for "4"
+        assert table.text == b"85"
+
+    def test_where_they_wanted_something_else_it_goes_on_alone(self) -> None:
+        table = Table(("a", "b", "c"))
+        table.answer(a=surely(b"842"), b=listed((b"9", 0.5), (b"7", 0.5)), c=listed((b"1", 0.5), (b"2", 0.5)))
+        assert table.text == b"8"
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.0, "c": 0.0}
+
+    def test_one_other_is_not_enough(self) -> None:
+        table = Table(("a", "b"))
+        table.answer(a=surely(b"842"), b=surely(b"8"))
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.9}
+
+
 class TestJoined:
     def test_it_joins_at_a_common_boundary_with_its_prior(self) -> None:
         method = parse_method("bytewise", weights={"c": 3.0, "d": 0.5})

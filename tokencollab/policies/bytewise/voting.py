@@ -114,9 +114,9 @@ class ByteVoting:
         """The vote without ``model``; where the others have a common boundary they vote with their priors."""
         vote: ByteVote = turn.vote
         voters = [voter for voter in vote.voters if voter.name != model]
-        there = [voter.branch.boundary == vote.length for voter in voters]
-        if is_common(len(voters), sum(there)):
-            voters = [at_prior(voter) if at else within_piece(voter) for voter, at in zip(voters, there, strict=True)]
+        there = [voter for voter in voters if voter.branch.boundary == vote.length]
+        if is_common(len(voters), there):
+            voters = [at_prior(voter) if voter in there else within_piece(voter) for voter in voters]
         return vote._replace(voters=tuple(voters))
 
     def flush(self, turn: Turn) -> DecidedPiece | None:
@@ -134,7 +134,7 @@ class ByteVoting:
         staying = vote.voters
         if len(staying) > len(live) - len(joined):
             staying = tuple([voter for voter in staying if voter.name in live])
-        common = decision.common or is_common(len(staying), sum([voter.name in asked for voter in staying]))
+        common = decision.common or is_common(len(staying), [voter for voter in staying if voter.name in asked])
         voters = []
         for voter in staying:
             rank = 0 if closes else None if voter.rank is None else voter.rank + voter.misses
@@ -377,13 +377,17 @@ class Count:
         return DecidedPiece(piece, ranks_of(voters), evidence, self.decisive, offsets, moved, common)
 
 
-def is_common(members: int, there: int) -> bool:
-    """Whether a boundary at which ``there`` of the ``members`` stand is a common one, where weights are priors again.
+def is_common(members: int, there: Sequence[Voter]) -> bool:
+    """Whether a boundary where those of ``there`` stand, of so many members, is a common one: their weights are the
+    priors again.
 
     One member that is within a piece of its own does not keep that from the others, two at least: else it could let
-    their weights fade by never standing where they stand, and decide alone.
+    their weights fade by never standing where they stand, and decide alone. One of the others must have ended a piece
+    of its own there: where all of them wanted something else, the one goes on with its piece.
     """
-    return there == members or (there == members - 1 and there >= 2)
+    if len(there) == members:
+        return True
+    return len(there) == members - 1 >= 2 and any(voter.weight > 0.0 for voter in there)
 
 
 def waiting(voters: Sequence[Voter]) -> bool:
