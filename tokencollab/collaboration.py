@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,7 @@ from tokencollab.files import typed_path
 from tokencollab.member import FoundModel, Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
-from tokencollab.policies.capabilities import check_capabilities, lacking
+from tokencollab.policies.capabilities import SCALE, check_capabilities, lacking
 from tokencollab.policies.evidence import ExitPolicy
 from tokencollab.policies.machine import make_policy
 from tokencollab.policies.methods import Method, parse_method, sampling_of
@@ -103,6 +103,7 @@ class Collaboration:
         self._journal = None if journal is None else typed_path(journal)
         self._keep_journal = keep_journal
         self._exit_policy = exit_policy
+        self._told_of_scale = False
         self._members: dict[str, Supervisor] = {}
         self._specs: dict[str, Member] = {}  # what each was asked for as
         # With the method, which new models that can do it join; None where its members were named.
@@ -130,14 +131,12 @@ class Collaboration:
             wanted = [base, *others]
             specs = await self._specifications(wanted)
             if isinstance(self._runtime_choice, str):  # the engines are known
-                check_capabilities(
-                    self.method, {spec.name: engine_type(spec.options.engine).capabilities for spec in specs}
-                )
+                able = {spec.name: engine_type(spec.options.engine).capabilities for spec in specs}
+                check_capabilities(self.method, able, self._untrusted(able))
             self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
             links = await runtime.start(specs)
-            check_capabilities(
-                self.method, {spec.name: link.info.capabilities for spec, link in zip(specs, links, strict=True)}
-            )
+            able = {spec.name: link.info.capabilities for spec, link in zip(specs, links, strict=True)}
+            check_capabilities(self.method, able, self._untrusted(able))
             self._progress("ready", 1, 1)
         except BaseException:
             self._runtime = None
@@ -157,7 +156,7 @@ class Collaboration:
         else:  # a runtime of the caller's own gets what the caller wrote
             if isinstance(self._runtime_choice, DynamicRuntime):
                 for member in wanted:
-                    if set(member.given) - {"weight"}:
+                    if set(member.given) - {"weight", "trusted"}:
                         raise UsageError(f"{member}: the models of a platform have their names and options already")
             found = [
                 FoundModel(member.name or member.model, member.model, member.options(self._options))
@@ -232,8 +231,15 @@ class Collaboration:
         (link,) = await runtime.start([spec])
         self._members[spec.name] = member = self._member(spec, link)
         for coordinator, (_, joining) in self._streams.items():
-            if joining is not None and not lacking(joining, member.info.capabilities):
+            stranger = joining is not None and joining.scoring.trusts_scale and self._untrusted([spec.name])
+            if joining is not None and not stranger and not lacking(joining, member.info.capabilities):
                 coordinator.join(member)
+
+    def _untrusted(self, names: Iterable[str]) -> list[str]:
+        """Those of ``names`` that are members of other owners."""
+        default = getattr(self._runtime_choice, "trusted", True)
+        said = {name: member.trusted for name, member in self._specs.items()}
+        return [name for name in names if not (default if said.get(name) is None else said[name])]
 
     def _entered(self) -> Runtime:
         """The runtime, inside ``async with`` and in its event loop.
@@ -278,7 +284,8 @@ class Collaboration:
             UsageError: one cannot; the line names the nearest method that fits.
         """
         names = self._members if members is None else members
-        check_capabilities(method, {name: self._members[name].info.capabilities for name in names})
+        able = {name: self._members[name].info.capabilities for name in names}
+        check_capabilities(method, able, self._untrusted(able))
 
     def stream(
         self,
@@ -365,6 +372,9 @@ class Collaboration:
                 f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
             )
         self.check_method(request.method, wanted)
+        if request.method.scoring.trusts_scale and len(wanted) > 1 and not self._told_of_scale:
+            self._told_of_scale = True
+            (notify or self._notify)(SCALE.format(method=request.method.name))
         session = uuid4().hex
         settings = request.settings()
         if self._exit_policy is not None:

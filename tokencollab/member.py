@@ -17,6 +17,8 @@ from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import lasting_source, resolve
 
 _ARGUMENT = "template."
+_NOT_OF_ENGINES = ("weight", "trusted", "name")
+_ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
 _KEY = re.compile(r"template\.\w+|[a-z][a-z_-]*")
 
 
@@ -40,6 +42,8 @@ class Member:
         model: a known name, a hub id, a folder of safetensors, a ``.gguf`` file, or what an engine of your own accepts.
         engine, device, dtype, threads, kv_megabytes, template: as of `EngineOptions`.
         weight: in methods that weigh models.
+        trusted: whether it is one's own; False for a model that somebody else runs. Methods that add up raw logits
+            trust the scale of every member, and are refused with one that is not. By default as its runtime says.
         name: what it is called in results and events.
 
     Raises:
@@ -54,6 +58,7 @@ class Member:
     threads: int | None = None
     kv_megabytes: int | None = None
     weight: float | None = None
+    trusted: bool | None = None
     name: str | None = None
     template: Mapping[str, Any] | None = field(default=None, hash=False)
 
@@ -66,6 +71,8 @@ class Member:
         weight = self.weight
         if weight is not None and not (isinstance(weight, int | float) and 1e-150 <= weight <= 1e150):
             raise UsageError(f"{self.model}: weight must be a number from 1e-150 to 1e150, not {weight!r}")
+        if self.trusted not in (None, True, False):
+            raise UsageError(f"{self.model}: trusted must be yes or no, not {self.trusted!r}")
         try:
             self.options(EngineOptions())
         except UsageError as error:
@@ -99,6 +106,8 @@ class Member:
                 raise UsageError(f"{text}: {key} is given twice")
             if into is template:
                 into[name] = _json(value)
+            elif name == "trusted":
+                into[name] = _ANSWERS.get(value.lower(), value)
             else:
                 into[name] = _number(value) if name in ("threads", "kv_megabytes", "weight") else value
         return cls(model, **given, template=template or None)
@@ -122,7 +131,7 @@ class Member:
 
     def options(self, default: EngineOptions) -> EngineOptions:
         """How it computes, where ``default`` holds for all."""
-        own = {key: value for key, value in self.given.items() if key not in ("weight", "name")}
+        own = {key: value for key, value in self.given.items() if key not in _NOT_OF_ENGINES}
         return replace(default, **own) if own else default
 
     def lasting(self) -> "Member":

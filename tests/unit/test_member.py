@@ -48,6 +48,8 @@ from tokencollab.testing import ScriptedEngine
         ),
         (r'm@template.s="a\u002c b\u0040(\"' + "'" + r')"', Member("m", template={"s": "a, b@(\"')"})),
         ("me@host.template", Member("me@host.template")),
+        ("m@trusted=no", Member("m", trusted=False)),
+        ("m@trusted=True,weight=2", Member("m", weight=2, trusted=True)),
         ("vllm:http://me@host:80/v1?x=y", Member("vllm:http://me@host:80/v1?x=y")),
         ("me@host", Member("me@host")),
         ("x@dtype=auto@", Member("x@dtype=auto")),
@@ -65,6 +67,7 @@ def test_a_member_is_read_from_its_text_and_told_as_one(text: str, member: Membe
     ("text", "reason"),
     [
         ("m@dtype=int4", "m: unknown dtype 'int4'; there are auto, float32"),
+        ("m@trusted=perhaps", "m: trusted must be yes or no, not 'perhaps'"),
         ("m@colour=red", "'colour=red' is not KEY=VALUE; the keys are engine, device, dtype, threads,"),
         ("m@dtype=auto,threads", "'threads' is not KEY=VALUE"),
         ("m@dtype", "'dtype' is not KEY=VALUE"),

@@ -23,6 +23,8 @@ from tokencollab.policies.turn import State
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.text import TextStream
 
+_AHEAD = 256  # pieces that a base alone writes before its reader takes the first
+
 OpenRequest: TypeAlias = e.RequestCandidates | e.RequestScores | e.RequestMarginals
 
 
@@ -66,6 +68,7 @@ class Coordinator:
         self._awaited = {base} if wait_for_base else set()
         self._held_back: set[str] = set()  # lost, but the policy has not heard of it: the answer waits for them
         self._writing: asyncio.Task[None] | None = None
+        self._ahead = asyncio.Semaphore(_AHEAD)  # pieces that a base alone may still write before they are read
         self._joined: list[str] = []  # since the last commit
         self._cancelled = False
         self.tally = Tally(base)
@@ -160,11 +163,17 @@ class Coordinator:
         """The next event for the policy. Raises ModelFailed: nothing can happen any more."""
         while True:
             if self._inbox.empty() and self._attendance.quiet:
-                raise ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
+                raise ModelFailed(
+                    f"the base was lost while it wrote alone ({self._attendance.last_loss}); the answer so far is what "
+                    "was streamed"
+                )
             if not self._inbox.empty():
                 await asyncio.sleep(0)  # a base that is far ahead of its reader must not keep others from their turn
             heard = await self._inbox.get()
             match heard.event:
+                case e.SoloStep():
+                    self._ahead.release()
+                    return heard
                 case e.ModelLost(model) if self._is_needed(model):
                     self._held_back.add(model)
                 case e.ModelJoined(model) if model in self._held_back:
@@ -288,6 +297,8 @@ class Coordinator:
     async def _write(self, command: e.RunSolo) -> None:
         session = self._attendance.sessions[command.model]
         async for heard in session.write(command, command.report or bool(self._recorders)):
+            if isinstance(heard.event, e.SoloStep):
+                await self._ahead.acquire()
             self._hear(command.model, heard)
 
     def _hear(self, model: str, heard: ReceivedEvent) -> None:
@@ -301,5 +312,6 @@ class Coordinator:
 
     def _finish(self, stop: e.Stop) -> None:
         if stop.reason == "failed":
-            raise ModelFailed("every model was lost; the answer so far is what was streamed")
+            last = self._attendance.last_loss
+            raise ModelFailed(f"every model was lost (the last: {last}); the answer so far is what was streamed")
         self.finish_reason = "end" if self._reader.stopped else stop.reason

@@ -27,6 +27,7 @@ class Membership:
         self.sessions = dict(sessions)  # by name, the base first
         self.returning: set[str] = set()  # those that are being brought back
         self._announce = announce
+        self.last_loss = ""  # which model it was, and why
         self._losses: dict[str, int] = {}
         self._calls: dict[str, set[asyncio.Task[None]]] = {}
         self._returns: set[asyncio.Task[None]] = set()
@@ -98,6 +99,7 @@ class Membership:
 
     def _lose(self, model: str, error: BaseException) -> None:
         log.warning("model lost", session=self._session, model=model, reason=f"{type(error).__name__}: {error}")
+        self.last_loss = f"{model}: {str(error).partition(chr(10))[0] or type(error).__name__}"
         self.sessions[model].forget()
         self._count(model, error)
         self.bring_back(model)

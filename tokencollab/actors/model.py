@@ -26,6 +26,7 @@ from tokencollab.engines.base import EXTRA_CANDIDATES, Engine, EngineReply, Engi
 from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, PlatformFull, PromptTooLong, UsageError, refusal
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, CandidateSet
+from tokencollab.protocol.replies import checked_reply
 
 _FAREWELL = 10.0  # seconds that a pass may take to its end before its thread is left alone
 _LEASE = 900.0  # seconds without a request after which a session is given up: its owner is gone
@@ -140,7 +141,7 @@ class ModelActor:
         request: m.Request = m.Open(session, messages)
         try:
             while True:
-                match await self.ask(request):
+                match checked_reply(await self.ask(request)):
                     case m.Opened():
                         pass
                     case m.CandidatesReply() as reply:

@@ -18,6 +18,7 @@ from tokencollab.actors.metrics import FAULTS, MODEL_SECONDS, RESTARTS, record
 from tokencollab.actors.runtimes.base import ModelLink
 from tokencollab.errors import ModelDown, ModelFailed, ModelGone, ProtocolError, UsageError
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Refused, Reply, Request
+from tokencollab.protocol.replies import checked_reply
 
 Health: TypeAlias = Literal["up", "down", "out"]
 T = TypeVar("T")
@@ -124,7 +125,7 @@ class Supervisor:
         began = now()
         try:
             async with asyncio.timeout(self.deadline(tokens)):
-                reply = await link.ask(request)
+                reply = checked_reply(await link.ask(request))
             if isinstance(reply, Refused) and reply.kind == ModelFailed.__name__:
                 raise ModelFailed(reply.reason)
         except Exception as error:
@@ -143,7 +144,7 @@ class Supervisor:
                 began = now()
                 try:
                     async with asyncio.timeout(self.deadline(tokens)):
-                        reply = await anext(replies)
+                        reply = checked_reply(await anext(replies))
                 except StopAsyncIteration:
                     return
                 except Exception as error:

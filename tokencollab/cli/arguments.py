@@ -96,7 +96,7 @@ def add_models(
         required=base == "needed",
         metavar="MODEL",
         help=f"known name, hub id, folder of safetensors, or .gguf file{default[base]}; MODEL@dtype=bfloat16,threads=2 "
-        "with options of its own (engine, device, dtype, threads, kv_megabytes, weight, name, template.ARGUMENT)",
+        "with options of its own (engine, device, dtype, threads, kv_megabytes, weight, trusted, name, template.ARGUMENT)",
     )
     add(
         "--with",

@@ -21,6 +21,11 @@ from tokencollab.protocol.pieces import Piece
 MAX_TOP_K: Final = MAX_CANDIDATES - 24
 """A model sends a few candidates more than k, and an answer may have `MAX_CANDIDATES`."""
 
+_NEGATIVE: Final = (
+    "{model} keeps candidates with logits below zero, so pieces that it does not list (they count as 0) "
+    'beat its own. Use reference="floor" (--reference floor) to count each model\'s logits from its own cut.'
+)
+
 Scored: TypeAlias = tuple[Piece, float, float]
 """A piece, its score, and the summed full-softmax probability of the models that list it (for ties)."""
 
@@ -54,9 +59,12 @@ class Aggregation(Declaration):
         by_probability: whether scores are probabilities, not logits: sampling with Top-T takes their softmax otherwise.
         requires: what it requires of engines: ``probabilities`` or raw ``logits`` of candidates, ``scores`` of given
             pieces, ``marginals`` of bytes.
+        trusts_scale: whether it adds up numbers whose scale each member sets itself, as raw logits are, so that one
+            member may decide alone. It is refused with members of other owners.
     """
 
     by_probability: ClassVar[bool] = True
+    trusts_scale: ClassVar[bool] = False
     requires: ClassVar[frozenset[str]] = frozenset({"probabilities"})
 
     top_k: int = parameter(10, help="candidates per model", low=1, high=MAX_TOP_K)
@@ -73,6 +81,10 @@ class Aggregation(Declaration):
             ValueError: the method does not vote on whole pieces.
         """
         raise ValueError(f"{self.name} has no piece-level aggregation")
+
+    def notice(self, ballots: Sequence[Ballot]) -> str | None:
+        """What the user should hear of these ballots, once."""
+        return None
 
     def check_given(self, given: Collection[str]) -> None:
         if "temperature" in given and self.top_t == (1, 1):
@@ -168,7 +180,18 @@ class _LogitSum(Softened):
     has "raw"). A model that excluded nothing it sent is counted from its last kept one.
     """
 
+    trusts_scale = True
+
     reference: Literal["raw", "floor"] = parameter("raw", help="where a model's logits are counted from")
+
+    def notice(self, ballots: Sequence[Ballot]) -> str | None:
+        """That ``reference="raw"`` misleads where a model keeps a piece with a logit below zero."""
+        if self.reference == "raw":
+            for ballot in ballots:
+                for candidate in ballot.kept:
+                    if candidate.logit < 0:
+                        return _NEGATIVE.format(model=ballot.model)
+        return None
 
     def score(self, ballots: Sequence[Ballot]) -> list[Scored]:
         terms: dict[Piece, list[float]] = {}
@@ -252,15 +275,6 @@ def foreign_pieces(ballots: Sequence[Ballot]) -> list[tuple[str, tuple[Piece, ..
         if not union.keys() <= known.keys():
             missing.append((ballot.model, tuple([piece for piece in union if piece not in known])))
     return missing
-
-
-def negative_logit(ballots: Sequence[Ballot]) -> str | None:
-    """The first model that keeps a piece with a logit below zero: there ``reference="raw"`` misleads."""
-    for ballot in ballots:
-        for candidate in ballot.kept:
-            if candidate.logit < 0:
-                return ballot.model
-    return None
 
 
 def _probability_sums(ballots: Sequence[Ballot]) -> list[Scored]:

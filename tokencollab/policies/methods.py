@@ -183,6 +183,9 @@ _PRESETS: Final = (
 """Name, aggregation, exit, what it does, paper. Every aggregation is a preset by itself."""
 
 
+_TRUSTING: Final = "trusts the scale of every member's logits"
+
+
 def _presets() -> list[tuple[str, str, str, str, str]]:
     added = [cls for name, cls in AGGREGATIONS.all().items() if name not in AGGREGATIONS.built_in]
     return [*_PRESETS, *_by_itself(*added)]
@@ -190,7 +193,10 @@ def _presets() -> list[tuple[str, str, str, str, str]]:
 
 def list_methods() -> list[tuple[str, str, str]]:
     """Every preset: its name (N stands for a number), one line on what it does, and the paper it is from."""
-    return [(name, text, paper) for name, _, _, text, paper in _presets()]
+    return [
+        (name, f"{text}; {_TRUSTING}" if AGGREGATIONS.get(aggregation).trusts_scale else text, paper)
+        for name, aggregation, _, text, paper in _presets()
+    ]
 
 
 def list_exits() -> list[tuple[str, str, str]]:

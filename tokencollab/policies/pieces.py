@@ -7,10 +7,10 @@ scores (UniTE), each model is asked once more, for the pieces of the union that 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from tokencollab.errors import ProtocolError
-from tokencollab.policies.aggregations import Ballot, foreign_pieces, negative_logit
+from tokencollab.policies.aggregations import Ballot, foreign_pieces
 from tokencollab.policies.events import CandidatesArrived, RequestCandidates, RequestScores, ScoresArrived
 from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.selection import select
@@ -20,11 +20,6 @@ from tokencollab.policies.voting import DecidedPiece, Ranks, VoteAnswer
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
-
-NEGATIVE: Final = (
-    "{model} keeps candidates with logits below zero, so pieces that it does not list (they count as 0) "
-    'beat its own. Use reference="floor" (--reference floor) to count each model\'s logits from its own cut.'
-)
 
 _name = itemgetter(0)
 
@@ -82,7 +77,6 @@ class PieceVoting:
         """``needs_decisive``: the exit policy reads `Evidence.decisive`."""
         self._decider = Decider(method, sampling_of(method, seed))
         self._scores = "scores" in method.scoring.requires
-        self._warns = method.aggregation in ("duetnet", "dk") and method.reference == "raw"
         self._needs_decisive = needs_decisive
 
     def begin(self, turn: Turn) -> None:
@@ -138,9 +132,7 @@ class PieceVoting:
         piece = self.choose(turn, ballots)
         decisive = self.decisive(turn, piece, ballots) if self._needs_decisive else frozenset[str]()
         ranks = self.ranks(piece, ballots)
-        notice = ""
-        if self._warns and not turn.noticed and (model := negative_logit(ballots)) is not None:
-            notice = NEGATIVE.format(model=model)
+        notice = "" if turn.noticed else self._decider.method.scoring.notice(ballots) or ""
         return DecidedPiece(piece, ranks, ranks, decisive, notice=notice)
 
     def choose(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:

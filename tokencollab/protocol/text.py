@@ -80,7 +80,7 @@ class TextStream:
 
 def _overlap(text: str, stop: str) -> int:
     """The length of the longest end of ``text`` with which ``stop`` begins."""
-    for length in range(len(stop), 0, -1):
+    for length in range(min(len(stop), len(text)), 0, -1):
         if text.endswith(stop[:length]):
             return length
     return 0

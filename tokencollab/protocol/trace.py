@@ -27,6 +27,7 @@ from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.checksums import CHECKSUM, check_lines
 from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.pieces import JsonPiece, Piece, piece_from_json, piece_to_json
+from tokencollab.protocol.replies import check_marginals
 
 VERSION: Final = 1
 
@@ -210,17 +211,7 @@ class _StepLine(msgspec.Struct):
             offsets=tuple(sorted(self.offsets.items())),
             lost=self.lost,
             joined=self.joined,
-            marginals=tuple(
-                TraceMarginals(
-                    m.model,
-                    m.offset,
-                    bytes.fromhex(m.pending),
-                    m.exact,
-                    m.end,
-                    tuple(m.following.get(byte, 0.0) for byte in range(256)),
-                )
-                for m in self.marginals
-            ),
+            marginals=tuple(map(_marginals, self.marginals)),
             heard=self.heard,
         )
 
@@ -231,6 +222,15 @@ class _StepLine(msgspec.Struct):
             return CandidateSet(listed, self.log_normalisers.get(model, computed)).checked()
         except ProtocolError as error:
             raise TraceError(f"the candidates of {model}: {error}") from error
+
+
+def _marginals(entry: _MarginalsEntry) -> TraceMarginals:
+    following = tuple(entry.following.get(byte, 0.0) for byte in range(256))
+    try:
+        check_marginals(entry.exact, entry.end, following)
+    except ProtocolError as error:
+        raise TraceError(f"the marginals of {entry.model}: {error}") from error
+    return TraceMarginals(entry.model, entry.offset, bytes.fromhex(entry.pending), entry.exact, entry.end, following)
 
 
 _HEADER: Final = msgspec.json.Decoder(_HeaderLine)

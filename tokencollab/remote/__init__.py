@@ -239,6 +239,10 @@ class RemoteAnswer:
             if self._pieces[seen] != message.piece:
                 raise ModelFailed("another coordinator writes another text than was streamed: the models have changed")
             return None
+        if len(self._pieces) > self._task.max_tokens:  # one more than the tokens only brings text
+            raise MalformedAnswer(
+                f"a coordinator sends more than the {self._task.max_tokens} tokens that were asked for"
+            )
         self._pieces.append(message.piece)
         efficacy = None if message.efficacy is None else Efficacy(*cast(Any, message.efficacy))
         if message.piece != b"":
@@ -256,7 +260,7 @@ class RemoteAnswer:
             told = json.loads(message.figures)
             told["models"] = tuple(told["models"])
             self._figures = Answer(**told, pieces=tuple(self.tally.pieces))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise MalformedAnswer(f"the figures of an answer cannot be read: {error!r}") from error
 
     def finish(self, text: str) -> Answer:

@@ -9,7 +9,6 @@ from typing import Any
 
 from tokencollab.actors.model_session import ModelReply
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
-from tokencollab.actors.runtimes.threads import checked
 from tokencollab.actors.solo_generation import Writing
 from tokencollab.engines.base import Engine, EngineReply
 from tokencollab.errors import ModelGone, ModelUnavailable
@@ -146,7 +145,7 @@ class _FaultyLink:
             return before
         if self._chance(faults.corrupt):
             reply = self._random.choice(_CORRUPTIONS)(reply)
-        return checked(reply)
+        return reply
 
     def _chance(self, probability: float) -> bool:
         return probability > 0 and self._random.random() < probability

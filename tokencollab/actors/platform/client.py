@@ -234,8 +234,10 @@ class PlatformClient:
 class PlatformRuntime:
     """The models of a platform, shared with other programs: nothing is started, nothing is ended."""
 
-    def __init__(self, namespace: str = NAMESPACE, *, grace: float = _GRACE) -> None:
-        """Nothing is connected yet; ``grace`` as of `PlatformClient`."""
+    def __init__(self, namespace: str = NAMESPACE, *, grace: float = _GRACE, trusted: bool = True) -> None:
+        """Nothing is connected yet; ``grace`` as of `PlatformClient`. ``trusted``: whether its models are one's own, as
+        of `Member`."""
+        self.trusted = trusted
         self._client = PlatformClient(namespace, grace=grace)
         self._links: dict[str, RayLink] = {}
         self._lives: dict[str, int] = {}

@@ -25,6 +25,8 @@ from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, 
 
 _Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
 _LONG = 1 << 16  # bytes of a frame, which takes a fraction of a millisecond
+# Of a reader that falls behind so many replies are kept; then the model waits.
+_STREAMING: dict[str, Any] = {"num_returns": "streaming", "_generator_backpressure_num_objects": 256}
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
@@ -122,8 +124,7 @@ class RayModel(FrameActor):
 def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> bytes:
     """The frame that tells what went wrong. Of another class than ``kind`` the reason has the name."""
     reason = str(error) if type(error) is kind else f"{type(error).__name__}: {error}"
-    reason = reason[: codec.MAX_REASON].encode("utf-8", "replace").decode()
-    return codec.encode(Refused("", kind.__name__, reason))
+    return codec.encode(Refused("", kind.__name__, reason.encode("utf-8", "replace").decode()))
 
 
 def frame_of(request: Request | Task) -> bytes:
@@ -201,7 +202,7 @@ class RayLink:
         try:
             with said_as_gone():
                 if self.channel is None:
-                    async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
+                    async for reference in self._handle.replies.options(**_STREAMING).remote(frame):
                         yield await reference
                 else:
                     async for answer in self.channel.call(frame):

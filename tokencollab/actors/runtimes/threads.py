@@ -3,13 +3,11 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from math import isfinite
 
 from tokencollab.actors.model import ModelActor
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, on_gpus
 from tokencollab.engines.base import Engine
 from tokencollab.engines.entry_points import engine_type
-from tokencollab.errors import MalformedAnswer
 from tokencollab.protocol import messages as m
 
 
@@ -23,35 +21,19 @@ def make_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> ModelAct
     return ModelActor(lambda: load(spec), max_sessions=options.max_sessions, max_batch=options.max_batch)
 
 
-def checked(reply: m.Reply) -> m.Reply:
-    """The reply, after the checks on arrival. Raises MalformedAnswer: a candidate or figure is out of range."""
-    match reply:
-        case m.CandidatesReply():
-            for candidates in (*reply.earlier, reply.candidates):
-                candidates.checked()
-        case m.SoloPiece() | m.Unsure() if reply.candidates is not None:
-            reply.candidates.checked()
-        case m.ScoresReply(_, _, numbers) | m.MarginalsReply(_, _, _, _, numbers):
-            if not all(map(isfinite, numbers)):
-                raise MalformedAnswer("a figure is not finite")
-        case _:
-            pass
-    return reply
-
-
 class LocalLink:
     def __init__(self, actor: ModelActor, info: m.ModelInfo) -> None:
         self._actor = actor
         self.info = info
 
     async def ask(self, request: m.Request) -> m.Reply:
-        return checked(await self._actor.ask(request))
+        return await self._actor.ask(request)
 
     async def write(self, request: m.GenerateSolo) -> AsyncIterator[m.Reply]:
         stream = self._actor.write(request)
         try:
             async for reply in stream:
-                yield checked(reply)
+                yield reply
         finally:
             await stream.aclose()  # type: ignore[attr-defined]
 
