@@ -136,7 +136,7 @@ class InOrder(Follower):
 
     def _hear_again(self, event: e.Event, step: TraceStep) -> None:
         match event:
-            case e.ModelLost() | e.ModelJoined():
+            case e.ModelLost() | e.ModelJoined() | e.ModelExhausted():
                 self._hear(event)
             case e.CandidatesArrived(model) if self._state.solo and model == self._base:
                 self._hear_unsure(step)
