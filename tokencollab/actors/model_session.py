@@ -15,7 +15,7 @@ from tokencollab.protocol.spelling import Spelling
 ModelReply: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.SoloPiece | m.Unsure
 
 _MOST_PIECES = 1024  # that a model which comes back is given one by one
-_BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
+BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
 
 
 class ReceivedEvent(NamedTuple):
@@ -67,7 +67,7 @@ class ModelSession:
         self._sampling = sampling
         self._held = 0  # bytes of the text that it has been sent
         self._spelt: tuple[int, Spelling | None] = (0, None)  # at its last reply, for a restart
-        self._prompt_tokens = sum(len(turn.content) for turn in request.messages) // _BYTES_PER_TOKEN
+        self._prompt_tokens = sum(len(turn.content.encode()) for turn in request.messages) // BYTES_PER_TOKEN
         self._ahead = b""  # the text as it is with what the model wrote alone, which the reader may not have yet
         self._fresh = True  # the next answer is about the prompt too
         self.opened = False
@@ -94,6 +94,8 @@ class ModelSession:
         await self.open(self._text.pieces(self._spelt[0]))
         start, offset = self._held, len(self._text.data)
         reply = await self._call(m.NextCandidates(self._open.session, start, self._text.data[start:], 1))
+        if isinstance(reply, m.ContextExhausted):
+            raise errors.PromptTooLong(f"{self.member.name} has no room for what is written so far")
         if isinstance(reply, m.CandidatesReply) and reply.offset == offset:
             self._held, self._fresh = offset, False
             self.spelt(offset, reply.spelling)
@@ -206,7 +208,7 @@ class ModelSession:
         return (text if len(text) >= offset else self._ahead)[:offset]
 
     def _tokens(self, offset: int) -> float:
-        return self._prompt_tokens + offset / _BYTES_PER_TOKEN
+        return self._prompt_tokens + offset / BYTES_PER_TOKEN
 
     def _malformed(self, reply: m.Reply, request: m.Request) -> errors.MalformedAnswer:
         self.member.malformed()

@@ -69,6 +69,7 @@ def model(text: str) -> str:
 
 
 seconds = _number(0.001, float, "a number of seconds above 0")
+waiting = _number(0, float, "a number of seconds from 0")
 cpus = _number(0.01, float, "a number of CPUs above 0")
 positive = _number(1, int, "a whole number from 1 to 2**53 - 1")
 natural = _number(0, int, "a whole number from 0 to 2**53 - 1")
@@ -145,6 +146,13 @@ def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
         type=seconds,
         metavar="S",
         help="seconds that a model always has for an answer; it has more where it is slow by nature (default 30)",
+    )
+    add(
+        "--lag",
+        type=waiting,
+        metavar="S",
+        help="seconds per piece, on average over an answer, by which a collaborator may be later than the base; beyond "
+        "that the answer goes on without it (default 5)",
     )
     add("--wait-for-base", action="store_true", help="wait for a base that was lost, instead of going on without it")
 
