@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from tokencollab.member import FoundModel, Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.capabilities import check_capabilities
-from tokencollab.policies.evidence import ExitPolicy
+from tokencollab.policies.evidence import ExitPolicy, check_exit
 from tokencollab.policies.machine import make_policy
 from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
@@ -81,6 +81,19 @@ class Collaboration:
         Raises:
             UnknownMethod: no such method, or settings that do not go with it.
         """
+        for name, given in {"progress": progress, "notify": notify}.items():
+            if given is not None and not callable(given):
+                raise UsageError(f"{name} must be a function, not {type(given).__name__}")
+        if not isinstance(options, EngineOptions | None) or not isinstance(fault_policy, FaultPolicy | None):
+            raise UsageError("options must be EngineOptions, and fault_policy a FaultPolicy")
+        if not isinstance(journal, str | os.PathLike | None):
+            raise UsageError(f"journal must be the path of a folder, not {type(journal).__name__}")
+        if not isinstance(runtime, str | Runtime):
+            raise UsageError(f"runtime must be local, ray or a Runtime, not {type(runtime).__name__}")
+        if not isinstance(collaborators, Iterable | None) or isinstance(collaborators, str):
+            raise UsageError(f"collaborators must be a list of models, not {type(collaborators).__name__}")
+        if exit_policy is not None:
+            check_exit(exit_policy)
         if isinstance(method, Method) and settings:
             raise UsageError("settings go with a method's name; with a Method, use dataclasses.replace")
         self.method = method if isinstance(method, Method) else parse_method(method, **settings)
@@ -350,14 +363,16 @@ class Collaboration:
         place of what the constructor's ``journal`` and ``notify`` mean.
         """
         _, answers = self._entered()
+        if trace is not None and not hasattr(trace, "write"):
+            raise UsageError(f"trace must be a text file, not {type(trace).__name__}")
         here = self._members
-        names = wanted = tuple(here) if members is None else tuple(members)
+        names = wanted = tuple(here) if members is None else tuple(members) if isinstance(members, Iterable) else ()
         if past is not None:  # its base and its order
             names = past.trace.models
             wanted = tuple(dict.fromkeys(name for name in (*names, *wanted) if name in here))
         elif not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
             raise UsageError(
-                f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
+                f"members must be some of {', '.join(here)}, each once, not {', '.join(map(str, wanted)) or 'nobody'}"
             )
         self.check_method(request.method, wanted)
         session = uuid4().hex

@@ -73,6 +73,7 @@ class Coordinator:
         sessions = {name: self._partner(member) for name, member in members.items()}
         self._attendance = Membership(session, sessions, self._announce, self.tally.left)
         self._prompt_tokens = sum(len(turn.content.encode()) for turn in messages) / BYTES_PER_TOKEN
+        self._asked_at: dict[str, float] = {}  # when each was asked last
         self._waited: dict[str, float] = {}  # seconds for which each has kept the others waiting
         self._state: State
         self._asked: dict[int, OpenRequest] = {}  # by number: questions that have no answer yet
@@ -209,25 +210,28 @@ class Coordinator:
         if not late:
             return await self._inbox.get()
         now = asyncio.get_running_loop().time
-        left = {model: self._allowance(model) - self._waited.get(model, 0.0) for model in late}
-        began = now()
+        began, usual = now(), self._attendance.sessions[self._base].member.usual
+        free = {model: max(0.0, self._asked_at[model] + usual - began) for model in late}
+        left = {model: free[model] + self._allowance(model) - self._waited.get(model, 0.0) for model in late}
+        least = min(left.values())
         try:
-            async with asyncio.timeout(max(0.0, min(left.values()))):
+            async with asyncio.timeout(max(0.0, least)):
                 return await self._inbox.get()
         except TimeoutError:
-            least = min(left.values())
             for model in [model for model in late if left[model] <= least]:
                 self._attendance.leave_behind(model)
         finally:
             waited = now() - began
             for model in late:
-                self._waited[model] = self._waited.get(model, 0.0) + waited
+                self._waited[model] = self._waited.get(model, 0.0) + max(0.0, waited - free[model])
         return await self._inbox.get()
 
     def _late(self) -> list[str]:
         """The models that keep the others waiting: the base has answered, and they have not.
 
-        Without the base, somebody has. The base itself is waited for as long as its deadlines say: it is its answer.
+        Without the base, somebody has. Each may take as long as the base takes for a question, and only what is more
+        counts: where some are asked after the others, equals are not late. The base itself is waited for as long as its
+        deadlines say: it is its answer.
         """
         asked = {question.model for question in self._asked.values()}
         if not asked or self._base in asked:
@@ -342,6 +346,7 @@ class Coordinator:
             case e.RequestCandidates() | e.RequestScores() | e.RequestMarginals():
                 self._stop_writing()
                 self._asked[command.question] = command
+                self._asked_at[command.model] = asyncio.get_running_loop().time()
                 if command.model not in self.tally.left:  # else the policy is about to hear that
                     self._attendance.call(command.model, partial(self._ask, command))
             case e.RunSolo():

@@ -124,8 +124,11 @@ class ModelActor:
         Raises ModelGone: the actor was stopped. Exception: the engine failed.
         """
         future: asyncio.Future[m.Reply] = self._loop.create_future()
-        self._put(_Job(request, partial(_settle, future)))
-        return await future
+        try:
+            self._put(_Job(request, partial(_settle, future)))
+            return await future
+        finally:
+            future.cancel()  # nothing where it is done: what comes now has no reader
 
     @overload
     async def next_candidates(self, prefix: Prefix, k: int = 5, offsets: None = None) -> CandidateSet: ...

@@ -110,6 +110,11 @@ class Supervisor:
     def link(self) -> ModelLink:
         return self._link
 
+    @property
+    def usual(self) -> float:
+        """Seconds that an answer usually takes; 0 as long as that is not known."""
+        return self._usual or 0.0
+
     # ------------------------------------------------------------ calls
 
     def deadline(self, tokens: float) -> float:
@@ -176,7 +181,7 @@ class Supervisor:
                     return
                 except Exception as error:
                     raise self._failed(link, error) from error
-                self._answered(now() - began, usual=not first)
+                self._answered(now() - began, usual=not first or request.start > 0)
                 first = False
                 tokens += 1
                 yield reply

@@ -7,17 +7,21 @@ enter. Every message is ``length, call, frame``; a call is answered by one or mo
 
 import asyncio
 import os
+import shutil
+import socket
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import TypeAlias
 
 from tokencollab.actors.log import log
 from tokencollab.errors import ProtocolError
 from tokencollab.protocol.codec import MAX_FRAME_BYTES
 
+_PREFIX, _SOCKET = "tokencollab-", "model"
 _HEAD = struct.Struct("!II")  # length of the frame, number of the call
 
 
@@ -65,8 +69,28 @@ async def serve(answer: AnswerFrames, left: Callable[[set[str]], Awaitable[None]
             writer.close()
             await left(opened)
 
-    path = os.path.join(tempfile.mkdtemp(prefix="tokencollab-"), "model")
-    return await asyncio.start_unix_server(connection, path), path
+    sweep()
+    # Under its own name only when the socket listens: who sweeps must not find one that is not ready yet.
+    making = tempfile.mkdtemp(prefix=f".{_PREFIX}")
+    server = await asyncio.start_unix_server(connection, os.path.join(making, _SOCKET))
+    folder = os.path.join(os.path.dirname(making), os.path.basename(making)[1:])
+    os.rename(making, folder)
+    return server, os.path.join(folder, _SOCKET)
+
+
+def sweep() -> None:
+    """Removes the folders of processes that were killed: nobody listens at the socket any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / _SOCKET).is_socket():
+                continue
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+                caller.setblocking(False)
+                caller.connect(str(folder / _SOCKET))
+        except ConnectionRefusedError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # it has just gone, is another user's, or is too busy to listen
+            pass
 
 
 class Channel:
