@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tokencollab import Collaboration, Piece, Token, UsageError
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
-METHODS = ["base", "gac", "duetnet", "bytewise", "consult"]
+METHODS = ["base", "bytewise"]
 
 
 def script(text: bytes) -> Mapping[Piece, float]:
@@ -112,7 +113,7 @@ async def test_a_stream_that_is_left_says_nothing_and_leaves_nothing(
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: wrong.append(context))
     engines = [ScriptedEngine("a", script), ScriptedEngine("b", script)]
     async with Collaboration("a", ["b"], method, runtime=scripted_runtime(*engines)) as team:
-        for tokens in (1, 2, 5):
+        for tokens in (1, 4):
             await way(team, tokens)
         assert (await team.generate("?", max_tokens=3)).tokens == 3
         gc.collect()
@@ -134,7 +135,7 @@ async def test_streams_that_are_cancelled_together_with_the_team_say_nothing() -
     for method in METHODS:
         engines = [ScriptedEngine("a", script), ScriptedEngine("b", script)]
         async with Collaboration("a", ["b"], method, runtime=scripted_runtime(*engines)) as team:
-            tasks = [asyncio.create_task(by_break(team, 10**6)) for _ in range(20)]
+            tasks: list[asyncio.Task[Any]] = [asyncio.create_task(by_break(team, 10**6)) for _ in range(20)]
             tasks += [asyncio.create_task(by_return(team, number)) for number in range(20)]
             await asyncio.sleep(0.01)
             for task in tasks[::2]:

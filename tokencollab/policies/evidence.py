@@ -73,7 +73,7 @@ def check_exit(policy: Any) -> None:
 
 def check_verdict(policy: Any, said: Any) -> tuple[Any, Verdict]:
     """What somebody's exit policy has returned. Raises UsageError: it is no state with a `Verdict`."""
-    verdict = said[1] if isinstance(said, tuple) and len(said) == 2 else None
+    verdict: Any = said[1] if isinstance(said, tuple) and len(said) == 2 else None
     if (
         isinstance(verdict, Verdict)
         and isinstance(verdict.out, Set)
