@@ -1,7 +1,7 @@
 """Aggregations: candidate sets into scores (docs/specification.md section 3), one class each. Arithmetic only.
 
-Every sum over models runs in the order of the ballots, which callers sort by model name: float addition is not
-associative, and order of arrival would decide exact ties.
+Every sum over models runs in the order of the ballots, which callers sort by model name. Where terms may cancel, sums
+are exact (`fsum`); elsewhere order changes the last bits only, and `selection` takes such scores for equal.
 
 An aggregation of your own is a frozen dataclass derived from `Aggregation` with ``name``, ``help`` and `score`
 (`examples/own_aggregation.py`).
@@ -22,8 +22,7 @@ MAX_TOP_K: Final = MAX_CANDIDATES - 24
 """A model sends a few candidates more than k, and an answer may have `MAX_CANDIDATES`."""
 
 Scored: TypeAlias = tuple[Piece, float, float]
-"""A piece, its score, and the summed full-softmax probability of the models that list it (for ties, and 0 where
-UniTE has none)."""
+"""A piece, its score, and the summed full-softmax probability of the models that list it (for ties)."""
 
 
 class Ballot(NamedTuple):
@@ -155,10 +154,9 @@ class UniTE(Aggregation):
             weights += ballot.weight
         scores = [total / weights for total in totals]
         ties = dict.fromkeys(union, 0.0)
-        if len(set(scores)) < len(scores):
-            for ballot in ballots:
-                for candidate in ballot.kept:
-                    ties[candidate.piece] += exp(candidate.logprob)
+        for ballot in ballots:
+            for candidate in ballot.kept:
+                ties[candidate.piece] += exp(candidate.logprob)
         return list(zip(union, scores, ties.values(), strict=True))
 
 
@@ -173,7 +171,7 @@ class _LogitSum(Softened):
     reference: Literal["raw", "floor"] = parameter("raw", help="where a model's logits are counted from")
 
     def score(self, ballots: Sequence[Ballot]) -> list[Scored]:
-        scores: dict[Piece, float] = {}
+        terms: dict[Piece, list[float]] = {}
         ties: dict[Piece, float] = {}
         for ballot in ballots:
             weight, kept, received = ballot.weight, ballot.kept, ballot.received
@@ -182,9 +180,15 @@ class _LogitSum(Softened):
                 zero = received[min(len(kept), len(received) - 1)].logit
             for candidate in kept:
                 piece = candidate.piece
-                scores[piece] = scores.get(piece, 0.0) + weight * (candidate.logit - zero)
+                terms.setdefault(piece, []).append(weight * (candidate.logit - zero))
                 ties[piece] = ties.get(piece, 0.0) + exp(candidate.logprob)
-        return [(piece, score, ties[piece]) for piece, score in scores.items()]
+        return [(piece, _sum(values) if len(values) > 1 else values[0], ties[piece]) for piece, values in terms.items()]
+
+
+def _sum(terms: list[float]) -> float:
+    """Exact whatever the order; 0 where the terms cancel but for their own rounding."""
+    total = fsum(terms)
+    return total if abs(total) > 2**-50 * max(map(abs, terms)) else 0.0
 
 
 @dataclass(frozen=True)

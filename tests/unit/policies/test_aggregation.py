@@ -79,14 +79,12 @@ def test_ties_count_the_summed_probability_of_those_that_list_a_piece(name: str)
     assert ties == pytest.approx({b"a": 0.5, b"b": 0.65, b"c": 0.3})
 
 
-def test_unite_counts_them_only_where_two_scores_are_equal() -> None:
+def test_unite_counts_them_too() -> None:
     method = parse_method("unite", top_k=2)
     decider = Decider(method, sampling_of(method, 0))
     a, b = by_probability((b"a", 0.4), (b"b", 0.4)), by_probability((b"b", 0.3), (b"a", 0.3))
     equal = method.scoring.score([decider.ballot("A", a), decider.ballot("B", b)])
     assert {piece: tie for piece, _, tie in equal} == pytest.approx({b"a": 0.7, b"b": 0.7})
-    one = method.scoring.score([decider.ballot("A", by_probability((b"a", 0.5), (b"b", 0.4)))])
-    assert {piece: tie for piece, _, tie in one} == {b"a": 0.0, b"b": 0.0}
 
 
 def test_the_base_alone_and_bytewise_voting_have_no_ballots_to_add_up() -> None:

@@ -339,7 +339,7 @@ def test_an_exit_of_ones_own_takes_the_place_of_the_methods(name: str) -> None:
 def test_the_figures_of_the_most_extreme_settings_are_numbers(losses: int) -> None:
     for rho in (1 + 2**-52, 1e6):
         policy = SelfEfficacy(rho=rho)
-        state = EfficacyState(policy.start("a").rt, 10**7, 10**7 - losses, losses)
+        state = EfficacyState(10**7, 10**7 - losses, losses)
         assert all(isfinite(figure) for figure in policy.figures(state) if figure is not None)
 
 
