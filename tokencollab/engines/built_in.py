@@ -1,11 +1,17 @@
 """The engines that come with tokencollab, as entry points (pyproject.toml)."""
 
+import atexit
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from tokencollab.engines.base import WHOLE_ROWS, Engine
 from tokencollab.engines.entry_points import EngineType
 from tokencollab.engines.options import EngineOptions
+
+
+_TORCH_CACHE: Final = "TORCHINDUCTOR_CACHE_DIR"  # which torch sets to the folder that it has made
 
 
 def import_engines() -> None:
@@ -15,12 +21,20 @@ def import_engines() -> None:
     machine that has anything else to do, that makes a step take ten times as long (docs/results.md).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if _TORCH_CACHE not in os.environ:
+        atexit.register(_remove_empty_cache)
 
     # These two are what engines load models with; the package transformers alone loads next to nothing.
     import transformers.models.auto.modeling_auto  # noqa: PLC0415
     import transformers.models.auto.tokenization_auto  # noqa: PLC0415, F401
 
     import tokencollab.engines.transformers_engine  # noqa: PLC0415, F401
+
+
+def _remove_empty_cache() -> None:
+    """torch makes a temporary folder for compiled code when it is imported, whether it compiles or not."""
+    with suppress(KeyError, OSError):  # it is not there, or has something in it
+        os.rmdir(os.environ[_TORCH_CACHE])
 
 
 def _load_transformers(name: str, source: str, options: EngineOptions) -> Engine:

@@ -74,11 +74,12 @@ def check_exit(policy: Any) -> None:
 def check_verdict(policy: Any, said: Any) -> tuple[Any, Verdict]:
     """What somebody's exit policy has returned. Raises UsageError: it is no state with a `Verdict`."""
     verdict: Any = said[1] if isinstance(said, tuple) and len(said) == 2 else None
+    until: Any = getattr(verdict, "until", None)
     if (
         isinstance(verdict, Verdict)
         and isinstance(verdict.out, Set)
-        and isinstance(verdict.until, Real)
-        and verdict.until >= 0
+        and isinstance(until, Real)
+        and float(until) >= 0
         and (verdict.efficacy is None or isinstance(verdict.efficacy, Efficacy))
     ):
         return said[0], verdict
