@@ -148,9 +148,10 @@ async def test_streams_that_are_cancelled_together_with_the_team_say_nothing() -
 
 def test_a_program_that_ends_in_the_middle_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     kept: list[object] = []
+    runtime = scripted_runtime(*(ScriptedEngine(n, script) for n in "ab"))
 
     async def main() -> None:
-        team = Collaboration("a", ["b"], "dp", runtime=scripted_runtime(*(ScriptedEngine(n, script) for n in "ab")))
+        team = Collaboration("a", ["b"], "dp", runtime=runtime)
         await team.__aenter__()
         stream = team.stream("?", max_tokens=10**6)
         await anext(stream)
@@ -159,6 +160,9 @@ def test_a_program_that_ends_in_the_middle_says_nothing(capfd: pytest.CaptureFix
     asyncio.run(main())
     kept.clear()
     gc.collect()
+    for actor in runtime._actors.values():  # which nobody has ended
+        actor.abandon()
+        actor._thread.join()
     captured = capfd.readouterr()
     assert "never retrieved" not in captured.err
     assert "Traceback" not in captured.err

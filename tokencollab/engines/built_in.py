@@ -10,7 +10,6 @@ from tokencollab.engines.base import WHOLE_ROWS, Engine
 from tokencollab.engines.entry_points import EngineType
 from tokencollab.engines.options import EngineOptions
 
-
 _TORCH_CACHE: Final = "TORCHINDUCTOR_CACHE_DIR"  # which torch sets to the folder that it has made
 
 
