@@ -71,7 +71,7 @@ class Collaboration:
                 or one of your own; these two get the models' names as they are written here.
             options: how the models compute that do not say otherwise; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
-            notify: hears notices of the method, each once per answer.
+            notify: hears notices of the method, each once per answer, and which model left an answer, and why.
             fault_policy: deadlines and restarts of models that fail.
             journal: a folder; each answer has a file there while it is being written, from which `resume` goes on.
             keep_journal: whether the file stays when the answer has come to its end.

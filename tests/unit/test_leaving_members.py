@@ -105,6 +105,16 @@ async def test_a_refusal_at_any_moment_costs_that_member_only(method: str, kind:
     assert replayed(trace.getvalue()) == list(answer.pieces)
 
 
+async def test_the_user_is_told_once_who_left_and_why() -> None:
+    told: list[str] = []
+    engines = [ScriptedEngine("b", script), Refuses("no", "ModelRefused"), ScriptedEngine("small", other, 3)]
+    team = Collaboration("b", ["no", "small"], "unite", runtime=scripted_runtime(*engines), notify=told.append)
+    async with team:
+        answer = await team.generate("?", max_tokens=12)
+    assert answer.left == {"no": "no: ModelRefused", "small": "its context is full"}
+    assert told == [f"{name} takes no further part in this answer: {reason}" for name, reason in answer.left.items()]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_the_base_refuses_is_refused(kind: str) -> None:
     with pytest.raises(type(refusal(kind, ""))):
@@ -154,6 +164,7 @@ async def test_an_answer_that_lost_a_full_member_is_resumed_without_it(method: s
             async for _ in stream:
                 pass
         assert (stream.answer.pieces, stream.answer.lost) == (whole.pieces, whole.lost)
+        assert stream.answer.left == whole.left
 
 
 async def test_a_full_member_waits_for_a_base_that_comes_back() -> None:

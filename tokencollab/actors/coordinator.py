@@ -12,7 +12,7 @@ from typing import TypeAlias, assert_never
 
 from tokencollab.actors.answer import FinishReason, Tally, Token
 from tokencollab.actors.journal import Past
-from tokencollab.actors.membership import Membership
+from tokencollab.actors.membership import FULL, Membership
 from tokencollab.actors.metrics.answers import AnswerMetrics
 from tokencollab.actors.model_session import BYTES_PER_TOKEN, ModelSession, ReceivedEvent, SharedText
 from tokencollab.actors.recorder import Recorder
@@ -274,6 +274,10 @@ class Coordinator:
             case e.SoloStep(model):
                 self.tally.forwarded[model] += heard.forwarded
             case e.ModelLost(model) | e.ModelExhausted(model):
+                if isinstance(event, e.ModelExhausted) and model != self._base:
+                    self.tally.left.setdefault(model, FULL)
+                if reason := self.tally.left.get(model):
+                    self._notify(f"{model} takes no further part in this answer: {reason}")
                 self._held_back.pop(model, None)
                 self._asked = {number: asked for number, asked in self._asked.items() if asked.model != model}
             case e.ModelJoined(joined):  # somebody is left again: those who were waited for are lost

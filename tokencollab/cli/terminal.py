@@ -159,8 +159,6 @@ def summary_table(answer: Answer) -> Table:
         add_row(table, "forwarded", f"{forwarded} tokens per piece")
     if answer.lost:
         add_row(table, "lost", ", ".join(f"{model} {times} times" for model, times in answer.lost.items()))
-    for model, reason in answer.left.items():
-        add_row(table, "left", f"{model}: {reason}")
     return table
 
 
