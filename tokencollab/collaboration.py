@@ -2,22 +2,22 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO, TypeAlias
 from uuid import uuid4
 
-from tokencollab.actors.answer import Answer, Token
+from tokencollab.actors.answer import Answer
 from tokencollab.actors.coordinator import Coordinator
 from tokencollab.actors.journal import SUFFIX, Journal, Past, read_journal
-from tokencollab.actors.metrics.answers import measured
+from tokencollab.actors.metrics.answers import AnswerMetrics
+from tokencollab.actors.open_answers import OpenAnswers
 from tokencollab.actors.platform.follow import follow
 from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import Recorder
-from tokencollab.actors.request import AnswerRequest
+from tokencollab.actors.request import AnswerRequest, running_loop
 from tokencollab.actors.runtimes.base import DynamicRuntime, ModelLink, ModelSpec, Runtime
 from tokencollab.actors.supervisor import FaultPolicy, Supervisor
 from tokencollab.answer_stream import AnswerStream, finished_answer
@@ -28,8 +28,8 @@ from tokencollab.files import typed_path
 from tokencollab.member import FoundModel, Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
-from tokencollab.policies.capabilities import SCALE, check_capabilities, lacking
-from tokencollab.policies.evidence import ExitPolicy
+from tokencollab.policies.capabilities import SCALE, check_capabilities
+from tokencollab.policies.evidence import ExitPolicy, check_exit
 from tokencollab.policies.machine import make_policy
 from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
@@ -72,7 +72,8 @@ class Collaboration:
                 or one of your own; these two get the models' names as they are written here.
             options: how the models compute that do not say otherwise; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
-            notify: hears notices: of a model once, when it is loaded, of the method once per answer.
+            notify: hears notices: of a model once, when it is loaded, of the method once per answer, and which model
+                left an answer, and why.
             fault_policy: deadlines and restarts of models that fail.
             journal: a folder; each answer has a file there while it is being written, from which `resume` goes on.
             keep_journal: whether the file stays when the answer has come to its end.
@@ -82,6 +83,19 @@ class Collaboration:
         Raises:
             UnknownMethod: no such method, or settings that do not go with it.
         """
+        for name, given in {"progress": progress, "notify": notify}.items():
+            if given is not None and not callable(given):
+                raise UsageError(f"{name} must be a function, not {type(given).__name__}")
+        if not isinstance(options, EngineOptions | None) or not isinstance(fault_policy, FaultPolicy | None):
+            raise UsageError("options must be EngineOptions, and fault_policy a FaultPolicy")
+        if not isinstance(journal, str | os.PathLike | None):
+            raise UsageError(f"journal must be the path of a folder, not {type(journal).__name__}")
+        if not isinstance(runtime, str | Runtime):
+            raise UsageError(f"runtime must be local, ray or a Runtime, not {type(runtime).__name__}")
+        if not isinstance(collaborators, Iterable | None) or isinstance(collaborators, str):
+            raise UsageError(f"collaborators must be a list of models, not {type(collaborators).__name__}")
+        if exit_policy is not None:
+            check_exit(exit_policy)
         if isinstance(method, Method) and settings:
             raise UsageError("settings go with a method's name; with a Method, use dataclasses.replace")
         self.method = method if isinstance(method, Method) else parse_method(method, **settings)
@@ -106,8 +120,7 @@ class Collaboration:
         self._told_of_scale = False
         self._members: dict[str, Supervisor] = {}
         self._specs: dict[str, Member] = {}  # what each was asked for as
-        # With the method, which new models that can do it join; None where its members were named.
-        self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], Method | None]] = {}
+        self._answers: OpenAnswers | None = None  # inside ``async with``
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -120,7 +133,7 @@ class Collaboration:
         if self._runtime is not None:
             raise UsageError("this Collaboration is in use already: share it, or make another one")
         self._runtime = runtime = self._make_runtime()
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._answers = asyncio.get_running_loop(), OpenAnswers()
         try:
             base, others = self._base, self._collaborators
             if isinstance(runtime, DynamicRuntime):
@@ -176,11 +189,8 @@ class Collaboration:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        while self._streams:
-            coordinator, (tokens, _) = self._streams.popitem()
-            coordinator.cancel()
-            with suppress(RuntimeError):  # somebody is waiting for its next token, and hears of the end there
-                await tokens.aclose()
+        if self._answers is not None:
+            await self._answers.close()
         members, self._members = self._members, {}
         runtime, self._runtime = self._runtime, None
         for member in members.values():
@@ -195,9 +205,9 @@ class Collaboration:
             UnknownModel, ModelUnavailable, ModelRefused: it cannot be had, or cannot take part.
             UsageError: outside ``async with``.
         """
-        runtime = self._entered()
+        self._entered()
         (spec,) = await self._specifications([Member.of(model)])
-        await self._begin(runtime, spec)
+        await self._begin(spec)
         return spec.name
 
     async def remove(self, name: str) -> None:
@@ -206,14 +216,13 @@ class Collaboration:
         Raises:
             UsageError: no such model, or it is the base.
         """
-        runtime = self._entered()
+        runtime, answers = self._entered()
         if name not in self._members:
             raise UsageError(f"no member {name!r}; there are {', '.join(self._members) or 'none'}")
         if name == next(iter(self._members)):
             raise UsageError(f"{name!r} is the base: without it there is no collaboration")
         member = self._members.pop(name)
-        for coordinator in self._streams:
-            coordinator.leave(name)
+        answers.leave(name)
         await member.leave()
         await runtime.stop(name)
 
@@ -224,16 +233,13 @@ class Collaboration:
         return Supervisor(spec.name, link, partial(self._runtime.restart, spec), self._fault_policy)
 
     async def _take_in(self, name: str) -> None:
-        assert self._runtime is not None
-        await self._begin(self._runtime, ModelSpec(name, name, self._options))
+        await self._begin(ModelSpec(name, name, self._options))
 
-    async def _begin(self, runtime: Runtime, spec: ModelSpec) -> None:
+    async def _begin(self, spec: ModelSpec) -> None:
+        runtime, answers = self._entered()
         (link,) = await runtime.start([spec])
         self._members[spec.name] = member = self._member(spec, link)
-        for coordinator, (_, joining) in self._streams.items():
-            stranger = joining is not None and joining.scoring.trusts_scale and self._untrusted([spec.name])
-            if joining is not None and not stranger and not lacking(joining, member.info.capabilities):
-                coordinator.join(member)
+        answers.join(member, trusted=not self._untrusted([spec.name]))
 
     def _untrusted(self, names: Iterable[str]) -> list[str]:
         """Those of ``names`` that are members of other owners."""
@@ -241,20 +247,20 @@ class Collaboration:
         said = {name: member.trusted for name, member in self._specs.items()}
         return [name for name in names if not (default if said.get(name) is None else said[name])]
 
-    def _entered(self) -> Runtime:
-        """The runtime, inside ``async with`` and in its event loop.
+    def _entered(self) -> tuple[Runtime, OpenAnswers]:
+        """The runtime and the answers under way, inside ``async with`` and in its event loop.
 
         Raises:
             UsageError: anywhere else.
         """
-        if self._runtime is None:
+        if self._runtime is None or self._answers is None:
             raise UsageError("a Collaboration answers, and takes in models, inside `async with` only")
-        if asyncio.get_running_loop() is not self._loop:
+        if running_loop() is not self._loop:
             raise UsageError(
                 "a Collaboration belongs to the event loop it was entered in: from another thread use "
                 "asyncio.run_coroutine_threadsafe(..., loop)"
             )
-        return self._runtime
+        return self._runtime, self._answers
 
     def _make_runtime(self) -> Runtime:
         if self._runtime_choice == "local":
@@ -298,6 +304,7 @@ class Collaboration:
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
         keep: bool = False,
+        require_room: bool = False,
     ) -> AnswerStream:
         """Begins an answer.
 
@@ -312,17 +319,20 @@ class Collaboration:
                 Models that are added later join answers without ``members`` only.
             keep: whether the models keep what they computed when the answer has ended, until `AnswerStream.aclose`: a
                 prompt that goes on from this answer, asked before that, is not computed from its beginning.
+            require_room: whether a collaborator that is full is an error (`PlatformFull`), as the base is. By default
+                the answer goes on without it.
 
         Raises:
             UsageError: outside ``async with``, an empty prompt, a number out of range, no such method or model. What
-                the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
+                the base says of the prompt (`PromptTooLong`) is raised by the first step of the iteration. The answer
+                goes on without a collaborator that refuses it (`Answer.left`).
         """
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
         own = {name: member.weight for name, member in self._specs.items() if member.weight is not None}
         if own and chosen.uses("weights"):
             chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
         request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
-        return self.stream_request(request, trace, members=members, keep=keep)
+        return self.stream_request(request, trace, members=members, keep=keep, require_room=require_room)
 
     def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
         """Goes on with an answer whose writing was cut off; what was written comes first, as it was.
@@ -353,6 +363,7 @@ class Collaboration:
         members: Sequence[str] | None = None,
         past: Past | None = None,
         keep: bool = False,
+        require_room: bool = False,
         journal_file: Path | None = None,
         notify: Callable[[str], None] | None = None,
     ) -> AnswerStream:
@@ -361,15 +372,17 @@ class Collaboration:
         ``past``: what the request's journal has, to go on from. ``journal_file`` and ``notify``: for this answer, in
         place of what the constructor's ``journal`` and ``notify`` mean.
         """
-        self._entered()
+        _, answers = self._entered()
+        if trace is not None and not hasattr(trace, "write"):
+            raise UsageError(f"trace must be a text file, not {type(trace).__name__}")
         here = self._members
-        names = wanted = tuple(here) if members is None else tuple(members)
+        names = wanted = tuple(here) if members is None else tuple(members) if isinstance(members, Iterable) else ()
         if past is not None:  # its base and its order
             names = past.trace.models
             wanted = tuple(dict.fromkeys(name for name in (*names, *wanted) if name in here))
         elif not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
             raise UsageError(
-                f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
+                f"members must be some of {', '.join(here)}, each once, not {', '.join(map(str, wanted)) or 'nobody'}"
             )
         self.check_method(request.method, wanted)
         if request.method.scoring.trusts_scale and len(wanted) > 1 and not self._told_of_scale:
@@ -409,7 +422,12 @@ class Collaboration:
             wait_for_base=self._fault_policy.wait_for_base,
             past=past,
             keep=keep,
+            require_room=require_room,
+            metrics=AnswerMetrics(request.method.name),
+            began=lambda coordinator: answers.add(coordinator, tokens, request.method if members is None else None),
+            over=answers.discard,
         )
+        tokens = coordinator.tokens()
         now = asyncio.get_running_loop().time
         started = now()
 
@@ -418,9 +436,8 @@ class Collaboration:
             everybody = tuple(dict.fromkeys((*names, *coordinator.tally.took_part)))  # those that came later as well
             return finished_answer(text, coordinator, everybody, request.method.name, request.seed, started, ended)
 
-        joining = request.method if members is None else None
-        tokens = measured(self._track(coordinator, joining), coordinator, request.method.name)
-        return AnswerStream(coordinator, tokens, finish, None if journal is None else journal.path)
+        path = None if journal is None else journal.path
+        return AnswerStream(coordinator, tokens, finish, path, partial(answers.forget, coordinator))
 
     async def generate(
         self,
@@ -432,20 +449,12 @@ class Collaboration:
         trace: TextIO | None = None,
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
+        require_room: bool = False,
     ) -> Answer:
         stream = self.stream(
-            prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members
-        )
+            prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members,
+            require_room=require_room,
+        )  # fmt: skip
         async for _ in stream:
             pass
         return stream.answer
-
-    async def _track(self, coordinator: Coordinator, joining: Method | None) -> AsyncGenerator[Token, None]:
-        tokens = coordinator.tokens()
-        self._streams[coordinator] = tokens, joining
-        try:
-            async for token in tokens:
-                yield token
-        finally:
-            if self._streams.pop(coordinator, None) is not None:  # else `close` is at it
-                await tokens.aclose()

@@ -137,6 +137,19 @@ def error_named(kind: str, reason: str) -> TokencollabError:
     return (cls if isinstance(cls, type) and issubclass(cls, TokencollabError) else ModelFailed)(reason)
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says. Of somebody else's, even that may fail."""
+    try:
+        return str(error)
+    except BaseException as failure:
+        return f"(its text cannot be had: {type(failure).__name__})"
+
+
+def named(error: BaseException) -> str:
+    """An error by its class and what it says, for a message."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
 _REFUSALS = {kind.__name__: kind for kind in (PromptTooLong, ModelRefused, PlatformFull)}
 
 

@@ -117,6 +117,8 @@ class Member:
         """A member from a `Member`, the text of one, or the path of a model."""
         if isinstance(member, Member):
             return member
+        if not isinstance(member, str | os.PathLike):
+            raise UsageError(f"a model is named by a text, a path or a Member, not {type(member).__name__}")
         return cls.parse(member) if isinstance(member, str) else cls(os.fspath(member))
 
     @property

@@ -291,11 +291,14 @@ async def test_bad_requests_are_refused_before_anything_starts(arguments: dict[s
             team.stream(**arguments)  # type: ignore[arg-type]
 
 
-async def test_a_prompt_too_long_for_one_model_is_refused() -> None:
+async def test_a_prompt_too_long_for_the_base_is_refused_and_for_another_model_costs_that_model() -> None:
     small = ScriptedEngine("small", lambda done: ahead(TEXT, done, 1), context_length=3)
-    async with Collaboration("w1", ["small"], runtime=scripted_runtime(spell(TEXT), small)) as team:
+    async with Collaboration("small", ["w1"], runtime=scripted_runtime(spell(TEXT), small)) as team:
         with pytest.raises(PromptTooLong, match="small"):
             await team.generate("a long question")
+        answer = await team.generate("a long question", members=["w1", "small"], method="duetnet")
+    assert (answer.text.encode(), answer.finish_reason) == (TEXT, "end")
+    assert (answer.lost, answer.left) == ({"small": 1}, {"small": "the prompt is too long for small"})
 
 
 def test_bad_methods_are_refused_at_once() -> None:

@@ -44,11 +44,12 @@ class Past:
         """Those of ``models`` that did not take part at the end of the journal."""
         here = set(self.trace.models)
         for heard in self.heard:
-            if isinstance(heard.event, e.ModelLost):
+            if isinstance(heard.event, e.ModelLost | e.ModelExhausted):
                 here.discard(heard.event.model)
             elif isinstance(heard.event, e.ModelJoined):
                 here.add(heard.event.model)
-        return [model for model in models if model not in here]
+        full = {heard.event.model for heard in self.heard if isinstance(heard.event, e.ModelExhausted)}
+        return [model for model in models if model not in here | full]
 
     def check(self, pieces: Sequence[Piece]) -> None:
         """Whether these are the pieces of the journal; a single event may have led to a few more.

@@ -23,7 +23,17 @@ from tokencollab.actors.preparation import Preparation
 from tokencollab.actors.prompt import Prompt, read_prompt, sendable
 from tokencollab.actors.solo_generation import Writing
 from tokencollab.engines.base import EXTRA_CANDIDATES, Engine, EngineReply, EngineRequest, PreparesPrompts
-from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, PlatformFull, PromptTooLong, UsageError, refusal
+from tokencollab.errors import (
+    ModelFailed,
+    ModelGone,
+    ModelRefused,
+    PlatformFull,
+    PromptTooLong,
+    TokencollabError,
+    UsageError,
+    named,
+    refusal,
+)
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, CandidateSet
 from tokencollab.protocol.replies import checked_reply
@@ -69,6 +79,21 @@ def _raise(error: BaseException) -> m.Reply:
     raise error
 
 
+def _as_failure(error: BaseException) -> Exception:
+    """What callers in the event loop are told of an error in the thread.
+
+    A panic of a Rust library, `SystemExit` and the like are no `Exception`: in the loop they would end the program. The
+    text of an error is somebody's code, and may fail too.
+    """
+    if isinstance(error, TokencollabError):
+        return error
+    try:
+        str(error)
+    except BaseException:
+        return ModelFailed(named(error))
+    return error if isinstance(error, Exception) else ModelFailed(named(error))
+
+
 class ModelActor:
     """Serves one engine. All public methods belong to one event loop; the engine to one thread."""
 
@@ -80,7 +105,7 @@ class ModelActor:
         """
         self._max_sessions, self._max_batch = max_sessions, max_batch
         self._sessions: dict[str, float] = {}  # open ones, and when each last asked
-        self._ending = False
+        self._ending = self._ended = False  # it has been told to end; it takes no more requests
         self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
         self._preparation = Preparation[_Job]()
@@ -92,6 +117,7 @@ class ModelActor:
         self._woken = False  # the loop has been told of what is in the outbox
         self._load = load
         self._loaded: asyncio.Future[m.ModelInfo] = asyncio.get_running_loop().create_future()
+        self._loaded.add_done_callback(lambda loaded: loaded.cancelled() or loaded.exception())  # it may be nobody's
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._serve, name="tokencollab-model", daemon=True)
         self._thread.start()
@@ -106,8 +132,11 @@ class ModelActor:
         Raises ModelGone: the actor was stopped. Exception: the engine failed.
         """
         future: asyncio.Future[m.Reply] = self._loop.create_future()
-        self._put(_Job(request, partial(_settle, future)))
-        return await future
+        try:
+            self._put(_Job(request, partial(_settle, future)))
+            return await future
+        finally:
+            future.cancel()  # nothing where it is done: what comes now has no reader
 
     @overload
     async def next_candidates(self, prefix: Prefix, k: int = 5, offsets: None = None) -> CandidateSet: ...
@@ -194,12 +223,12 @@ class ModelActor:
 
         Raises ModelGone: it is not.
         """
-        if not self._thread.is_alive():
+        if self._ended or not self._thread.is_alive():
             raise ModelGone("the model's thread has ended")
 
     def _put(self, job: _Job) -> None:
-        self.check()
         self._inbox.put(job)
+        self.check()  # not before: a thread that ends at this moment empties the inbox once more, or is seen here
 
     def _empty_outbox(self) -> None:
         """Delivers what the thread has sent; what comes meanwhile has the next turn."""
@@ -223,20 +252,24 @@ class ModelActor:
                 self._loop.call_soon_threadsafe(self._empty_outbox)
 
     def _serve(self) -> None:
+        """Whatever this thread dies of, everyone who waits for it hears of that."""
         loaded = partial(_settle, self._loaded)
-        try:
-            engine = self._load()
-        except Exception as error:
-            self._call(loaded, error)
-            return
-        self._call(loaded, engine.info)
         jobs: list[_Job] = []
         reason = "the model was stopped"
         try:
-            self._work(engine, jobs)
-        except Exception as error:  # every waiting caller gets the error
-            reason = f"the model's thread has ended: {type(error).__name__}: {error}"
-            log.error("model ended", model=engine.info.name, reason=reason)
+            engine = self._load()
+            name = engine.info.name
+            self._call(loaded, engine.info)
+        except BaseException as error:
+            self._call(loaded, _as_failure(error))
+            reason = f"the model could not be loaded: {named(error)}"
+        else:
+            try:
+                self._work(engine, jobs)
+            except BaseException as error:
+                reason = f"the model's thread has ended: {named(error)}"
+                log.error("model ended", model=name, reason=reason)
+        self._ended = True
         while not self._inbox.empty():
             if (job := self._inbox.get()) is not None:
                 jobs.append(job)
@@ -361,7 +394,7 @@ class ModelActor:
         try:
             job.opening = engine.prepare(request)
         except BaseException as error:
-            job.opening = partial(_raise, error)
+            job.opening = partial(_raise, _as_failure(error))
         self._inbox.put(job)
 
     def _overtaken(self, session: str) -> None:
@@ -372,10 +405,8 @@ class ModelActor:
     def _open(self, opening: Callable[[], m.Reply], session: str) -> m.Reply | Exception:
         try:
             reply = opening()
-        except Exception as error:
-            return error
-        except BaseException as error:  # a panic of a Rust library
-            return ModelFailed(f"{type(error).__name__}: {error}")
+        except BaseException as error:
+            return _as_failure(error)
         if isinstance(reply, m.Opened):
             self._sessions[session] = monotonic()
         return reply
@@ -400,8 +431,8 @@ class ModelActor:
             )
         try:
             answers = engine.next_candidates([job.ask for job in chosen if job.ask is not None])
-        except Exception as error:
-            self._failed(engine, chosen, jobs, error)
+        except BaseException as error:
+            self._failed(engine, chosen, jobs, _as_failure(error))
             return
         for job, answer in zip(chosen, answers, strict=True):
             self._suspects.discard(job.request.session)
@@ -409,8 +440,8 @@ class ModelActor:
                 jobs.remove(job)
                 try:
                     goes_on = self._goes_on(job, answer)
-                except Exception as error:  # invalid sampling must not end the thread, which others need
-                    self._call(job.deliver, error)
+                except BaseException as error:  # invalid sampling must not end the thread, which others need
+                    self._call(job.deliver, _as_failure(error))
                     continue
                 if goes_on:
                     jobs.append(job)  # behind those that this pass had no room for

@@ -19,8 +19,7 @@ from tokencollab.protocol.spelling import TOKEN_BYTES, KeptSpelling, Spelling
 ModelReply: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.SoloPiece | m.Unsure
 
 _MOST_PIECES = 1024  # that a model which comes back is given one by one
-_BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
-_BYTES_PER_CHARACTER = 4  # at most
+BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
 _TEMPLATE_TOKENS = 1 << 16  # of a prompt, beside those of the conversation
 _PASSES = 64  # times that a model may have computed all it holds for one reply
 _SPELT_PER_REPLY = 256  # tokens that one reply may say anew, on average, beside two for each new byte
@@ -77,9 +76,9 @@ class ModelSession:
         self._spelt = 0  # bytes of the text at its last reply, for a restart
         self._spelling = KeptSpelling()  # of these bytes
         self._spellable = 0  # tokens that its replies may still say anew
-        characters = sum(len(turn.content) for turn in request.messages)
-        self._prompt_tokens = characters // _BYTES_PER_TOKEN
-        self._most_prompt_tokens = characters * _BYTES_PER_CHARACTER + _TEMPLATE_TOKENS
+        size = sum(len(turn.content.encode()) for turn in request.messages)
+        self._prompt_tokens = size // BYTES_PER_TOKEN
+        self._most_prompt_tokens = size + _TEMPLATE_TOKENS
         self._ahead = b""  # the text as it is with what the model wrote alone, which the reader may not have yet
         self._fresh = True  # the next answer is about the prompt too
         self.opened = False
@@ -107,6 +106,8 @@ class ModelSession:
         await self.open(self._text.pieces(self._spelt))
         start, offset = self._held, len(self._text.data)
         reply = await self._call(m.NextCandidates(self._open.session, start, self._text.data[start:], 1))
+        if isinstance(reply, m.ContextExhausted):
+            raise errors.PromptTooLong(f"{self.member.name} has no room for what is written so far")
         if isinstance(reply, m.CandidatesReply) and reply.offset == offset:
             self._held, self._fresh = offset, False
             self.spelt(offset, reply.spelling)
@@ -236,7 +237,7 @@ class ModelSession:
         return (text if len(text) >= offset else self._ahead)[:offset]
 
     def _tokens(self, offset: int) -> float:
-        return self._prompt_tokens + offset / _BYTES_PER_TOKEN
+        return self._prompt_tokens + offset / BYTES_PER_TOKEN
 
     def _malformed(self, reply: m.Reply, request: m.Request) -> errors.MalformedAnswer:
         self.member.malformed()

@@ -12,7 +12,7 @@ from tokencollab import __version__
 from tokencollab.batch.prompts import BadLine, PromptDefaults, PromptLine, read_prompts
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all, write_between, write_together
-from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive
+from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive, waiting
 from tokencollab.cli.responses import add_extract, add_response_method, either_method, names_of, with_names
 from tokencollab.cli.runs import (
     check_stays,
@@ -28,7 +28,7 @@ from tokencollab.errors import CannotWrite, RunStopped, UsageError
 from tokencollab.files import reading, typed_path
 from tokencollab.policies.methods import Method, method_settings, parse_method
 from tokencollab.policies.responses.response_methods import ResponseMethod
-from tokencollab.pool import Progress
+from tokencollab.pool import PATIENCE, Progress
 from tokencollab.protocol.seeds import SEED_DERIVATION
 from tokencollab.records import without_checksums
 
@@ -53,6 +53,13 @@ def add_parser(commands: Any) -> None:
     add("--resume", action="store_true", help="go on with an --out that is there: nothing is lost, nothing is repeated")
     add("--retry-failed", action="store_true", help="as --resume, and ask those again that have an error")
     add("--concurrency", type=positive, default=16, metavar="N", help="answers under way together (default 16)")
+    add(
+        "--wait-for-room",
+        type=waiting,
+        default=PATIENCE,
+        metavar="S",
+        help="seconds that a prompt waits for room at models that are full, before it fails (default 1200)",
+    )
     add_models(parser)
     add_answer(parser)
     add_metrics(parser)
@@ -132,6 +139,7 @@ def _answer(
                         concurrency=arguments.concurrency,
                         progress=progress,
                         write=write,
+                        wait_for_room=arguments.wait_for_room,
                         report=lambda line, why: view.say(f"{arguments.prompts}, line {line.number}: {why}; failed"),
                     )
                 finally:

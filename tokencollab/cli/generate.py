@@ -82,7 +82,7 @@ def _remote_team(
     namespace = platform_of(arguments)
     if namespace is None:
         raise UsageError("--coordinator platform needs --platform: name the platform")
-    for option in ("journal", "metrics", "deadline", "wait_for_base"):
+    for option in ("journal", "metrics", "deadline", "lag", "wait_for_base"):
         if getattr(arguments, option) not in (None, False):
             raise UsageError(f"--{option.replace('_', '-')} is for a coordinator of one's own: leave out --coordinator")
     return RemoteCollaboration(namespace, arguments.base, collaborators_of(arguments), method, notify=notify)

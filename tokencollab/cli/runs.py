@@ -148,6 +148,8 @@ def runtime_of(arguments: argparse.Namespace) -> RuntimeName | Runtime:
 
 def fault_policy_of(arguments: argparse.Namespace) -> FaultPolicy:
     fault_policy = FaultPolicy(wait_for_base=arguments.wait_for_base)
+    if arguments.lag is not None:
+        fault_policy = replace(fault_policy, lag=arguments.lag)
     if arguments.deadline is None:
         return fault_policy
     return replace(fault_policy, floor=arguments.deadline, ceiling=max(arguments.deadline, fault_policy.ceiling))

@@ -1,13 +1,18 @@
 """The engines that come with tokencollab, as entry points (pyproject.toml)."""
 
+import atexit
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from tokencollab.engines.base import WHOLE_ROWS, Engine
 from tokencollab.engines.entry_points import EngineType
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import refused
 from tokencollab.files import typed_path
+
+_TORCH_CACHE: Final = "TORCHINDUCTOR_CACHE_DIR"  # which torch sets to the folder that it has made
 
 
 def import_engines() -> None:
@@ -17,6 +22,8 @@ def import_engines() -> None:
     machine that has anything else to do, that makes a step take ten times as long (docs/results.md).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if _TORCH_CACHE not in os.environ:
+        atexit.register(_remove_empty_cache)
 
     from tokencollab.engines.text.template_process import start_ahead  # noqa: PLC0415
 
@@ -26,6 +33,12 @@ def import_engines() -> None:
     import transformers.models.auto.tokenization_auto  # noqa: PLC0415, F401
 
     import tokencollab.engines.transformers_engine  # noqa: PLC0415, F401
+
+
+def _remove_empty_cache() -> None:
+    """torch makes a temporary folder for compiled code when it is imported, whether it compiles or not."""
+    with suppress(KeyError, OSError):  # it is not there, or has something in it
+        os.rmdir(os.environ[_TORCH_CACHE])
 
 
 def _load_transformers(name: str, source: str, options: EngineOptions) -> Engine:

@@ -100,6 +100,8 @@ def record_of(asker: Asker, item: Item, given: GivenAnswer) -> Record:
     }
     if given.response is not None:
         record["response"] = dict(given.response)
+    if given.left:
+        record["left"] = dict(given.left)
     if given.t0:
         record["t0"] = [round(value, 4) for value in given.t0]
     return record

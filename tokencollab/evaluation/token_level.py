@@ -44,6 +44,7 @@ class TokenLevel:
             seed=question.seed,
             method=self.method,
             members=self.members,
+            require_room=True,
         )
         steps = [token.efficacy async for token in stream if not token.alone]
         answer = stream.answer
@@ -60,5 +61,6 @@ class TokenLevel:
             ms_per_token=answer.ms_per_token,
             forwarded=answer.forwarded,
             t0=tuple(efficacy.t0 for efficacy in steps if efficacy is not None),
-            lost=tuple(answer.lost),
+            lost=tuple(name for name in answer.lost if name not in answer.left),
+            left=answer.left,
         )

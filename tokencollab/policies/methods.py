@@ -235,6 +235,8 @@ def parse_method(name: str, *, aggregation: str | None = None, exit: str | None 
         UnknownMethod: no such preset, aggregation or exit, a bad value, or a setting that the method does not use;
             one line that says what there is or why not.
     """
+    if not isinstance(name, str):
+        raise UnknownMethod(f"a method is named by a text such as 'unite', not {type(name).__name__}")
     preset_scoring, leaving, after = _preset(name)
     scoring = preset_scoring if aggregation is None else AGGREGATIONS.get(aggregation)
     if exit is not None:

@@ -6,10 +6,11 @@ scores (UniTE), each model is asked once more, for the pieces of the union that 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from operator import itemgetter
 from typing import ClassVar, NamedTuple
 
-from tokencollab.errors import ProtocolError
+from tokencollab.errors import ProtocolError, UsageError
 from tokencollab.policies.aggregations import Ballot, foreign_pieces
 from tokencollab.policies.events import CandidatesArrived, RequestCandidates, RequestScores, ScoresArrived
 from tokencollab.policies.methods import Method, sampling_of
@@ -43,7 +44,11 @@ class Decider:
 
     def decide(self, step: int, ballots: Sequence[Ballot]) -> Piece:
         """The piece that ``ballots`` (at least one, sorted by model) choose at ``step``."""
-        return select(self.method.scoring.score(ballots), self.sampling, step)
+        scoring = self.method.scoring
+        scored = scoring.score(ballots)
+        if not type(scoring).__module__.startswith("tokencollab."):
+            check_scored(scoring, scored)
+        return select(scored, self.sampling, step)
 
     def decisive(self, step: int, piece: Piece, ballots: Sequence[Ballot], base: str | None = None) -> frozenset[str]:
         """The models other than ``base`` without which another piece would have been chosen than ``piece``."""
@@ -53,6 +58,27 @@ class Decider:
             if others and ballot.model != base and self.decide(step, others) != piece:
                 found.add(ballot.model)
         return frozenset(found)
+
+
+def check_scored(scoring: object, scored: object) -> None:
+    """Raises UsageError: somebody's aggregation has not returned pieces with their scores."""
+    wrong: object = scored
+    if isinstance(scored, list | tuple) and scored:
+        wrong = next((entry for entry in scored if not _is_scored(entry)), None)
+        if wrong is None:
+            return
+    raise UsageError(
+        f"the aggregation {type(scoring).__name__} must return a list of (piece, score, tie), each piece bytes or None "
+        f"(EOS) and both figures numbers, with one entry at least, not {repr(wrong)[:80]}"
+    )
+
+
+def _is_scored(entry: object) -> bool:
+    match entry:
+        case (bytes() | None as piece, Real() as score, Real() as tie) if isinstance(entry, tuple):
+            return piece != b"" and score == score and tie == tie  # noqa: PLR0124 - NaN is not
+        case _:
+            return False
 
 
 class PieceVote(NamedTuple):

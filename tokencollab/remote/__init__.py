@@ -14,7 +14,7 @@ from tokencollab.actors.platform.client import NAMESPACE, PlatformClient
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import written
-from tokencollab.actors.request import AnswerRequest
+from tokencollab.actors.request import AnswerRequest, running_loop
 from tokencollab.actors.runtimes.ray_actors import RayLink
 from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.errors import MalformedAnswer, ModelFailed, ModelGone, UsageError, error_named
@@ -95,6 +95,7 @@ class RemoteCollaboration:
         """
         if self._base is None:
             raise UsageError("a RemoteCollaboration answers inside `async with` only")
+        running_loop()
         request = AnswerRequest.of(self.method, prompt, max_tokens, stop, seed)
         answer = RemoteAnswer(self._client, request, self._base, self._collaborators, trace, self._notify)
         return AnswerStream(answer, answer.tokens(), answer.finish)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import struct
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -212,3 +213,33 @@ async def test_the_calls_of_a_connection_are_limited(what: str, monkeypatch: pyt
     writer.close()
     server.close()
     shutil.rmtree(os.path.dirname(path))
+
+
+async def test_folders_of_dead_processes_are_swept_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    async def nothing(frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
+        for _ in range(0):
+            yield frame
+
+    async def left(opened: set[str]) -> None:
+        pass
+
+    living, path = await serve(nothing, left)
+    dead, old = await serve(nothing, left)
+    for name in ("tokencollab-empty", "tokencollab-file", "somebody-else"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tokencollab-file" / "model").write_text("no socket")
+    os.symlink(os.path.dirname(old), tmp_path / "tokencollab-link")
+    dead.close()
+    await dead.wait_closed()
+    another, new = await serve(nothing, left)
+    here = set(os.listdir(tmp_path))
+    folders = {os.path.basename(os.path.dirname(each)) for each in (path, new)}
+    assert here == folders | {"tokencollab-empty", "tokencollab-file", "tokencollab-link", "somebody-else"}
+    channel = await Channel.connect(path)  # it still listens
+    await channel.close()
+    for server in (living, another):
+        server.close()

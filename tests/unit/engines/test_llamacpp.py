@@ -93,7 +93,8 @@ def test_both_engines_end_at_the_end_tokens_of_the_file(tmp_path: Path, monkeypa
         prompts.append(engine.pool["s"].prompt.ids)
     assert prompts[0] == prompts[1]
     assert ids["<|im_end|>"] in prompts[0]
-    model, lib = engines[0]._llama, llamacpp_binding.library()  # type: ignore[union-attr]
+    (llama,) = [engine for engine in engines if isinstance(engine, llamacpp_engine.LlamaCppEngine)]
+    model, lib = llama._llama, llamacpp_binding.library()
     vocab = lib.llama_model_get_vocab(model.model)
     theirs = {name for name, index in ids.items() if lib.llama_vocab_is_eog(vocab, index)}
     assert theirs - {"<eos>"} <= wanted

@@ -108,8 +108,6 @@ class TestLost:
         assert table.hear(e.ModelExhausted("a")) == []
         table.hear(e.ModelLost("b"))
         assert table.state.phase == "waiting"
-        assert table.hear(e.ModelExhausted("b")) == []
-        table.hear(e.ModelJoined("b"))
         assert table.hear(e.ModelExhausted("b")) == [e.Stop("length")]
 
     def test_a_weight_of_nothing_gives_way_to_the_prior_when_nobody_else_is_left(self) -> None:

@@ -65,6 +65,7 @@ class ModelLink(Protocol):
         """Liveness probe: returns when the model's process answers, however busy the model is. Raises as `ask`."""
 
 
+@runtime_checkable
 class Runtime(Protocol):
     """Starts models, restarts them, and ends what it started."""
 

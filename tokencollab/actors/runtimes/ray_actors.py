@@ -5,20 +5,33 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, TypeAlias
 
 import ray
+from ray._private.services import get_ray_address_from_environment
 from ray.exceptions import RayActorError
 
 from tokencollab.actors.metrics import install, uninstall
 from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.model import ModelActor, Prefix
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
+from tokencollab.actors.runtimes.reachable import check_address
 from tokencollab.actors.runtimes.sockets import Channel, serve
 from tokencollab.actors.runtimes.threads import load_engine, make_actor
 from tokencollab.engines.base import Engine
-from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, PromptTooLong, ProtocolError
+from tokencollab.errors import (
+    ModelFailed,
+    ModelGone,
+    ModelRefused,
+    ModelUnavailable,
+    PromptTooLong,
+    ProtocolError,
+    TokencollabError,
+    UsageError,
+    named,
+    text_of,
+)
 from tokencollab.protocol import codec
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
@@ -91,7 +104,7 @@ class RayModel(FrameActor):
         self._actor = make_actor(self._spec, self._load)
         try:
             info = await self._actor.ready()
-        except ModelRefused as error:
+        except TokencollabError as error:  # as Ray brings errors, they have their tracebacks in their text
             return None, str(error), "", ""
         return info, "", *await self._serve()
 
@@ -123,7 +136,7 @@ class RayModel(FrameActor):
 
 def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> bytes:
     """The frame that tells what went wrong. Of another class than ``kind`` the reason has the name."""
-    reason = str(error) if type(error) is kind else f"{type(error).__name__}: {error}"
+    reason = text_of(error) if type(error) is kind else named(error)
     return codec.encode(Refused("", kind.__name__, reason.encode("utf-8", "replace").decode()))
 
 
@@ -226,6 +239,26 @@ def said_as_gone() -> Iterator[None]:
         raise ModelGone(f"the model's process has ended: {type(error).__name__}") from error
 
 
+def _address() -> str:
+    """The cluster that this process is told to use; "" where it starts one of its own."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return "" if address == "local" else address
+
+
+def check_cluster() -> None:
+    """Whether the cluster that `ray.init` is about to connect with answers.
+
+    Raises UsageError: it does not. Where no cluster is known at all, `ray.init` says so itself.
+    """
+    address = _address()
+    if address not in ("", "auto"):
+        check_address(address)
+        return
+    with suppress(ConnectionError):  # which ray.init says as well
+        last = get_ray_address_from_environment("auto", None)  # of `ray start` on this machine, which may be gone
+        check_address(last, "the address of the last one here, ")
+
+
 def start_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine] = load_engine, gpus: float = 0.0) -> Any:
     """The actor of a model, which reserves its threads as CPUs, and ``gpus``. The first call loads the model."""
     # No restarts by Ray: an empty actor under the old name would answer questions that were meant for the old one.
@@ -247,8 +280,10 @@ class RayRuntime:
         if not ray.is_initialized():
             try:
                 await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
-            except Exception as error:  # Ray has no type of its own for this
-                address = os.environ.get("RAY_ADDRESS")
+            except UsageError:
+                raise
+            except (Exception, SystemExit) as error:  # Ray has no type of its own for this
+                address = _address()
                 where = (
                     f"the Ray cluster at RAY_ADDRESS={address} refuses the connection"
                     if address
@@ -304,7 +339,8 @@ class RayRuntime:
 
     def _connect(self, cpus: int) -> None:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        if os.environ.get("RAY_ADDRESS"):
+        if _address():
+            check_cluster()
             ray.init(log_to_driver=False, logging_level="ERROR")
         else:
             ray.init(

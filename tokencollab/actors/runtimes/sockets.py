@@ -11,11 +11,14 @@ connection, and the bytes of those that have no reply yet, are limited (`MOST_CA
 
 import asyncio
 import os
+import shutil
+import socket
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from tokencollab.actors.log import log
@@ -33,6 +36,7 @@ MOST_CALLS: Final = 1 << 14
 MOST_BYTES: Final = 8 * MAX_FRAME_BYTES
 """Of calls without a reply; no further one is read before some have theirs."""
 
+_PREFIX, _SOCKET = "tokencollab-", "model"
 _HEAD = struct.Struct("!II")  # length of the frame, number of the call
 _LEFT = 0xFFFF_FFFF  # in place of a length: the caller has left the call
 _PER_FRAME = 64  # bytes that a frame costs beside its own
@@ -68,12 +72,32 @@ async def serve(answer: AnswerFrames, left: Callable[[set[str]], Awaitable[None]
 
     ``left`` is called at the end of every connection with what it had opened.
     """
-    path = os.path.join(tempfile.mkdtemp(prefix="tokencollab-"), "model")
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _Connection(answer, reader, writer).serve(left)
 
-    return await asyncio.start_unix_server(connection, path), path
+    sweep()
+    # Under its own name only when the socket listens: who sweeps must not find one that is not ready yet.
+    making = tempfile.mkdtemp(prefix=f".{_PREFIX}")
+    server = await asyncio.start_unix_server(connection, os.path.join(making, _SOCKET))
+    folder = os.path.join(os.path.dirname(making), os.path.basename(making)[1:])
+    os.rename(making, folder)
+    return server, os.path.join(folder, _SOCKET)
+
+
+def sweep() -> None:
+    """Removes the folders of processes that were killed: nobody listens at the socket any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / _SOCKET).is_socket():
+                continue
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+                caller.setblocking(False)
+                caller.connect(str(folder / _SOCKET))
+        except ConnectionRefusedError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # it has just gone, is another user's, or is too busy to listen
+            pass
 
 
 class _Connection:
