@@ -51,7 +51,7 @@ class SelfEfficacy(Exit):
     omega: int = parameter(20, help="window, in steps", low=1)
     theta: float = parameter(0.6, help="threshold", low=0)
     rho: float = parameter(1.5, help="penalty of a miss", above=1, high=1e6)  # far beyond the figures are no numbers
-    eps: float = parameter(0.05, help="tolerance of the window comparison", above=0)
+    eps: float = parameter(0.2, help="tolerance of the window comparison", above=0)
     ties: Literal["success", "failure"] = parameter("success", help="what equal ranks count as")
 
     def start(self, base: str) -> EfficacyState:

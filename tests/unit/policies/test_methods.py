@@ -83,7 +83,7 @@ def test_presets(name: str, expected: tuple[object, ...]) -> None:
 
 def test_defaults_are_the_papers() -> None:
     m = parse_method("confipara-d")
-    assert (m.omega, m.theta, m.rho, m.eps, m.ties) == (20, 0.6, 1.5, 0.05, "success")
+    assert (m.omega, m.theta, m.rho, m.eps, m.ties) == (20, 0.6, 1.5, 0.2, "success")
     assert (m.over, m.reference, m.top_t, m.temperature, m.weights) == ("vocabulary", "raw", (1, 1), 1.0, ())
     assert (m.carry, m.commit) == (True, 0.5)
     assert (m.patience, m.consult_below) == (20, 0.9)
