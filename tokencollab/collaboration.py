@@ -19,6 +19,7 @@ from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.request import AnswerRequest, running_loop
 from tokencollab.actors.runtimes.base import DynamicRuntime, ModelLink, ModelSpec, Runtime
+from tokencollab.actors.runtimes.choice import make_runtime
 from tokencollab.actors.supervisor import FaultPolicy, Supervisor
 from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.engines.entry_points import engine_type
@@ -132,7 +133,7 @@ class Collaboration:
         """
         if self._runtime is not None:
             raise UsageError("this Collaboration is in use already: share it, or make another one")
-        self._runtime = runtime = self._make_runtime()
+        self._runtime = runtime = make_runtime(self._runtime_choice)
         self._loop, self._answers = asyncio.get_running_loop(), OpenAnswers()
         try:
             base, others = self._base, self._collaborators
@@ -261,17 +262,6 @@ class Collaboration:
                 "asyncio.run_coroutine_threadsafe(..., loop)"
             )
         return self._runtime, self._answers
-
-    def _make_runtime(self) -> Runtime:
-        if self._runtime_choice == "local":
-            from tokencollab.actors.runtimes.threads import LocalRuntime  # noqa: PLC0415
-
-            return LocalRuntime()
-        if self._runtime_choice == "ray":
-            from tokencollab.actors.runtimes.ray_actors import RayRuntime  # noqa: PLC0415
-
-            return RayRuntime()
-        return self._runtime_choice
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:

@@ -150,6 +150,21 @@ def named(error: BaseException) -> str:
     return f"{type(error).__name__}: {text_of(error)}"
 
 
+def as_failure(error: BaseException) -> Exception:
+    """What callers in an event loop are told of an error in a model's thread.
+
+    A panic of a Rust library, `SystemExit` and the like are no `Exception`: in the loop they would end the program. The
+    text of an error is somebody's code, and may fail too.
+    """
+    if isinstance(error, TokencollabError):
+        return error
+    try:
+        str(error)
+    except BaseException:
+        return ModelFailed(named(error))
+    return error if isinstance(error, Exception) else ModelFailed(named(error))
+
+
 _REFUSALS = {kind.__name__: kind for kind in (PromptTooLong, ModelRefused, PlatformFull)}
 
 
@@ -177,7 +192,7 @@ def extra(purpose: str) -> Iterator[None]:
 
 def cause(error: BaseException) -> str:
     """What a library raised, in one line: its type and the beginning of its text."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(": ")
+    return f"{type(error).__name__}: {' '.join(text_of(error).split())[:200]}".removesuffix(": ")
 
 
 @contextmanager

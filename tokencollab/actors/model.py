@@ -29,8 +29,8 @@ from tokencollab.errors import (
     ModelRefused,
     PlatformFull,
     PromptTooLong,
-    TokencollabError,
     UsageError,
+    as_failure,
     named,
     refusal,
 )
@@ -52,14 +52,14 @@ Deliver: TypeAlias = Callable[[m.Reply | Exception], None]
 @dataclass(eq=False)
 class _Job:
     """A request, where its replies go, what the engine is asked next for it, and the course of one that takes several
-    such questions. ``opening`` is what is left of an `Open` whose prompt is prepared.
+    such questions. ``opening`` is what is left of an `Open` whose prompt is prepared, or why it cannot be.
     """
 
     request: m.Request
     deliver: Deliver
     ask: EngineRequest | None = None
     course: Writing | CandidatesAlong | None = None
-    opening: Callable[[], m.Reply] | None = None
+    opening: Callable[[], m.Reply] | Exception | None = None
     cancelled: bool = False
 
 
@@ -73,25 +73,6 @@ def _settle(future: asyncio.Future[_T], outcome: _T | Exception) -> None:
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
-
-
-def _raise(error: BaseException) -> m.Reply:
-    raise error
-
-
-def _as_failure(error: BaseException) -> Exception:
-    """What callers in the event loop are told of an error in the thread.
-
-    A panic of a Rust library, `SystemExit` and the like are no `Exception`: in the loop they would end the program. The
-    text of an error is somebody's code, and may fail too.
-    """
-    if isinstance(error, TokencollabError):
-        return error
-    try:
-        str(error)
-    except BaseException:
-        return ModelFailed(named(error))
-    return error if isinstance(error, Exception) else ModelFailed(named(error))
 
 
 class ModelActor:
@@ -261,7 +242,7 @@ class ModelActor:
             name = engine.info.name
             self._call(loaded, engine.info)
         except BaseException as error:
-            self._call(loaded, _as_failure(error))
+            self._call(loaded, as_failure(error))
             reason = f"the model could not be loaded: {named(error)}"
         else:
             try:
@@ -394,7 +375,7 @@ class ModelActor:
         try:
             job.opening = engine.prepare(request)
         except BaseException as error:
-            job.opening = partial(_raise, _as_failure(error))
+            job.opening = as_failure(error)
         self._inbox.put(job)
 
     def _overtaken(self, session: str) -> None:
@@ -402,11 +383,13 @@ class ModelActor:
         if (job := self._preparation.give_up(session)) is not None:
             self._call(job.deliver, m.Closed(session))
 
-    def _open(self, opening: Callable[[], m.Reply], session: str) -> m.Reply | Exception:
+    def _open(self, opening: Callable[[], m.Reply] | Exception, session: str) -> m.Reply | Exception:
+        if isinstance(opening, Exception):
+            return opening
         try:
             reply = opening()
         except BaseException as error:
-            return _as_failure(error)
+            return as_failure(error)
         if isinstance(reply, m.Opened):
             self._sessions[session] = monotonic()
         return reply
@@ -432,7 +415,7 @@ class ModelActor:
         try:
             answers = engine.next_candidates([job.ask for job in chosen if job.ask is not None])
         except BaseException as error:
-            self._failed(engine, chosen, jobs, _as_failure(error))
+            self._failed(engine, chosen, jobs, as_failure(error))
             return
         for job, answer in zip(chosen, answers, strict=True):
             self._suspects.discard(job.request.session)
@@ -441,7 +424,7 @@ class ModelActor:
                 try:
                     goes_on = self._goes_on(job, answer)
                 except BaseException as error:  # invalid sampling must not end the thread, which others need
-                    self._call(job.deliver, _as_failure(error))
+                    self._call(job.deliver, as_failure(error))
                     continue
                 if goes_on:
                     jobs.append(job)  # behind those that this pass had no room for
