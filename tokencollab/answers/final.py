@@ -26,7 +26,11 @@ _HASHES: Final = re.compile(r"^[ \t]*####[ \t]*(?P<content>[^\n]*)", re.MULTILIN
 _BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*(?P<open>\{)?")
 _BARE: Final = re.compile(r"[^\s$.,;]{1,200}")
 _NEGATED: Final = re.compile(r"\W*(?:not\b|isn't\b|nicht\b|不)", re.IGNORECASE)
-_SENTENCE_END: Final = re.compile(r"(?<![A-Z\W])[.!?](?=\s|$)|(?<=[\d)\]}$*%])[.!?](?=\s|$)|[。！？]|\n")
+_SENTENCE_END: Final = re.compile(
+    r"(?<![A-Z\W])[.!?](?=\s|$)|(?<=[\d)\]}$*%])(?:[.?]|!(?!\s*[=+*/×·÷^-]))(?=\s|$)|[。！？]|\n"
+)
+_FIRST_OF_LIST: Final = re.compile(r"[ \t*_:：>]*\r?\n\s*(?:[-–—•]|\d{1,2}[.)](?=\s+[-+$€£¥]*\d))\s+")
+"""A list that begins on the line behind "Answer:"; its mark is no minus sign and its number no answer."""
 
 
 _LAST: Final = 32
@@ -94,7 +98,7 @@ def _phrases(text: str) -> Iterator[tuple[int, Statement]]:
         rest = text[found.end() : found.end() + _LONGEST]
         if _NEGATED.match(rest) or _NEGATED.match(found["between"] or ""):
             continue
-        rest = rest.lstrip(" \t*_:：\r\n>")
+        rest = _FIRST_OF_LIST.sub("", rest, count=1) if _FIRST_OF_LIST.match(rest) else rest.lstrip(" \t*_:：\r\n>")
         end = _SENTENCE_END.search(rest)
         content, more = (rest[: end.start()], rest[end.end() :]) if end else (rest, "")
         link = found["link"]

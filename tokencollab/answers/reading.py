@@ -53,7 +53,7 @@ def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
     for statement in statements(text):
         value = _read(name, parameter, statement.content, statement.first, options)
         if value is not None:
-            return value
+            return value or None  # "": one is stated that cannot be told; no other is the answer
     return _read_unstated(name, parameter, text, options)
 
 
@@ -70,7 +70,7 @@ def canonical(answer: str, kind: str, options: Sequence[str] = ()) -> str | None
     if name == "regex":
         return " ".join(answer.split()) or None
     value = _read(name, parameter, answer, False, options)
-    return extract(answer, kind, options) if value is None else value
+    return extract(answer, kind, options) if value is None else value or None
 
 
 def same(first: str, second: str, kind: str) -> bool:
