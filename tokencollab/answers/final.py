@@ -27,7 +27,7 @@ _BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*(?P<open>\{)?")
 _BARE: Final = re.compile(r"[^\s$.,;]{1,200}")
 _NEGATED: Final = re.compile(r"\W*(?:not\b|isn't\b|nicht\b|不)", re.IGNORECASE)
 _SENTENCE_END: Final = re.compile(
-    r"(?<![A-Z\W])[.!?](?=\s|$)|(?<=[\d)\]}$*%])(?:[.?]|!(?!\s*[=+*/×·÷^-]))(?=\s|$)|[。！？]|\n"
+    r"(?:(?<![A-Z\W])|(?<=[\d)\]}$*%]))(?:[.?]|!(?!\s*[=+*/×·÷^-]))(?=\s|$)|[。！？]|\n"  # 5! = 120 is one sentence
 )
 _FIRST_OF_LIST: Final = re.compile(r"[ \t*_:：>]*\r?\n\s*(?:[-–—•]|\d{1,2}[.)](?=\s+[-+$€£¥]*\d))\s+")
 """A list that begins on the line behind "Answer:"; its mark is no minus sign and its number no answer."""

@@ -30,7 +30,7 @@ _LETTER: Final = rf"(?![{NO_SPACES}])\w"  # of a script with spaces, or a digit
 _CODES: Final = ("USD", "EUR", "GBP", "INR", "RMB", "CNY", "JPY", "AUD", "CAD", "CHF", "SGD", "Rs.", "Rs", "RM", "Rp")
 _TEN: Final = r"(?:\^|\*\*)\s*[{(]?\s*"
 _NUMBER: Final = re.compile(
-    rf"(?:(?<!{_LETTER})(?<!\.)|(?<=\.\.)|{'|'.join(rf'(?<=(?<!{_LETTER}){re.escape(code)})' for code in _CODES)})"
+    rf"(?:(?<!{_LETTER})(?<!\.)|(?<=\.\.)|(?:{'|'.join(rf'(?<=(?<!{_LETTER}){re.escape(code)})' for code in _CODES)})(?=\d))"
     rf"(?:10{_TEN}(?P<ten>[-+]?\d+)\s*[}})]?(?![\d.]\d)"
     rf"|(?P<whole>{_DIGITS})"
     rf"(?:[eE](?P<exponent>[-+]?\d+)(?!{_LETTER})|\s*[×x*·⋅]\s*10{_TEN}(?P<power>[-+]?\d+)\s*[}})]?(?![\d.]\d))?)"
@@ -63,7 +63,7 @@ _PARTS: Final = (  # of a length, a time, a sum: 3 hours 20 minutes
     rf"[{NO_SPACES}]{{1,2}})"
 )
 _JOINED: Final = re.compile(
-    rf"(?:[,.:;،/']|{_GAP}"  # 1,2,3  1.2.3  3:30
+    rf"(?:[,.:;،/']|{_GAP}|{_GAP}(?:分之|分の|분의){_GAP}"  # 1,2,3  1.2.3  3:30
     rf"|{_GAP}[)\]}}]?{_GAP}{_UNIT}?{_GAP}[)\]}}]?{_GAP}{_OPERATORS}{_GAP}[-+(\[{{]*{_GAP}{_MONEY}{_GAP}"
     rf"|(?:[)\]]{_GAP})?\(-?"  # 2(3), (2)(3)
     rf"|{_GAP}(?:{_UNIT}{_GAP})?(?<![^\W\d_]){_CONJUNCTIONS}(?![^\W\d_]){_GAP}-?{_MONEY}"
@@ -74,8 +74,8 @@ _JOINED: Final = re.compile(
 _OF_PARTS: Final = re.compile(r"\s?(?:分之|分の|분의)\s?")  # 3分の1 is a third
 
 _NOT_ALONE: Final = re.compile(
-    rf"\s*(?:[\^π√∛±]|\\sqrt|\*\*)|[:/]\d|_\{{?\w|[xyzni](?!{_LETTER})"  # a power, a multiple of π, a time, a variable
-    rf"|(?!(?:c|d|k|m)?m[23](?!{_LETTER})|(?:ft|in|yd)[23](?!{_LETTER}))[^\W\d_]{{1,8}}\d"  # 3e8x, 0x1F, 12ab4
+    rf"\s*(?:[\^π√∛±]|\\sqrt|\*\*)|[.:/]\d|_\{{?\w|[xyzni](?!{_LETTER})"  # a power, a multiple of π, a time, a variable
+    rf"|(?!(?:c|d|k|m)?m[23](?!{_LETTER})|(?:ft|in|yd)[23](?!{_LETTER}))(?:(?![{NO_SPACES}])[^\W\d_]){{1,8}}\d"  # 3e8x, 0x1F, 12ab4
     r"|\s?-?(?:halves|thirds|fourths|fifths|sixths|sevenths|eighths|ninths|tenths?|hundredths?|thousandths?|millionths?)\b"
     r"|\s(?:degrees?\s)?below zero\b|\sunter null\b|\ssous zéro\b|\sbajo cero\b"
     rf"|\s*(?:{_UNIT}\s*)?(?:and|und|et|y|e|с)\s(?:an?\s|one\s|une?\s|un\s)?(?:half|quarter|third|halb|demie?|media|medio|"
@@ -100,10 +100,12 @@ _NOUN_BEHIND: Final = re.compile(
 _REASON: Final = re.compile(
     r"[,;]\s|\s\(|\s(?:because|since|as|so|when|where|which|for|if|denn|weil|car|porque|потому|因为|ので)\s|；"
 )
+_AND: Final = r"(?:(?:and|or|und|oder|et|ou|y|o|e|и|или)\b|[和或])"
 _LIST: Final = re.compile(
-    r"(?:\s*[,;]\s*(?:(?:and|or|und|oder|et|ou|y|o|e|и|или|和|或)\s*)?[-+]?[$€£]?\d[\d.,]*%?)+\W*$"
+    rf"(?:\s*(?:[,;]\s*{_AND}?|{_AND})\s*[-+]?[$€£]?\d[\d.,]*%?)+\W*$"  # what follows the first number of 1, 2 and 3
 )
 _ASSIGNED: Final = re.compile(r"\s*[A-Za-z]\w?\s*=.*(?:[,;]|\b(?:or|and|oder|und|ou|et|o|y)\b|[或和])\s*[A-Za-z]\w?\s*=")
+_SOLUTIONS: Final = re.compile(r"(?<!\w)([A-Za-z])\s*=[^=]*(?:\bor\b|\band\b|\boder\b|\bund\b|\bou\b|或|和)\s*\1\s*=")
 _SPELLED: Final = re.compile(
     # Number words are not read, but they are the answer: no other number of the text is.
     r"\W*(?:(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|"
@@ -179,8 +181,9 @@ def _is_more(text: str, start: int, end: int) -> bool:
     if _NOT_ALONE.match(text, end):
         return True
     bang = _BANG.match(text, end)
-    # "It is 5!" exclaims, "5! = 120" and a bare "5!" may be factorials.
-    return bool(bang and not (_BANG_ENDS.match(text, bang.end()) and text[:start].strip()))
+    # "It is 5!" and "5 !" exclaim, "5! = 120" and a bare "5!" may be factorials.
+    alone = bang and not bang[0][0].isspace() and not text[:start].strip()
+    return bool(bang and (alone or not _BANG_ENDS.match(text, bang.end())))
 
 
 def _sign(text: str, begin: int) -> tuple[int, bool, bool]:
@@ -260,11 +263,9 @@ def last_number(text: str) -> str | None:
     if number is None or number.value is None:
         return None
     line = text[text.rfind("\n", 0, number.start) + 1 :]
-    if head := next(find_numbers(line), None):
-        before = line[: head.start].strip(" ([{")
-        if not before and _LIST.match(line, head.end):
-            return None
-    return write_number(number.value)
+    head = next(find_numbers(line), number)
+    listed = not line[: head.start].strip(" ([{") and _LIST.match(line, head.end)
+    return None if listed or _SOLUTIONS.search(line) else write_number(number.value)
 
 
 def _without_brackets(text: str) -> str:
