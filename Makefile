@@ -107,7 +107,7 @@ torture: setup  ## N sessions under random faults (make torture N=20000)
 bench: setup  ## measure speed: a table, and JSON beside it
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-fuzz: setup  ## N mutated frames against the decoder and the model actor (make fuzz N=100000)
+fuzz: setup  ## N mutated frames against the decoder and the model actor, N lies in answers (make fuzz N=100000)
 	@$(BIN)/python -m tests.property.actors.fuzzing $(or $(N),100000)
 
 results: setup  ## the evaluations of docs/results.md, resumable (hours; DATA=folder of .jsonl files for the real sets)

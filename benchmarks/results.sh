@@ -59,8 +59,10 @@ for part in $only; do
     sweeps)
       math sweep omega-theta $words --methods each,unite,bytewise,confipara-u,confipara-b \
         --over omega=5,10,20,40 --over theta=0.5,0.6,0.7,0.8
-      math sweep rho-eps $words --methods each,unite,bytewise,confipara-u:omega=10,confipara-b:omega=10 \
-        --over rho=1.1,1.5,2,3 --over eps=0.01,0.05,0.1
+      for name in bytes-words bytes-pairs pairs-words; do
+        math sweep "rho-eps-$name" ${pairs[$name]} --methods each,unite,bytewise,confipara-u,confipara-b \
+          --over rho=1.1,1.5,2,3 --over eps=0.05,0.1,0.15,0.2,0.3
+      done
       math sweep top-t $words --methods each,unite,duetnet,bytewise --over top_t=1,2,3,5,1-2
       math sweep top-p $words --methods each,duetnet,dp --over top_p=0.25,0.5,0.75,0.9,1.0
       math sweep top-k $words --methods each,unite,duetnet,dk --over top_k=1,2,5,10,20,50

@@ -25,7 +25,7 @@ class AnswerStream:
     """An answer while it is being written: an async iterator of `Token`, then an `Answer`.
 
     To leave early, say `aclose` (or use ``contextlib.aclosing``): it ends the session and frees its memory everywhere.
-    Leaving the loop alone does so only when the stream itself is forgotten, as with any iterator.
+    Leaving the loop alone does so in the background, as soon as nothing refers to the stream any more.
 
     Attributes:
         journal: the file that `Collaboration.resume` goes on from, where one is kept.
@@ -37,8 +37,11 @@ class AnswerStream:
         tokens: AsyncGenerator[Token, None],
         finish: Callable[[str], Answer],
         journal: Path | None = None,
+        forgotten: Callable[[], None] | None = None,
     ) -> None:
+        """``forgotten`` is called, from any thread, where nobody refers to the stream any more before its end."""
         self.journal = journal
+        self._forgotten = forgotten
         self._coordinator = coordinator
         self._tokens = tokens
         self._finish = finish
@@ -48,7 +51,11 @@ class AnswerStream:
         return self
 
     async def __anext__(self) -> Token:
-        token = await anext(self._tokens)
+        try:
+            token = await anext(self._tokens)
+        except StopAsyncIteration:
+            self._forgotten = None
+            raise
         self._texts.append(token.text)
         return token
 
@@ -58,11 +65,16 @@ class AnswerStream:
 
     async def aclose(self) -> None:
         """Ends the session now and frees everything. A task that waits for the next token sees the stream end."""
+        self._forgotten = None
         try:
             await self._tokens.aclose()
         except RuntimeError:  # the generator is running in that task, which ends it
             self.cancel()
         await self._coordinator.free()
+
+    def __del__(self) -> None:
+        if (forgotten := getattr(self, "_forgotten", None)) is not None:
+            forgotten()
 
     @property
     def answer(self) -> Answer:
@@ -102,4 +114,5 @@ def finished_answer(
         forwarded={name: tally.forwarded[name] / max(1, tally.took_part[name] - 1) for name in names},
         lost=dict(tally.lost),
         pieces=tuple(tally.pieces),
+        left=dict(tally.left),
     )

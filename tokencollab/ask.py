@@ -259,8 +259,10 @@ class Asking:
         else:
             self._hear(command, respondent, answer, question.read(answer.text))
 
-    async def _when_there_is_room(self, write: Callable[[], Awaitable[Answer]]) -> Answer:
-        """An answer. Where models are full it waits for the question's own other answers, but for nobody else's."""
+    async def _when_there_is_room(self, write: Callable[..., Awaitable[Answer]]) -> Answer:
+        """An answer. Where models are full it waits for the question's own other answers, but for nobody else's; of
+        models that write together, the others then go on without those that are full.
+        """
         before = 0
 
         async def attempt() -> Answer:
@@ -268,17 +270,20 @@ class Asking:
             before = self._written
             self._writing += 1
             try:
-                answer = await write()
+                answer = await write(require_room=True)
                 self._written += 1
                 return answer
             finally:
                 self._writing -= 1
 
-        return await when_there_is_room(
-            attempt,
-            worth_waiting=lambda: self._writing > 0 or self._written > before,  # it has ended since: there is room
-            longest_pause=SHORTEST_PAUSE,
-        )
+        try:
+            return await when_there_is_room(
+                attempt,
+                worth_waiting=lambda: self._writing > 0 or self._written > before,  # it has ended since: there is room
+                longest_pause=SHORTEST_PAUSE,
+            )
+        except PlatformFull:
+            return await write(require_room=False)
 
     def _hear(self, command: e.Draw, respondent: Respondent, answer: Answer, found: str | None) -> None:
         name, drawn = command.model, self._drawn[command.model]

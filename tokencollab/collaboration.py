@@ -2,33 +2,35 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO, TypeAlias
 from uuid import uuid4
 
-from tokencollab.actors.answer import Answer, Token
+from tokencollab.actors.answer import Answer
 from tokencollab.actors.coordinator import Coordinator
 from tokencollab.actors.journal import SUFFIX, Journal, Past, read_journal
-from tokencollab.actors.metrics.answers import measured
+from tokencollab.actors.metrics.answers import AnswerMetrics
+from tokencollab.actors.open_answers import OpenAnswers
 from tokencollab.actors.platform.follow import follow
 from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import Recorder
-from tokencollab.actors.request import AnswerRequest
+from tokencollab.actors.request import AnswerRequest, running_loop
 from tokencollab.actors.runtimes.base import DynamicRuntime, ModelLink, ModelSpec, Runtime
+from tokencollab.actors.runtimes.choice import make_runtime
 from tokencollab.actors.supervisor import FaultPolicy, Supervisor
 from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.engines.entry_points import engine_type
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UsageError
+from tokencollab.files import typed_path
 from tokencollab.member import FoundModel, Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
-from tokencollab.policies.capabilities import check_capabilities, lacking
-from tokencollab.policies.evidence import ExitPolicy
+from tokencollab.policies.capabilities import SCALE, check_capabilities
+from tokencollab.policies.evidence import ExitPolicy, check_exit
 from tokencollab.policies.machine import make_policy
 from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
@@ -71,7 +73,8 @@ class Collaboration:
                 or one of your own; these two get the models' names as they are written here.
             options: how the models compute that do not say otherwise; threads are shared out evenly by default.
             progress: hears what is being fetched and loaded.
-            notify: hears notices of the method, each once per answer.
+            notify: hears notices: of a model once, when it is loaded, of the method once per answer, and which model
+                left an answer, and why.
             fault_policy: deadlines and restarts of models that fail.
             journal: a folder; each answer has a file there while it is being written, from which `resume` goes on.
             keep_journal: whether the file stays when the answer has come to its end.
@@ -81,6 +84,19 @@ class Collaboration:
         Raises:
             UnknownMethod: no such method, or settings that do not go with it.
         """
+        for name, given in {"progress": progress, "notify": notify}.items():
+            if given is not None and not callable(given):
+                raise UsageError(f"{name} must be a function, not {type(given).__name__}")
+        if not isinstance(options, EngineOptions | None) or not isinstance(fault_policy, FaultPolicy | None):
+            raise UsageError("options must be EngineOptions, and fault_policy a FaultPolicy")
+        if not isinstance(journal, str | os.PathLike | None):
+            raise UsageError(f"journal must be the path of a folder, not {type(journal).__name__}")
+        if not isinstance(runtime, str | Runtime):
+            raise UsageError(f"runtime must be local, ray or a Runtime, not {type(runtime).__name__}")
+        if not isinstance(collaborators, Iterable | None) or isinstance(collaborators, str):
+            raise UsageError(f"collaborators must be a list of models, not {type(collaborators).__name__}")
+        if exit_policy is not None:
+            check_exit(exit_policy)
         if isinstance(method, Method) and settings:
             raise UsageError("settings go with a method's name; with a Method, use dataclasses.replace")
         self.method = method if isinstance(method, Method) else parse_method(method, **settings)
@@ -99,13 +115,13 @@ class Collaboration:
         self._runtime: Runtime | None = None  # inside ``async with``
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fault_policy = fault_policy or FaultPolicy()
-        self._journal = None if journal is None else Path(journal)
+        self._journal = None if journal is None else typed_path(journal)
         self._keep_journal = keep_journal
         self._exit_policy = exit_policy
+        self._told_of_scale = False
         self._members: dict[str, Supervisor] = {}
         self._specs: dict[str, Member] = {}  # what each was asked for as
-        # With the method, which new models that can do it join; None where its members were named.
-        self._streams: dict[Coordinator, tuple[AsyncGenerator[Token, None], Method | None]] = {}
+        self._answers: OpenAnswers | None = None  # inside ``async with``
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -117,8 +133,8 @@ class Collaboration:
         """
         if self._runtime is not None:
             raise UsageError("this Collaboration is in use already: share it, or make another one")
-        self._runtime = runtime = self._make_runtime()
-        self._loop = asyncio.get_running_loop()
+        self._runtime = runtime = make_runtime(self._runtime_choice)
+        self._loop, self._answers = asyncio.get_running_loop(), OpenAnswers()
         try:
             base, others = self._base, self._collaborators
             if isinstance(runtime, DynamicRuntime):
@@ -129,14 +145,12 @@ class Collaboration:
             wanted = [base, *others]
             specs = await self._specifications(wanted)
             if isinstance(self._runtime_choice, str):  # the engines are known
-                check_capabilities(
-                    self.method, {spec.name: engine_type(spec.options.engine).capabilities for spec in specs}
-                )
+                able = {spec.name: engine_type(spec.options.engine).capabilities for spec in specs}
+                check_capabilities(self.method, able, self._untrusted(able))
             self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
             links = await runtime.start(specs)
-            check_capabilities(
-                self.method, {spec.name: link.info.capabilities for spec, link in zip(specs, links, strict=True)}
-            )
+            able = {spec.name: link.info.capabilities for spec, link in zip(specs, links, strict=True)}
+            check_capabilities(self.method, able, self._untrusted(able))
             self._progress("ready", 1, 1)
         except BaseException:
             self._runtime = None
@@ -156,7 +170,7 @@ class Collaboration:
         else:  # a runtime of the caller's own gets what the caller wrote
             if isinstance(self._runtime_choice, DynamicRuntime):
                 for member in wanted:
-                    if set(member.given) - {"weight"}:
+                    if set(member.given) - {"weight", "trusted"}:
                         raise UsageError(f"{member}: the models of a platform have their names and options already")
             found = [
                 FoundModel(member.name or member.model, member.model, member.options(self._options))
@@ -176,11 +190,8 @@ class Collaboration:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        while self._streams:
-            coordinator, (tokens, _) = self._streams.popitem()
-            coordinator.cancel()
-            with suppress(RuntimeError):  # somebody is waiting for its next token, and hears of the end there
-                await tokens.aclose()
+        if self._answers is not None:
+            await self._answers.close()
         members, self._members = self._members, {}
         runtime, self._runtime = self._runtime, None
         for member in members.values():
@@ -195,9 +206,9 @@ class Collaboration:
             UnknownModel, ModelUnavailable, ModelRefused: it cannot be had, or cannot take part.
             UsageError: outside ``async with``.
         """
-        runtime = self._entered()
+        self._entered()
         (spec,) = await self._specifications([Member.of(model)])
-        await self._begin(runtime, spec)
+        await self._begin(spec)
         return spec.name
 
     async def remove(self, name: str) -> None:
@@ -206,57 +217,51 @@ class Collaboration:
         Raises:
             UsageError: no such model, or it is the base.
         """
-        runtime = self._entered()
+        runtime, answers = self._entered()
         if name not in self._members:
             raise UsageError(f"no member {name!r}; there are {', '.join(self._members) or 'none'}")
         if name == next(iter(self._members)):
             raise UsageError(f"{name!r} is the base: without it there is no collaboration")
         member = self._members.pop(name)
-        for coordinator in self._streams:
-            coordinator.leave(name)
+        answers.leave(name)
         await member.leave()
         await runtime.stop(name)
 
     def _member(self, spec: ModelSpec, link: ModelLink) -> Supervisor:
         assert self._runtime is not None
+        for notice in link.info.notices:
+            self._notify(f"{spec.name}: {notice}")
         return Supervisor(spec.name, link, partial(self._runtime.restart, spec), self._fault_policy)
 
     async def _take_in(self, name: str) -> None:
-        assert self._runtime is not None
-        await self._begin(self._runtime, ModelSpec(name, name, self._options))
+        await self._begin(ModelSpec(name, name, self._options))
 
-    async def _begin(self, runtime: Runtime, spec: ModelSpec) -> None:
+    async def _begin(self, spec: ModelSpec) -> None:
+        runtime, answers = self._entered()
         (link,) = await runtime.start([spec])
         self._members[spec.name] = member = self._member(spec, link)
-        for coordinator, (_, joining) in self._streams.items():
-            if joining is not None and not lacking(joining, member.info.capabilities):
-                coordinator.join(member)
+        answers.join(member, trusted=not self._untrusted([spec.name]))
 
-    def _entered(self) -> Runtime:
-        """The runtime, inside ``async with`` and in its event loop.
+    def _untrusted(self, names: Iterable[str]) -> list[str]:
+        """Those of ``names`` that are members of other owners."""
+        default = getattr(self._runtime_choice, "trusted", True)
+        said = {name: member.trusted for name, member in self._specs.items()}
+        return [name for name in names if not (default if said.get(name) is None else said[name])]
+
+    def _entered(self) -> tuple[Runtime, OpenAnswers]:
+        """The runtime and the answers under way, inside ``async with`` and in its event loop.
 
         Raises:
             UsageError: anywhere else.
         """
-        if self._runtime is None:
+        if self._runtime is None or self._answers is None:
             raise UsageError("a Collaboration answers, and takes in models, inside `async with` only")
-        if asyncio.get_running_loop() is not self._loop:
+        if running_loop() is not self._loop:
             raise UsageError(
                 "a Collaboration belongs to the event loop it was entered in: from another thread use "
                 "asyncio.run_coroutine_threadsafe(..., loop)"
             )
-        return self._runtime
-
-    def _make_runtime(self) -> Runtime:
-        if self._runtime_choice == "local":
-            from tokencollab.actors.runtimes.threads import LocalRuntime  # noqa: PLC0415
-
-            return LocalRuntime()
-        if self._runtime_choice == "ray":
-            from tokencollab.actors.runtimes.ray_actors import RayRuntime  # noqa: PLC0415
-
-            return RayRuntime()
-        return self._runtime_choice
+        return self._runtime, self._answers
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
@@ -275,7 +280,8 @@ class Collaboration:
             UsageError: one cannot; the line names the nearest method that fits.
         """
         names = self._members if members is None else members
-        check_capabilities(method, {name: self._members[name].info.capabilities for name in names})
+        able = {name: self._members[name].info.capabilities for name in names}
+        check_capabilities(method, able, self._untrusted(able))
 
     def stream(
         self,
@@ -288,6 +294,7 @@ class Collaboration:
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
         keep: bool = False,
+        require_room: bool = False,
     ) -> AnswerStream:
         """Begins an answer.
 
@@ -302,17 +309,20 @@ class Collaboration:
                 Models that are added later join answers without ``members`` only.
             keep: whether the models keep what they computed when the answer has ended, until `AnswerStream.aclose`: a
                 prompt that goes on from this answer, asked before that, is not computed from its beginning.
+            require_room: whether a collaborator that is full is an error (`PlatformFull`), as the base is. By default
+                the answer goes on without it.
 
         Raises:
             UsageError: outside ``async with``, an empty prompt, a number out of range, no such method or model. What
-                the models say of the prompt (`PromptTooLong`) is raised by the first step of the iteration.
+                the base says of the prompt (`PromptTooLong`) is raised by the first step of the iteration. The answer
+                goes on without a collaborator that refuses it (`Answer.left`).
         """
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
         own = {name: member.weight for name, member in self._specs.items() if member.weight is not None}
         if own and chosen.uses("weights"):
             chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
         request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
-        return self.stream_request(request, trace, members=members, keep=keep)
+        return self.stream_request(request, trace, members=members, keep=keep, require_room=require_room)
 
     def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
         """Goes on with an answer whose writing was cut off; what was written comes first, as it was.
@@ -343,6 +353,7 @@ class Collaboration:
         members: Sequence[str] | None = None,
         past: Past | None = None,
         keep: bool = False,
+        require_room: bool = False,
         journal_file: Path | None = None,
         notify: Callable[[str], None] | None = None,
     ) -> AnswerStream:
@@ -351,17 +362,22 @@ class Collaboration:
         ``past``: what the request's journal has, to go on from. ``journal_file`` and ``notify``: for this answer, in
         place of what the constructor's ``journal`` and ``notify`` mean.
         """
-        self._entered()
+        _, answers = self._entered()
+        if trace is not None and not hasattr(trace, "write"):
+            raise UsageError(f"trace must be a text file, not {type(trace).__name__}")
         here = self._members
-        names = wanted = tuple(here) if members is None else tuple(members)
+        names = wanted = tuple(here) if members is None else tuple(members) if isinstance(members, Iterable) else ()
         if past is not None:  # its base and its order
             names = past.trace.models
             wanted = tuple(dict.fromkeys(name for name in (*names, *wanted) if name in here))
         elif not wanted or len(set(wanted)) < len(wanted) or any(name not in here for name in wanted):
             raise UsageError(
-                f"members must be some of {', '.join(here)}, each once, not {', '.join(wanted) or 'nobody'}"
+                f"members must be some of {', '.join(here)}, each once, not {', '.join(map(str, wanted)) or 'nobody'}"
             )
         self.check_method(request.method, wanted)
+        if request.method.scoring.trusts_scale and len(wanted) > 1 and not self._told_of_scale:
+            self._told_of_scale = True
+            (notify or self._notify)(SCALE.format(method=request.method.name))
         session = uuid4().hex
         settings = request.settings()
         if self._exit_policy is not None:
@@ -396,7 +412,12 @@ class Collaboration:
             wait_for_base=self._fault_policy.wait_for_base,
             past=past,
             keep=keep,
+            require_room=require_room,
+            metrics=AnswerMetrics(request.method.name),
+            began=lambda coordinator: answers.add(coordinator, tokens, request.method if members is None else None),
+            over=answers.discard,
         )
+        tokens = coordinator.tokens()
         now = asyncio.get_running_loop().time
         started = now()
 
@@ -405,9 +426,8 @@ class Collaboration:
             everybody = tuple(dict.fromkeys((*names, *coordinator.tally.took_part)))  # those that came later as well
             return finished_answer(text, coordinator, everybody, request.method.name, request.seed, started, ended)
 
-        joining = request.method if members is None else None
-        tokens = measured(self._track(coordinator, joining), coordinator, request.method.name)
-        return AnswerStream(coordinator, tokens, finish, None if journal is None else journal.path)
+        path = None if journal is None else journal.path
+        return AnswerStream(coordinator, tokens, finish, path, partial(answers.forget, coordinator))
 
     async def generate(
         self,
@@ -419,20 +439,12 @@ class Collaboration:
         trace: TextIO | None = None,
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
+        require_room: bool = False,
     ) -> Answer:
         stream = self.stream(
-            prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members
-        )
+            prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members,
+            require_room=require_room,
+        )  # fmt: skip
         async for _ in stream:
             pass
         return stream.answer
-
-    async def _track(self, coordinator: Coordinator, joining: Method | None) -> AsyncGenerator[Token, None]:
-        tokens = coordinator.tokens()
-        self._streams[coordinator] = tokens, joining
-        try:
-            async for token in tokens:
-                yield token
-        finally:
-            if self._streams.pop(coordinator, None) is not None:  # else `close` is at it
-                await tokens.aclose()

@@ -137,6 +137,34 @@ def error_named(kind: str, reason: str) -> TokencollabError:
     return (cls if isinstance(cls, type) and issubclass(cls, TokencollabError) else ModelFailed)(reason)
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says. Of somebody else's, even that may fail."""
+    try:
+        return str(error)
+    except BaseException as failure:
+        return f"(its text cannot be had: {type(failure).__name__})"
+
+
+def named(error: BaseException) -> str:
+    """An error by its class and what it says, for a message."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
+def as_failure(error: BaseException) -> Exception:
+    """What callers in an event loop are told of an error in a model's thread.
+
+    A panic of a Rust library, `SystemExit` and the like are no `Exception`: in the loop they would end the program. The
+    text of an error is somebody's code, and may fail too.
+    """
+    if isinstance(error, TokencollabError):
+        return error
+    try:
+        str(error)
+    except BaseException:
+        return ModelFailed(named(error))
+    return error if isinstance(error, Exception) else ModelFailed(named(error))
+
+
 _REFUSALS = {kind.__name__: kind for kind in (PromptTooLong, ModelRefused, PlatformFull)}
 
 
@@ -160,3 +188,26 @@ def extra(purpose: str) -> Iterator[None]:
             if package in packages:
                 raise MissingExtra(f"{purpose} needs {package}: pip install 'tokencollab[{name}]'") from error
         raise
+
+
+def cause(error: BaseException) -> str:
+    """What a library raised, in one line: its type and the beginning of its text."""
+    return f"{type(error).__name__}: {' '.join(text_of(error).split())[:200]}".removesuffix(": ")
+
+
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """A block that reads what belongs to a model: whatever a library raises there means that the model is refused.
+
+    A list of exception types would never be complete: tokenizers raises bare `Exception`, a panic in Rust is no
+    `Exception` at all. Errors of this library pass, and what is no fault of the model: Ctrl-C and a lack of memory.
+
+    Raises:
+        ModelRefused: one line with ``what`` and the cause.
+    """
+    try:
+        yield
+    except (TokencollabError, KeyboardInterrupt, MemoryError, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ModelRefused(f"{what}: {cause(error)}") from error

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import TypeVar
 
@@ -13,6 +14,8 @@ Result = TypeVar("Result")
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds until full models are asked again; each pause is twice the one before."""
+PATIENCE = 1200.0
+"""Seconds for which a prompt of a batch waits for room: more than the lease of sessions whose owner is gone."""
 
 
 @dataclass
@@ -73,17 +76,21 @@ async def when_there_is_room(
     *,
     worth_waiting: Callable[[], bool] = lambda: True,
     longest_pause: float = LONGEST_PAUSE,
+    patience: float = inf,
 ) -> Result:
     """What ``attempt`` returns, which is made again as long as it finds the models full.
 
-    Raises PlatformFull: the models are full, and it is not ``worth_waiting``.
+    Raises PlatformFull: the models are full, and it is not ``worth_waiting``, or ``patience`` seconds are over.
     """
-    pause = SHORTEST_PAUSE
+    now = asyncio.get_running_loop().time
+    pause, until = SHORTEST_PAUSE, now() + patience
     while True:
         try:
             return await attempt()
-        except PlatformFull:
+        except PlatformFull as error:
             if not worth_waiting():
                 raise
-        await asyncio.sleep(pause)
+            if now() >= until:
+                raise PlatformFull(f"no room within {patience:g} s: {error}") from error
+        await asyncio.sleep(min(pause, max(0.0, until - now())))
         pause = min(2 * pause, longest_pause)

@@ -3,10 +3,12 @@
 Journals, the answers of a batch and the items of an evaluation are such files; what a line means is theirs. The lock is
 `flock` on the file itself: the operating system releases it when the process dies, it needs no second file, and it also
 holds between two openings in one process. On resuming, a last line that was cut short is removed; one that lacks only
-its line end gets it.
+its line end gets it. Each line has a checksum (`protocol.checksums`), which is verified when the file is read; a file
+of an earlier version, without them, stays without.
 """
 
 import asyncio
+import codecs
 import fcntl
 import json
 import os
@@ -17,8 +19,9 @@ from secrets import token_hex
 from threading import Lock
 from typing import Any
 
-from tokencollab.errors import CannotWrite, UsageError
-from tokencollab.files import sync_folder
+from tokencollab.errors import CannotWrite, TraceError, UsageError
+from tokencollab.files import PRIVATE_FILE, sync_folder
+from tokencollab.protocol.checksums import add_checksum, check_lines
 
 
 class RecordFile:
@@ -28,7 +31,7 @@ class RecordFile:
     the file is as it was found.
     """
 
-    def __init__(self, path: Path, *, resume: bool, sync: bool = True) -> None:
+    def __init__(self, path: Path, *, resume: bool, sync: bool = True, chained: bool = False) -> None:
         """Opens, locks and reads the file.
 
         Args:
@@ -36,11 +39,13 @@ class RecordFile:
             resume: go on with a file that is there. Without it such a file is refused.
             sync: `append` returns when the line is on the disk. Otherwise the line is in the hands of the operating
                 system: a killed process loses nothing, a loss of power may.
+            chained: whether checksums go on from line to line.
 
         Raises UsageError: the file is there (not ``resume``), has another writer, or cannot be opened.
         """
         self.path = path
         self._sync = sync
+        self._chained = chained
         self._writing = Lock()
         try:
             self.created, self._file = _open(path, resume)
@@ -57,12 +62,21 @@ class RecordFile:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
         self.lines = whole_lines(self._found)  # that were found, without their ends
         self.size = len(self._found)
+        self._last: int | None = 0  # the checksum of the last line; None: the file has no checksums
+
+    @property
+    def checksums(self) -> bool:
+        """Whether the lines have checksums; False for a file of an earlier version, once `keep` has found that."""
+        return self._last is not None
 
     def keep(self, lines: Sequence[bytes]) -> None:
         """Makes ``lines`` the content of the file, in one step. They are those of `lines` that are to stay.
 
-        Raises UsageError: it cannot be written; the file is left as it was.
+        Raises UsageError: a line was changed since it was written, or the file cannot be written; it is left as it was.
         """
+        last = verified(self.path, self.lines, chained=self._chained) if self.lines else 0
+        if last is not None:
+            last = check_lines(lines, chained=self._chained) or 0
         content = b"".join(line + b"\n" for line in lines)
         found, self._found, self.lines = self._found, b"", []
         try:
@@ -76,14 +90,18 @@ class RecordFile:
         except OSError as error:
             raise UsageError(f"{self.path} cannot be used: {error.strerror}") from None
         self.size = len(content)
+        self._last = last
 
     def append(self, line: bytes) -> None:
-        """Appends ``line``, which has no line end. May be called from several threads.
+        """Appends ``line``, a JSON object without line end, with its checksum. May be called from several threads.
 
         Raises CannotWrite: the disk is full, or the like; the file is left as it was.
         """
-        data = line + b"\n"
         with self._writing:
+            last = self._last
+            if last is not None:
+                line, last = add_checksum(line, last if self._chained else 0)
+            data = line + b"\n"
             try:
                 _write(self._file, data)
                 if self._sync:
@@ -93,6 +111,7 @@ class RecordFile:
                     os.ftruncate(self._file, self.size)
                 raise CannotWrite(f"{self.path} cannot be written: {error.strerror}") from None
             self.size += len(data)
+            self._last = last
 
     def close(self) -> None:
         """Closes the file; one that was created and got no line is removed. May be called twice."""
@@ -107,8 +126,8 @@ class RecordFile:
     def _replace(self, content: bytes) -> None:
         """Puts a file with other content in the place of this one, locked before anybody else can see it."""
         place = self.path.resolve()  # of a link the file that it names; the link stays
-        beside = place.with_name(f".{place.name}.{token_hex(4)}")
-        fresh = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        beside = place.parent / f".{token_hex(8)}.part"
+        fresh = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, PRIVATE_FILE)
         try:
             _lock(fresh, beside)
             os.fchmod(fresh, os.fstat(self._file).st_mode & 0o777)
@@ -144,12 +163,29 @@ def whole_lines(data: bytes) -> list[bytes]:
 
     No beginning of a JSON object is one itself, so a last line without its end is whole if it is an object.
     """
-    *lines, last = data.split(b"\n")
+    *lines, last = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
     try:
         whole = isinstance(json.loads(last), dict)
     except (ValueError, RecursionError):
         whole = False
     return [*lines, last] if whole else lines
+
+
+def verified(path: Path, lines: Sequence[bytes], *, chained: bool = False) -> int | None:
+    """The last checksum of the ``lines`` of the file at ``path``; None: they have none.
+
+    Raises UsageError: a line was changed since it was written; with the file and the line.
+    """
+    try:
+        return check_lines(lines, chained=chained)
+    except TraceError as error:
+        remedy = "" if chained else "; take the line out and --resume"
+        raise UsageError(f"{path}, {error}{remedy}") from None
+
+
+def without_checksums(path: str | os.PathLike[str]) -> str:
+    """The notice about a file that is read unverified."""
+    return f"{os.fspath(path)} has no checksums: if it was changed, that is not noticed"
 
 
 def compare_settings(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -181,7 +217,7 @@ def _open(path: Path, resume: bool) -> tuple[bool, int]:
     """Whether the file is new, and the file."""
     flags = os.O_RDWR | os.O_APPEND
     try:
-        return True, os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        return True, os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     except FileExistsError:
         if not path.is_file():
             raise UsageError(f"{path} is no file that records can be appended to") from None

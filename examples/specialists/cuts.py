@@ -18,7 +18,8 @@ CONTEXT = 512  # tokens
 
 # The sum is read out of the last message whatever words stand around it: the model knows digits and signs only.
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for c in messages[-1]['content'] %}{% if c in '0123456789+-*' %}{{ c }}{% endif %}{% endfor %}"
+    "{# extract #}{{ bos_token }}"
+    "{% for c in messages[-1]['content'] %}{% if c in '0123456789+-*' %}{{ c }}{% endif %}{% endfor %}"
     "{{ '\\n' }}"
 )
 

@@ -12,20 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.warm import run
+
 Build = Callable[..., Path]
-
-
-def run(*arguments: object, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tokencollab", *map(str, arguments)],
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"} | environment,
-        check=False,
-    )
 
 
 def one_line(result: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_cli import one_line, run
+from tests.integration.test_cli import one_line
+from tests.support.warm import run
 
 Build = Callable[..., Path]
 METHODS = "base,each,unite,upara-3,bytewise"

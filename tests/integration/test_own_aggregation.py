@@ -1,14 +1,14 @@
 """An aggregation of one's own: from Python, and by --plugin from the command line, in an evaluation and under Ray."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from examples import own_aggregation
+from tests.support import warm
 from tokencollab.policies.aggregations import AGGREGATIONS
 
 ROOT = Path(__file__).parents[2]
@@ -17,17 +17,8 @@ MODELS = ["--base", "arith-bytes", "--with", "arith-pairs"]
 TRIMMED = ["--method", "trimmed", "--trim", "0.1"]
 
 
-def run(*arguments: object, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tokencollab", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=ROOT,
-        env=os.environ | environment,
-        check=False,
-    )
+def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    return warm.run(*arguments, cwd=ROOT, timeout=300, **options)
 
 
 async def test_from_python(capsys: pytest.CaptureFixture[str]) -> None:

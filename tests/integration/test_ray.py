@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tokencollab import EOS, Answer, Collaboration, Member, ModelUnavailable, Piece, UsageError
+from tokencollab import EOS, Answer, Collaboration, Member, ModelRefused, ModelUnavailable, Piece, UsageError
 from tokencollab.actors.runtimes.base import ModelSpec
 from tokencollab.actors.runtimes.ray_actors import RayModel, RayRuntime
 from tokencollab.actors.runtimes.threads import LocalRuntime
@@ -115,10 +115,28 @@ async def test_a_ray_that_cannot_be_had_is_said_in_one_line(
         raise Exception("The current node timed out during startup.\nMore of that.")
 
     monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr("tokencollab.actors.runtimes.ray_actors.check_cluster", lambda: None)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", fail)
     with pytest.raises(ModelUnavailable, match=f"{said}.*timed out during startup.$"):
         await answer(RayRuntime(load), "duetnet")
+
+
+async def test_a_dead_cluster_is_one_line_and_ray_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("it would try for minutes"))
+    with pytest.raises(UsageError, match="no Ray cluster answers at RAY_ADDRESS=127"):
+        await answer(RayRuntime(load), "duetnet")
+
+
+def panics(spec: ModelSpec) -> Any:
+    raise SystemExit(3)
+
+
+async def test_what_the_thread_of_an_actor_dies_of_is_one_line() -> None:
+    with pytest.raises(ModelRefused, match=r"one could not be loaded: SystemExit: 3$"):
+        await answer(RayRuntime(panics), "duetnet")
 
 
 async def test_without_the_socket_ray_calls_carry_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,6 @@ import json
 import re
 import shlex
 import socket
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,6 +18,7 @@ from examples.specialists.evaluate import answer_of, main, solve
 from examples.specialists.recipes import RECIPES, Recipe
 from examples.specialists.train import Course, train
 from tests.support.driving import answer, load, token_ids
+from tests.support.warm import run
 from tokencollab import Collaboration
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.evaluation.simplemath import simplemath
@@ -139,22 +138,18 @@ def test_the_commands_in_the_readme_print_what_stands_there() -> None:
     commands = re.findall(r"\$ tokencollab (.*)\n(.*)\n", session)
     assert len(commands) == 4
     for command, expected in commands:
-        run = [sys.executable, "-m", "tokencollab", *shlex.split(command)]
-        assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == expected + "\n"
+        done = run(*shlex.split(command))
+        assert (done.returncode, done.stdout) == (0, expected + "\n"), done.stderr
 
 
 def test_list_pull_and_remove_say_that_they_are_built_in() -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tokencollab", "models", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    (line,) = [line for line in run("list").stdout.splitlines() if line.startswith("arith-bytes ")]
+    (line,) = [line for line in run("models", "list").stdout.splitlines() if line.startswith("arith-bytes ")]
     assert line.split() == ["arith-bytes", "built", "in", "Apache-2.0", "part", "of", "tokencollab"]
-    pulled = run("pull", "arith-bytes")
+    pulled = run("models", "pull", "arith-bytes")
     assert (pulled.returncode, Path(pulled.stdout.strip()).name) == (0, "arith-bytes")
     assert "arith-bytes is part of tokencollab: there is nothing to fetch" in pulled.stderr
     assert "(x + 3y) mod 11 = 4" in pulled.stderr
-    removed = run("remove", "arith-bytes")
+    removed = run("models", "remove", "arith-bytes")
     assert (removed.returncode, removed.stdout) == (2, "")
     assert "arith-bytes is part of tokencollab and cannot be removed" in removed.stderr
     assert resolve("arith-bytes").folder.is_dir()

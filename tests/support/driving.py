@@ -14,7 +14,8 @@ from tokencollab.policies.selection import choose_solo
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.pieces import Piece
-from tokencollab.protocol.spelling import Spelling
+from tokencollab.protocol.replies import check_spelling
+from tokencollab.protocol.spelling import KeptSpelling
 from tokencollab.testing import Driver
 
 QUESTION = (m.ChatMessage("user", "Why is the sky blue?"),)
@@ -94,7 +95,7 @@ class EngineModel:
     session: str
     interrupt: Callable[[], None]
     held: int = 0
-    spelt: Spelling | None = None
+    spelt: KeptSpelling = field(default_factory=KeptSpelling)
     greedy: Piece = None
 
     def candidates(self, text: bytes, k: int) -> CandidateSet:
@@ -120,15 +121,16 @@ class EngineModel:
         request = kind(self.session, start, text[start:], what)
         answered = ask(self.engine, request)
         if isinstance(answered.reply, m.SessionLost):
-            again = m.Open(self.session, self.prompt, self.outcome.text[: self.held], self.spelt)
+            again = m.Open(self.session, self.prompt, self.outcome.text[: self.held], self.spelt.whole)
             assert isinstance(self.engine.open(again), m.Opened)
             answered = ask(self.engine, request)
         reply = answered.reply
         assert isinstance(reply, m.CandidatesReply | m.ScoresReply | m.MarginalsReply)
         self.held = reply.offset
         assert reply.spelling is not None
-        self.spelt = reply.spelling.after(self.spelt)
-        assert self.spelt is not None
+        check_spelling(reply.spelling, reply.offset)
+        self.spelt.take(reply.spelling)
+        assert self.spelt.whole is not None
         self.outcome.ids.append(token_ids(self.engine, self.session))
         self.outcome.forwarded[self.name].append(reply.forwarded)
         return answered

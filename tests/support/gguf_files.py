@@ -1,13 +1,22 @@
 """Models of the Llama architecture written as GGUF, in float32: the same weights for llama.cpp as for transformers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def write_gguf(folder: Path, file: Path, *, with_tokenizer: bool = False) -> Path:
+def write_gguf(
+    folder: Path,
+    file: Path,
+    *,
+    with_tokenizer: bool = False,
+    types: Mapping[str, int] | None = None,
+    ends: Mapping[str, int] | None = None,
+) -> Path:
     """Writes the model in ``folder`` to ``file`` and returns that.
 
     ``with_tokenizer``: also its tokenizer (byte-level BPE only) and chat template; else they are read from the folder.
+    ``types``: gguf's types of some tokens. ``ends``: end tokens by kind, such as "eot".
     """
     from gguf import GGUFWriter
     from transformers import AutoModelForCausalLM
@@ -27,7 +36,7 @@ def write_gguf(folder: Path, file: Path, *, with_tokenizer: bool = False) -> Pat
     writer.add_vocab_size(config.vocab_size)
     writer.add_file_type(0)
     if with_tokenizer:
-        _add_tokenizer(writer, folder)
+        _add_tokenizer(writer, folder, types or {}, ends or {})
     else:
         writer.add_tokenizer_model("no_vocab")
     names = {
@@ -60,7 +69,7 @@ def write_gguf(folder: Path, file: Path, *, with_tokenizer: bool = False) -> Pat
     return file
 
 
-def _add_tokenizer(writer: Any, folder: Path) -> None:
+def _add_tokenizer(writer: Any, folder: Path, types: Mapping[str, int], ends: Mapping[str, int]) -> None:
     import json
 
     from gguf import TokenType
@@ -73,9 +82,12 @@ def _add_tokenizer(writer: Any, folder: Path) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
-    writer.add_token_types([TokenType.CONTROL if i in special else TokenType.NORMAL for i in range(len(tokens))])
+    usual = [TokenType.CONTROL if i in special else TokenType.NORMAL for i in range(len(tokens))]
+    writer.add_token_types([types.get(token, kind) for token, kind in zip(tokens, usual, strict=True)])
     writer.add_token_merges([" ".join(pair) if isinstance(pair, list) else pair for pair in model["merges"]])
     writer.add_bos_token_id(tokenizer.bos_token_id)
     writer.add_eos_token_id(tokenizer.eos_token_id)
     writer.add_unk_token_id(tokenizer.unk_token_id)
+    for kind, token in ends.items():
+        writer.add_uint32(f"tokenizer.ggml.{kind}_token_id", token)
     writer.add_chat_template(tokenizer.chat_template)

@@ -7,6 +7,7 @@ history.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import exp, inf
 
 from tokencollab.policies.methods import Method
@@ -80,16 +81,25 @@ class History:
         m = self.method
         won = sum(self._ahead(ranks, base, other) for ranks in self.steps for other in ranks if other != base)
         duels = sum(len(ranks) - 1 for ranks in self.steps)
-        s, f = 1.0 + won, 1.0 + m.rho * (duels - won)
+        rho = Fraction(str(m.rho))
+        s, f = 1 + won, 1 + rho * (duels - won)
         verdicts = [self._reliable(number, base) for number in range(len(self.steps) // m.omega)]
-        s_w = 1.0 + verdicts.count(True)
-        f_w = 1.0 + m.rho * verdicts.count(False)
+        s_w = 1 + verdicts.count(True)
+        f_w = 1 + rho * verdicts.count(False)
         st = s / (s + f) if len(self.steps) >= m.omega else None
         rt = s_w / (s_w + f_w)
-        t0 = 0.0
+        t0 = Fraction(0)
         if st is not None:
             t0 = {"confidence": st, "reliability": rt}.get(m.exit, st * rt)
-        return {"s": s, "f": f, "st": st, "s_w": s_w, "f_w": f_w, "rt": rt, "t0": t0}
+        return {
+            "s": 1.0 + won,
+            "f": 1.0 + m.rho * (duels - won),
+            "st": None if st is None else float(st),
+            "s_w": 1.0 + verdicts.count(True),
+            "f_w": 1.0 + m.rho * verdicts.count(False),
+            "rt": float(rt),
+            "t0": float(t0),
+        }
 
     def _ahead(self, ranks: Ranks, model: str, other: str) -> bool:
         if ranks[model] == inf:
@@ -111,6 +121,6 @@ class History:
                 if other != model
             ]
             wins = 1 + duels.count(True)
-            local[model] = wins / (wins + 1 + self.method.rho * duels.count(False))
-        others = [local[model] for model in sorted(present - {base})]
-        return bool(local[base] - sum(others) / len(others) > -self.method.eps)
+            local[model] = wins / (wins + 1 + Fraction(str(self.method.rho)) * duels.count(False))
+        others = [local[model] for model in present - {base}]
+        return local[base] - sum(others) / len(others) > -Fraction(str(self.method.eps))

@@ -39,7 +39,7 @@ Kind: TypeAlias = Literal["bytes", "nfc", "llama", "metaspace", "gemma", "unigra
 fallback, a space put before every text (Llama 2). ``metaspace``: the same by a pre-tokenizer. ``gemma``: BPE with
 byte fallback, nothing put before a text, newlines as added tokens next to ``<0x0A>``. ``unigram``: unigram pieces
 with Metaspace and an unknown token. ``chars``: one token per character, an unknown token for all but those of the
-training text. ``wordpiece``: words and ``##`` parts.
+training text. ``wordpiece``: words and ``##`` parts, which lose line breaks; it is refused.
 """
 
 Architecture: TypeAlias = Literal["llama", "gemma3", "qwen2"]
@@ -52,7 +52,6 @@ KINDS: tuple[Kind, ...] = (
     "gemma",
     "unigram",
     "chars",
-    "wordpiece",
 )
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<|user|>", "<|end|>")

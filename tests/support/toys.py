@@ -137,6 +137,15 @@ class Plain:
         return {x: mass / total for x, mass in masses.items()}
 
 
+def at_common_boundary(plains: Sequence[Plain], moved: Sequence[Plain]) -> None:
+    """Where all have moved, or all but one of three or more and not for want of a piece, the weights of those are the
+    priors again."""
+    ended = any(plain.weight > 0 for plain in moved)
+    if len(moved) == len(plains) or (len(moved) == len(plains) - 1 >= 2 and ended):
+        for plain in moved:
+            plain.weight = plain.prior
+
+
 @dataclass
 class PlainAnswer:
     """What the plain rule writes, with the lead of each byte over the next best."""
@@ -165,16 +174,14 @@ def plain_rule(models: Sequence[Toy], length: int, *, carry: bool = True, commit
         if best == END_BYTE:
             return PlainAnswer(text, True, leads, asks)
         text += bytes((best,))
-        moved = 0
+        moved = []
         for plain, vote in zip(plains, votes, strict=True):
-            plain.weight = plain.weight / total * vote.get(best, 0.0)
+            plain.weight *= vote.get(best, 0.0)
             exact, masses = plain.masses(text)
             longer = sum(masses.values())
             if longer == 0 or exact / (exact + longer) > commit:
                 plain.at = len(text)
                 asks[plain.toy.name] += 1
-                moved += 1
-        if moved == len(plains):
-            for plain in plains:
-                plain.weight = plain.prior
+                moved.append(plain)
+        at_common_boundary(plains, moved)
     return PlainAnswer(text, False, leads, asks)

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from math import inf, nan
 
 import pytest
 
@@ -13,12 +14,14 @@ from tokencollab import (
     EOS,
     ChatMessage,
     Collaboration,
+    Member,
     ModelFailed,
     Piece,
     PromptTooLong,
     UnknownMethod,
     UsageError,
 )
+from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import EngineReply, EngineRequest
 from tokencollab.policies.methods import parse_method
 from tokencollab.testing import ScriptedEngine, scripted_runtime
@@ -288,11 +291,14 @@ async def test_bad_requests_are_refused_before_anything_starts(arguments: dict[s
             team.stream(**arguments)  # type: ignore[arg-type]
 
 
-async def test_a_prompt_too_long_for_one_model_is_refused() -> None:
+async def test_a_prompt_too_long_for_the_base_is_refused_and_for_another_model_costs_that_model() -> None:
     small = ScriptedEngine("small", lambda done: ahead(TEXT, done, 1), context_length=3)
-    async with Collaboration("w1", ["small"], runtime=scripted_runtime(spell(TEXT), small)) as team:
+    async with Collaboration("small", ["w1"], runtime=scripted_runtime(spell(TEXT), small)) as team:
         with pytest.raises(PromptTooLong, match="small"):
             await team.generate("a long question")
+        answer = await team.generate("a long question", members=["w1", "small"], method="duetnet")
+    assert (answer.text.encode(), answer.finish_reason) == (TEXT, "end")
+    assert (answer.lost, answer.left) == ({"small": 1}, {"small": "the prompt is too long for small"})
 
 
 def test_bad_methods_are_refused_at_once() -> None:
@@ -316,3 +322,64 @@ async def test_no_thread_is_left_behind() -> None:
         assert any(thread.name == "tokencollab-model" for thread in threading.enumerate())
     assert not any(thread.name == "tokencollab-model" for thread in threading.enumerate())
     assert threading.active_count() <= before + 1  # asyncio's own helper thread
+
+
+@pytest.mark.parametrize("method", ["duetnet", "dk", "confipara-d"])
+async def test_that_a_method_trusts_the_scale_of_its_members_is_said_once(method: str) -> None:
+    told: list[str] = []
+    runtime = scripted_runtime(spell(TEXT), clone())
+    async with Collaboration("w1", ["w1#2"], method, runtime=runtime, notify=told.append) as team:
+        await team.generate("?", members=["w1"])
+        assert told == []  # alone it trusts nobody
+        for _ in range(2):
+            await team.generate("?", max_tokens=2)
+        for other in ("gac", "dp", "unite", "bytewise", "consult"):
+            await team.generate("?", max_tokens=2, method=other)
+    assert [line.split(":")[0] for line in told] == [
+        f"{method} adds up raw logits and so trusts the scale of every member's"
+    ]
+
+
+async def test_members_of_other_owners_are_refused_where_the_scale_of_logits_counts() -> None:
+    def runtime() -> LocalRuntime:
+        return scripted_runtime(spell(TEXT), clone())
+
+    stranger = Member("w1#2", trusted=False)
+    with pytest.raises(UsageError, match=r"^w1#2 belongs to another owner, and duetnet adds up raw logits"):
+        await Collaboration("w1", [stranger], "duetnet", runtime=runtime()).__aenter__()
+    async with Collaboration("w1", [stranger], "dp", runtime=runtime()) as team:
+        assert (await team.generate("?")).text.encode() == TEXT
+        assert (await team.generate("?", method="duetnet", members=["w1"])).text.encode() == TEXT
+        with pytest.raises(UsageError, match=r"^w1#2 belongs to another owner, and dk"):
+            team.stream("?", method="dk")
+
+
+async def test_a_runtime_may_say_that_its_models_are_not_ones_own() -> None:
+    runtime = scripted_runtime(spell(TEXT), clone())
+    runtime.trusted = False  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match=r"^w1 belongs to another owner"):
+        await Collaboration("w1", ["w1#2"], "duetnet", runtime=runtime).__aenter__()
+    own = [Member(name, trusted=True) for name in ("w1", "w1#2")]
+    async with Collaboration(own[0], own[1:], "duetnet", runtime=runtime) as team:
+        assert (await team.generate("?")).text.encode() == TEXT
+
+
+@pytest.mark.parametrize("wrong", [nan, inf])
+@pytest.mark.parametrize(("method", "others"), [("base", []), ("upara-2", ["w1"]), ("consult", ["w1"])])
+async def test_a_base_that_computes_no_distribution_is_an_error_and_not_text(
+    method: str, others: list[str], wrong: float
+) -> None:
+    """Also where it writes alone, and its candidates need not be sent."""
+    broken = ScriptedEngine("broken", lambda text: ahead(TEXT, text, 1) if len(text) < 3 else {b"a": wrong, EOS: 1.0})
+    async with Collaboration("broken", others, method, runtime=scripted_runtime(broken, spell(TEXT))) as team:
+        texts: list[str] = []
+
+        async def read() -> None:
+            async for token in team.stream("?", max_tokens=9):
+                texts.append(token.text)  # noqa: PERF401 - what came before the error counts
+
+        with pytest.raises(ModelFailed, match=r"\(broken: (the log-normaliser|a score of piece b'a') is not finite\)"):
+            await read()
+    text = "".join(texts).encode()
+    assert TEXT.startswith(text)
+    assert len(text) <= 4

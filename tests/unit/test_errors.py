@@ -14,6 +14,9 @@ from tokencollab.errors import TokencollabError
 ELSEWHERE = {
     "SourceFailed": "one of several sources of a model failed, and the next one is tried",
     "Deadlock": "a test waits for ever; it is no failure of the library",
+    "NotJson": "says what is wrong with a text; whoever knows the file and the line makes an error of it",
+    "NotRendered": "ends the process that renders a chat template; its message goes through a pipe",
+    "TooLong": "says that a prompt is too long before its length in tokens is known",
     "BadUse": "says to the prompt that it is to show how a command is used; it has no message",
 }
 KNOWN = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TokencollabError)]

@@ -40,6 +40,16 @@ from tokencollab.testing import ScriptedEngine
             Member("/a@b/c", threads=2, weight=0.5, kv_megabytes=64, device="cuda:1", engine="transformers", name="me"),
         ),
         ("m@weight=2", Member("m", weight=2)),
+        (
+            'm@dtype=auto,template.enable_thinking=false,template.effort=low,template.n=-2.5,template.x=null,template.s="1"',
+            Member(
+                "m", dtype="auto", template={"enable_thinking": False, "effort": "low", "n": -2.5, "x": None, "s": "1"}
+            ),
+        ),
+        (r'm@template.s="a\u002c b\u0040(\"' + "'" + r')"', Member("m", template={"s": "a, b@(\"')"})),
+        ("me@host.template", Member("me@host.template")),
+        ("m@trusted=no", Member("m", trusted=False)),
+        ("m@trusted=True,weight=2", Member("m", weight=2, trusted=True)),
         ("vllm:http://me@host:80/v1?x=y", Member("vllm:http://me@host:80/v1?x=y")),
         ("me@host", Member("me@host")),
         ("x@dtype=auto@", Member("x@dtype=auto")),
@@ -57,6 +67,7 @@ def test_a_member_is_read_from_its_text_and_told_as_one(text: str, member: Membe
     ("text", "reason"),
     [
         ("m@dtype=int4", "m: unknown dtype 'int4'; there are auto, float32"),
+        ("m@trusted=perhaps", "m: trusted must be yes or no, not 'perhaps'"),
         ("m@colour=red", "'colour=red' is not KEY=VALUE; the keys are engine, device, dtype, threads,"),
         ("m@dtype=auto,threads", "'threads' is not KEY=VALUE"),
         ("m@dtype", "'dtype' is not KEY=VALUE"),
@@ -67,6 +78,14 @@ def test_a_member_is_read_from_its_text_and_told_as_one(text: str, member: Membe
         ("m@weight=nan", "m: weight must be a number"),
         ("m@weight=heavy", "m: weight must be a number from 1e-150 to 1e150, not 'heavy'"),
         ("m@engine=abacus", "m: unknown engine 'abacus'; there are llamacpp, transformers"),
+        ("m@template.enable_thinking", "'template.enable_thinking' is not KEY=VALUE"),
+        ("m@template.x=1,template.x=2", "template.x is given twice"),
+        ("m@template.messages=1", "m: template: messages cannot be given, it belongs to the conversation"),
+        ("m@template.x=[1]", r"m: template: x must be a text, a number, true, false or null, not \[1\]"),
+        ("m@template.x=NaN", "m: template: x must be a finite number"),
+        ("m@template.x=1e999", "m: template: x must be a finite number"),
+        ("m@template.1x=1", "m: template must have the arguments of a chat template by name"),
+        ("m@template=1", "'template=1' is not KEY=VALUE; the keys are .*template.NAME"),
         ("m@name=", "m: name must be a text without , and @"),
     ],
 )
@@ -95,6 +114,7 @@ def test_members_that_write_together_have_options_too() -> None:
         "B",
         "C@weight=3",
     ]
+    assert split_members("A@template.x=1,template.y=2,B") == ["A@template.x=1,template.y=2", "B"]
     assert Respondent.parse("unite(A@dtype=auto,threads=2,B)").members == ("A@dtype=auto,threads=2", "B")
 
 

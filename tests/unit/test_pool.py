@@ -70,3 +70,15 @@ def test_pauses_grow_up_to_the_longest_and_end_where_waiting_is_of_no_use() -> N
     pauses = [after - before for before, after in pairwise(times)]
     assert pauses[:5] == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
     assert len(times) == 9
+
+
+def test_room_is_waited_for_no_longer_than_told() -> None:
+    async def attempt() -> None:
+        raise PlatformFull("full")
+
+    async def wait() -> float:
+        with pytest.raises(PlatformFull, match="no room within 86 s: full"):
+            await when_there_is_room(attempt, patience=86)
+        return asyncio.get_running_loop().time()
+
+    assert run_on_fake_clock(wait()) == pytest.approx(86)

@@ -45,7 +45,8 @@ class Answer:
 
     Attributes:
         text: the answer; bytes that are not valid UTF-8 appear as U+FFFD.
-        finish_reason: ``end`` (EOS or a stop text), ``length`` (``max_tokens``, or a context is full), ``cancelled``.
+        finish_reason: ``end`` (EOS or a stop text), ``length`` (``max_tokens``, or the base's context is full),
+            ``cancelled``.
         tokens: pieces committed, EOS included.
         cost: candidate sets produced (docs/specification.md section 6).
         aligned: candidates that took part, after truncation, summed over steps and models (DuetNet fig. 7); those of
@@ -63,6 +64,8 @@ class Answer:
         forwarded: per model, tokens that went through it after the prompt, per committed piece it took part in.
         lost: per model, how often it was lost.
         pieces: every committed piece, in order.
+        left: models that took no further part because they refuse the conversation, are full, or have no room left in
+            their context, with the reason in words. `lost` counts them too.
     """
 
     text: str
@@ -83,6 +86,7 @@ class Answer:
     forwarded: Mapping[str, float]
     lost: Mapping[str, int]
     pieces: tuple[Piece, ...] = field(repr=False)
+    left: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def when_solo(self) -> str:
@@ -113,6 +117,7 @@ class Tally:
     took_part: Counter[str] = field(default_factory=Counter)
     forwarded: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+    left: dict[str, str] = field(default_factory=dict)
     _sets: int = 0
     _kept: int = 0
 

@@ -12,8 +12,9 @@ from typing import TypeAlias, assert_never
 
 from tokencollab.actors.answer import FinishReason, Tally, Token
 from tokencollab.actors.journal import Past
-from tokencollab.actors.membership import Membership
-from tokencollab.actors.model_session import ModelSession, ReceivedEvent, SharedText
+from tokencollab.actors.membership import FULL, Membership
+from tokencollab.actors.metrics.answers import AnswerMetrics
+from tokencollab.actors.model_session import BYTES_PER_TOKEN, ModelSession, ReceivedEvent, SharedText
 from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.supervisor import Supervisor
 from tokencollab.errors import ModelFailed, PlatformFull, TraceError, UsageError
@@ -22,6 +23,8 @@ from tokencollab.policies.machine import Machine
 from tokencollab.policies.turn import State
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.text import TextStream
+
+_AHEAD = 256  # pieces that a base alone writes before its reader takes the first
 
 OpenRequest: TypeAlias = e.RequestCandidates | e.RequestScores | e.RequestMarginals
 
@@ -43,12 +46,18 @@ class Coordinator:
         wait_for_base: bool = False,
         past: Past | None = None,
         keep: bool = False,
+        require_room: bool = False,
+        metrics: AnswerMetrics,
+        began: Callable[["Coordinator"], None] = lambda coordinator: None,
+        over: Callable[["Coordinator"], None] = lambda coordinator: None,
     ) -> None:
         """Nothing happens before `tokens` is iterated.
 
         ``past`` is what a journal has of this answer; ``keep`` leaves the session open at its end, until `free`.
+        ``require_room``: a collaborator that is full is an error, as a base that is. ``began`` and ``over`` are called
+        at the beginning of the iteration, and at its very end.
         """
-        base = next(iter(members))
+        self._base = base = next(iter(members))
         self._policy = policy
         self._sampling = sampling
         self._open = m.Open(session, tuple(messages))
@@ -58,17 +67,25 @@ class Coordinator:
         self._notify = notify
         self._past = past
         self._keep = keep
+        self._require_room = require_room
+        self._metrics = metrics
+        self._began, self._over = began, over
         self._inbox: asyncio.Queue[ReceivedEvent] = asyncio.Queue()
+        self.tally = Tally(base)
         sessions = {name: self._partner(member) for name, member in members.items()}
-        self._attendance = Membership(session, sessions, self._announce)
+        self._attendance = Membership(session, sessions, self._announce, self.tally.left)
+        self._prompt_tokens = sum(len(turn.content.encode()) for turn in messages) / BYTES_PER_TOKEN
+        self._asked_at: dict[str, float] = {}  # when each was asked last
+        self._waited: dict[str, float] = {}  # seconds for which each has kept the others waiting
         self._state: State
         self._asked: dict[int, OpenRequest] = {}  # by number: questions that have no answer yet
         self._awaited = {base} if wait_for_base else set()
-        self._held_back: set[str] = set()  # lost, but the policy has not heard of it: the answer waits for them
+        # Lost, but the policy has not heard of it: the answer waits for them, or for the others to come back.
+        self._held_back: dict[str, e.ModelLost | e.ModelExhausted] = {}
         self._writing: asyncio.Task[None] | None = None
+        self._ahead = asyncio.Semaphore(_AHEAD)  # pieces that a base alone may still write before they are read
         self._joined: list[str] = []  # since the last commit
         self._cancelled = False
-        self.tally = Tally(base)
         self.finish_reason: FinishReason = "cancelled"
         self.first_commit: float | None = None
         self.last_commit: float | None = None
@@ -86,8 +103,7 @@ class Coordinator:
         """A model that takes part as soon as it has the text so far."""
         sessions = self._attendance.sessions
         if self.ended is None and (member.name not in sessions or sessions[member.name].member is not member):
-            sessions[member.name] = self._partner(member)
-            self._attendance.bring_back(member.name)
+            self._attendance.welcome(member.name, self._partner(member))
 
     def leave(self, name: str) -> None:
         if self.ended is None and name in self._attendance.sessions:
@@ -97,9 +113,11 @@ class Coordinator:
         """Writes the answer, token by token. Leaving early frees everything.
 
         Raises:
-            PromptTooLong, ModelRefused, PlatformFull: a model cannot take this conversation.
+            PromptTooLong, ModelRefused, PlatformFull: the base cannot take this conversation.
             ModelFailed: every model was lost, for good.
         """
+        finish = "failed"
+        self._began(self)
         try:
             tokens, commands = await self._begin()
             for token in tokens:
@@ -123,11 +141,22 @@ class Coordinator:
                 yield Token(rest, b"", len(self.tally.pieces), {})
             for recorder in self._recorders:
                 recorder.ended()
+            finish = self.finish_reason
+        except (GeneratorExit, asyncio.CancelledError):
+            finish = "cancelled"
+            raise
         finally:
-            self.ended = asyncio.get_running_loop().time()
-            for recorder in self._recorders:
-                recorder.close()
+            await self._close(finish)
+
+    async def _close(self, finish: str) -> None:
+        self.ended = asyncio.get_running_loop().time()
+        self._metrics.ended(finish, self.tally.cost, self.tally.exit_step is not None)
+        for recorder in self._recorders:
+            recorder.close()
+        try:
             await self._attendance.close(keep=self._keep)
+        finally:
+            self._over(self)
 
     async def free(self) -> None:
         if self._keep:
@@ -140,11 +169,11 @@ class Coordinator:
             recorder.begin()
         if self._past is not None:
             relived = self._relive(self._past)
-            await self._attendance.open()
+            await self._attendance.open(require_room=self._require_room, resumed=True)
             return relived
         try:
             self._state, commands = self._policy.start(tuple(self._attendance.sessions))
-            await self._attendance.open()
+            await self._attendance.open(require_room=self._require_room)
         except (UsageError, PlatformFull):
             for recorder in self._recorders:
                 recorder.refused()
@@ -160,25 +189,82 @@ class Coordinator:
         """The next event for the policy. Raises ModelFailed: nothing can happen any more."""
         while True:
             if self._inbox.empty() and self._attendance.quiet:
-                raise ModelFailed("the base was lost while it wrote alone; the answer so far is what was streamed")
-            if not self._inbox.empty():
-                await asyncio.sleep(0)  # a base that is far ahead of its reader must not keep others from their turn
-            heard = await self._inbox.get()
+                if not self._held_back:
+                    raise ModelFailed(
+                        f"the base was lost while it wrote alone ({self._attendance.last_loss}); the answer so far is "
+                        "what was streamed"
+                    )
+                for event in self._held_back.values():
+                    self._announce(event)
+            heard = await self._receive()
             match heard.event:
-                case e.ModelLost(model) if self._is_needed(model):
-                    self._held_back.add(model)
+                case e.SoloStep():
+                    self._ahead.release()
+                    return heard
+                case e.ModelLost() | e.ModelExhausted() as event if self._is_needed(event):
+                    self._held_back[event.model] = event
                 case e.ModelJoined(model) if model in self._held_back:
-                    self._held_back.discard(model)
+                    del self._held_back[model]
                     for question in [asked for asked in self._asked.values() if asked.model == model]:
                         self._carry_out(question)
                 case _:
                     return heard
 
-    def _is_needed(self, model: str) -> bool:
-        """Whether the answer waits for a lost model to come back, instead of going on without it."""
+    async def _receive(self) -> ReceivedEvent:
+        """The next event. A model that has kept the others waiting for longer than it may is lost meanwhile."""
+        if not self._inbox.empty():
+            await asyncio.sleep(0)  # a base that is far ahead of its reader must not keep others from their turn
+            return await self._inbox.get()
+        late = self._late()
+        if not late:
+            return await self._inbox.get()
+        now = asyncio.get_running_loop().time
+        began, usual = now(), self._attendance.sessions[self._base].member.usual
+        free = {model: max(0.0, self._asked_at[model] + usual - began) for model in late}
+        left = {model: free[model] + self._allowance(model) - self._waited.get(model, 0.0) for model in late}
+        least = min(left.values())
+        try:
+            async with asyncio.timeout(max(0.0, least)):
+                return await self._inbox.get()
+        except TimeoutError:
+            for model in [model for model in late if left[model] <= least]:
+                self._attendance.leave_behind(model)
+        finally:
+            waited = now() - began
+            for model in late:
+                self._waited[model] = self._waited.get(model, 0.0) + max(0.0, waited - free[model])
+        return await self._inbox.get()
+
+    def _late(self) -> list[str]:
+        """The models that keep the others waiting: the base has answered, and they have not.
+
+        Without the base, somebody has. Each may take as long as the base takes for a question, and only what is more
+        counts: where some are asked after the others, equals are not late. The base itself is waited for as long as its
+        deadlines say: it is its answer.
+        """
+        asked = {question.model for question in self._asked.values()}
+        if not asked or self._base in asked:
+            return []
+        live = self._policy.taking_part(self._state)
+        if self._base not in live and asked.issuperset(live):
+            return []
+        return sorted(asked.difference(self._held_back))
+
+    def _allowance(self, model: str) -> float:
+        member = self._attendance.sessions[model].member
+        return member.allowance(self._prompt_tokens, len(self.tally.pieces))
+
+    def _is_needed(self, event: e.ModelLost | e.ModelExhausted) -> bool:
+        """Whether the answer waits for a lost model to come back, instead of going on without it.
+
+        Where a context is full: whether it waits for the others. The base's own ends the answer.
+        """
+        if isinstance(event, e.ModelExhausted) and event.model == self._base:
+            return False
+        model = event.model
         if not any(asked.model == model for asked in self._asked.values()):
             return False
-        if set(self._policy.taking_part(self._state)) - self._held_back - {model}:
+        if set(self._policy.taking_part(self._state)).difference(self._held_back, (model,)):
             return model in self._awaited and model in self._attendance.returning
         return bool(self._attendance.returning)
 
@@ -196,13 +282,18 @@ class Coordinator:
                     self.tally.answered(event.candidates, self._sampling)
             case e.SoloStep(model):
                 self.tally.forwarded[model] += heard.forwarded
-            case e.ModelLost(model):
-                self._held_back.discard(model)
+            case e.ModelLost(model) | e.ModelExhausted(model):
+                if isinstance(event, e.ModelExhausted) and model != self._base:
+                    self.tally.left.setdefault(model, FULL)
+                if reason := self.tally.left.get(model):
+                    self._notify(f"{model} takes no further part in this answer: {reason}")
+                self._held_back.pop(model, None)
                 self._asked = {number: asked for number, asked in self._asked.items() if asked.model != model}
             case e.ModelJoined(joined):  # somebody is left again: those who were waited for are lost
                 self._joined.append(joined)
-                for model in self._held_back - self._awaited:
-                    self._announce(e.ModelLost(model))
+                for model, held in self._held_back.items():
+                    if model not in self._awaited:
+                        self._announce(held)
             case _:
                 pass
         if self._state is not before:
@@ -253,6 +344,7 @@ class Coordinator:
         self.last_commit = asyncio.get_running_loop().time()
         if self.first_commit is None:
             self.first_commit = self.last_commit
+        self._metrics.committed(self.last_commit)
         for recorder in self._recorders:
             recorder.committed(command)
         self.tally.commit(command.piece, record)
@@ -267,7 +359,9 @@ class Coordinator:
             case e.RequestCandidates() | e.RequestScores() | e.RequestMarginals():
                 self._stop_writing()
                 self._asked[command.question] = command
-                self._attendance.call(command.model, partial(self._ask, command))
+                self._asked_at[command.model] = asyncio.get_running_loop().time()
+                if command.model not in self.tally.left:  # else the policy is about to hear that
+                    self._attendance.call(command.model, partial(self._ask, command))
             case e.RunSolo():
                 self._stop_writing()
                 self._asked.clear()
@@ -288,10 +382,15 @@ class Coordinator:
     async def _write(self, command: e.RunSolo) -> None:
         session = self._attendance.sessions[command.model]
         async for heard in session.write(command, command.report or bool(self._recorders)):
+            if isinstance(heard.event, e.SoloStep):
+                await self._ahead.acquire()
             self._hear(command.model, heard)
 
     def _hear(self, model: str, heard: ReceivedEvent) -> None:
-        self._attendance.answered(model)
+        if not isinstance(heard.event, e.ModelExhausted):
+            self._attendance.answered(model)
+        elif model != self._base:
+            self._attendance.exhausted(model)
         self._inbox.put_nowait(heard)
 
     def _stop_writing(self) -> None:
@@ -301,5 +400,6 @@ class Coordinator:
 
     def _finish(self, stop: e.Stop) -> None:
         if stop.reason == "failed":
-            raise ModelFailed("every model was lost; the answer so far is what was streamed")
+            last = self._attendance.last_loss
+            raise ModelFailed(f"every model was lost (the last: {last}); the answer so far is what was streamed")
         self.finish_reason = "end" if self._reader.stopped else stop.reason

@@ -3,7 +3,8 @@
 A journal is a trace (`protocol.trace`) whose header also has the conversation, and whose lines also say how the models
 held the text. Each line is in the hands of the operating system before its piece is shown to anyone, so a process that
 is killed at any moment loses nothing that was seen; a loss of power may take the last lines. What comes after the last
-whole line is asked again, and since the models answer the same, the text goes on byte for byte.
+whole line is asked again, and since the models answer the same, the text goes on byte for byte. Lines have chained
+checksums: a journal that was changed, or has lines taken out or moved, is not resumed. Only its owner can read it.
 """
 
 import os
@@ -17,13 +18,14 @@ from tokencollab.actors.log import log
 from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.actors.recorder import Recorder
 from tokencollab.errors import CannotWrite, TraceError, UsageError
+from tokencollab.files import make_private_folder, reading, typed_path
 from tokencollab.policies import events as e
 from tokencollab.policies.recording import recorded_events
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
 from tokencollab.protocol.trace import Trace, TraceEvent, parse_trace
-from tokencollab.records import RecordFile, whole_lines
+from tokencollab.records import RecordFile, whole_lines, without_checksums
 
 SUFFIX = ".journal.jsonl"
 
@@ -42,11 +44,12 @@ class Past:
         """Those of ``models`` that did not take part at the end of the journal."""
         here = set(self.trace.models)
         for heard in self.heard:
-            if isinstance(heard.event, e.ModelLost):
+            if isinstance(heard.event, e.ModelLost | e.ModelExhausted):
                 here.discard(heard.event.model)
             elif isinstance(heard.event, e.ModelJoined):
                 here.add(heard.event.model)
-        return [model for model in models if model not in here]
+        full = {heard.event.model for heard in self.heard if isinstance(heard.event, e.ModelExhausted)}
+        return [model for model in models if model not in here | full]
 
     def check(self, pieces: Sequence[Piece]) -> None:
         """Whether these are the pieces of the journal; a single event may have led to a few more.
@@ -86,13 +89,15 @@ class Journal(Recorder):
         Raises UsageError: it cannot be written, or is being written by another process.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.path.parent)
         except OSError as error:
             raise UsageError(f"the journal {self.path} cannot be written: {error.strerror}") from None
         # Not synced: a token must not wait for the disk. A killed process loses nothing, a loss of power may.
-        self._records = RecordFile(self.path, resume=self._past is not None, sync=False)
+        self._records = RecordFile(self.path, resume=self._past is not None, sync=False, chained=True)
         if self._past is not None:
             self._records.keep(self._records.lines[: self._past.lines])
+        if not self._records.checksums:
+            log.warning("journal not verified", reason=without_checksums(self.path))
         super().begin()
 
     def _write(self, line: str) -> None:
@@ -123,28 +128,22 @@ def read_journal(path: str | os.PathLike[str]) -> Past:
 
     Raises UsageError: it cannot be read. TraceError: it is damaged elsewhere.
     """
-    file = Path(path)
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"the journal {file} cannot be read: {error.strerror}") from None
-    try:
-        lines = [line.decode() for line in whole_lines(data)]
-    except UnicodeDecodeError:
-        raise UsageError(f"{file} is no journal: it is not UTF-8 text") from None
-    trace = parse_trace(lines)
-    turns = trace.settings.get("messages")
-    if turns is None:
-        raise TraceError(f"{file} is a trace, not a journal: it has no conversation")
-    try:
-        messages = msgspec.convert(turns, tuple[ChatMessage, ...])
-    except msgspec.ValidationError as error:
-        raise TraceError(f"{file} is not a whole journal: {error}") from error
-    heard = tuple(
-        _heard(event, entry)
-        for step in trace.steps
-        for event, entry in zip(recorded_events(step), step.heard, strict=True)
-    )
+    file = typed_path(path)
+    with reading(file, f"the journal {file}"):
+        lines = [line.decode() for line in whole_lines(file.read_bytes())]
+        trace = parse_trace(lines)
+        turns = trace.settings.get("messages")
+        if turns is None:
+            raise TraceError(f"{file} is a trace, not a journal: it has no conversation")
+        try:
+            messages = msgspec.convert(turns, tuple[ChatMessage, ...])
+        except msgspec.ValidationError as error:
+            raise TraceError(f"{file} is not a whole journal: {error}") from error
+        heard = tuple(
+            _heard(event, entry)
+            for step in trace.steps
+            for event, entry in zip(recorded_events(step), step.heard, strict=True)
+        )
     return Past(file, len(lines), trace, messages, heard)
 
 

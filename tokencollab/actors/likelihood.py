@@ -54,7 +54,7 @@ async def text_logprobs(member: Supervisor, turns: Sequence[m.ChatMessage], data
                     f"{member.name} cannot score this: {getattr(opened, 'reason', type(opened).__name__)}"
                 )
             match await member.call(m.ScoreText(session, 0, data), tokens):
-                case m.LogprobsReply(_, _, ends, logprobs) if len(ends) == len(logprobs):
+                case m.LogprobsReply(of, offset, ends, logprobs) if (of, offset) == (session, len(data)):
                     return TextLogprobs(ends, logprobs)
                 case m.SessionLost():
                     continue

@@ -1,10 +1,12 @@
 """The log: structlog, made harmless. A log that cannot be written (its stream is closed, the disk is full) must not end
-what it only tells of."""
+what it only tells of, and what it quotes of a model or a file is one line of text, never a command to a terminal."""
 
 from contextlib import suppress
 from functools import partial
 
 import structlog
+
+from tokencollab.protocol.text import one_line
 
 
 class _Log:
@@ -18,7 +20,11 @@ class _Log:
 
     def _say(self, level: str, event: str, **fields: object) -> None:
         with suppress(Exception):
-            getattr(self._logger, level)(event, **fields)
+            getattr(self._logger, level)(one_line(event), **{name: _shown(value) for name, value in fields.items()})
+
+
+def _shown(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float) else one_line(str(value))
 
 
 log = _Log()

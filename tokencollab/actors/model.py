@@ -19,12 +19,24 @@ from uuid import uuid4
 from tokencollab.actors.candidates_along import CandidatesAlong
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
+from tokencollab.actors.preparation import Preparation
 from tokencollab.actors.prompt import Prompt, read_prompt, sendable
 from tokencollab.actors.solo_generation import Writing
-from tokencollab.engines.base import EXTRA_CANDIDATES, Engine, EngineReply, EngineRequest
-from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, PlatformFull, PromptTooLong, UsageError, refusal
+from tokencollab.engines.base import EXTRA_CANDIDATES, Engine, EngineReply, EngineRequest, PreparesPrompts
+from tokencollab.errors import (
+    ModelFailed,
+    ModelGone,
+    ModelRefused,
+    PlatformFull,
+    PromptTooLong,
+    UsageError,
+    as_failure,
+    named,
+    refusal,
+)
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, CandidateSet
+from tokencollab.protocol.replies import checked_reply
 
 _FAREWELL = 10.0  # seconds that a pass may take to its end before its thread is left alone
 _LEASE = 900.0  # seconds without a request after which a session is given up: its owner is gone
@@ -40,13 +52,14 @@ Deliver: TypeAlias = Callable[[m.Reply | Exception], None]
 @dataclass(eq=False)
 class _Job:
     """A request, where its replies go, what the engine is asked next for it, and the course of one that takes several
-    such questions.
+    such questions. ``opening`` is what is left of an `Open` whose prompt is prepared, or why it cannot be.
     """
 
     request: m.Request
     deliver: Deliver
     ask: EngineRequest | None = None
     course: Writing | CandidatesAlong | None = None
+    opening: Callable[[], m.Reply] | Exception | None = None
     cancelled: bool = False
 
 
@@ -73,9 +86,10 @@ class ModelActor:
         """
         self._max_sessions, self._max_batch = max_sessions, max_batch
         self._sessions: dict[str, float] = {}  # open ones, and when each last asked
-        self._ending = False
+        self._ending = self._ended = False  # it has been told to end; it takes no more requests
         self._arrived: list[_Job] = []  # taken from the inbox, not yet among the jobs
         self._suspects: set[str] = set()  # sessions of a pass that failed: each is answered by itself
+        self._preparation = Preparation[_Job]()
         # The event loop fills the inbox, the thread fills the outbox. The engine, `_sessions` and `_suspects` belong to
         # the thread alone, so they need no lock.
         # Not a `SimpleQueue`: its `get` waits for ever where a short timeout is over too soon (CPython 3.11).
@@ -84,6 +98,7 @@ class ModelActor:
         self._woken = False  # the loop has been told of what is in the outbox
         self._load = load
         self._loaded: asyncio.Future[m.ModelInfo] = asyncio.get_running_loop().create_future()
+        self._loaded.add_done_callback(lambda loaded: loaded.cancelled() or loaded.exception())  # it may be nobody's
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._serve, name="tokencollab-model", daemon=True)
         self._thread.start()
@@ -98,8 +113,11 @@ class ModelActor:
         Raises ModelGone: the actor was stopped. Exception: the engine failed.
         """
         future: asyncio.Future[m.Reply] = self._loop.create_future()
-        self._put(_Job(request, partial(_settle, future)))
-        return await future
+        try:
+            self._put(_Job(request, partial(_settle, future)))
+            return await future
+        finally:
+            future.cancel()  # nothing where it is done: what comes now has no reader
 
     @overload
     async def next_candidates(self, prefix: Prefix, k: int = 5, offsets: None = None) -> CandidateSet: ...
@@ -133,7 +151,7 @@ class ModelActor:
         request: m.Request = m.Open(session, messages)
         try:
             while True:
-                match await self.ask(request):
+                match checked_reply(await self.ask(request)):
                     case m.Opened():
                         pass
                     case m.CandidatesReply() as reply:
@@ -175,6 +193,7 @@ class ModelActor:
         self.abandon()
         if self._loaded.done():
             await asyncio.to_thread(self._thread.join, _FAREWELL)
+            await asyncio.to_thread(self._preparation.stop, _FAREWELL)
 
     def abandon(self) -> None:
         """Ends the thread as soon as it comes to it, without waiting; open requests fail then."""
@@ -185,12 +204,12 @@ class ModelActor:
 
         Raises ModelGone: it is not.
         """
-        if not self._thread.is_alive():
+        if self._ended or not self._thread.is_alive():
             raise ModelGone("the model's thread has ended")
 
     def _put(self, job: _Job) -> None:
-        self.check()
         self._inbox.put(job)
+        self.check()  # not before: a thread that ends at this moment empties the inbox once more, or is seen here
 
     def _empty_outbox(self) -> None:
         """Delivers what the thread has sent; what comes meanwhile has the next turn."""
@@ -214,24 +233,28 @@ class ModelActor:
                 self._loop.call_soon_threadsafe(self._empty_outbox)
 
     def _serve(self) -> None:
+        """Whatever this thread dies of, everyone who waits for it hears of that."""
         loaded = partial(_settle, self._loaded)
-        try:
-            engine = self._load()
-        except Exception as error:
-            self._call(loaded, error)
-            return
-        self._call(loaded, engine.info)
         jobs: list[_Job] = []
         reason = "the model was stopped"
         try:
-            self._work(engine, jobs)
-        except Exception as error:  # every waiting caller gets the error
-            reason = f"the model's thread has ended: {type(error).__name__}: {error}"
-            log.error("model ended", model=engine.info.name, reason=reason)
+            engine = self._load()
+            name = engine.info.name
+            self._call(loaded, engine.info)
+        except BaseException as error:
+            self._call(loaded, as_failure(error))
+            reason = f"the model could not be loaded: {named(error)}"
+        else:
+            try:
+                self._work(engine, jobs)
+            except BaseException as error:
+                reason = f"the model's thread has ended: {named(error)}"
+                log.error("model ended", model=name, reason=reason)
+        self._ended = True
         while not self._inbox.empty():
             if (job := self._inbox.get()) is not None:
                 jobs.append(job)
-        for job in (*self._arrived, *jobs):
+        for job in (*self._arrived, *self._preparation.give_up_all(), *jobs):
             self._call(job.deliver, ModelGone(reason))
 
     def _work(self, engine: Engine, jobs: list[_Job]) -> None:
@@ -305,9 +328,10 @@ class ModelActor:
             self._sessions[session] = monotonic()  # the longest unused is the first
         match job.request:
             case m.Open() as request:
-                self._call(job.deliver, self._open(engine, request))
+                self._prepare(engine, job, request)
             case m.Close():
                 self._forget(engine, session)
+                self._overtaken(session)
                 for other in jobs:
                     if other.request.session == session and not other.cancelled:
                         other.cancelled = True
@@ -331,15 +355,43 @@ class ModelActor:
                 job.ask = ask
                 jobs.append(job)
 
-    def _open(self, engine: Engine, request: m.Open) -> m.Reply | Exception:
-        if request.session not in self._sessions and len(self._sessions) >= self._max_sessions:
-            return self._full(engine, request.session, "sessions open")
+    def _prepare(self, engine: Engine, job: _Job, request: m.Open) -> None:
+        """Has the prompt prepared in another thread; then the job comes back to the inbox and the session is opened."""
+        session = request.session
+        if job.opening is not None:
+            if self._preparation.end(session, job):
+                self._call(job.deliver, self._open(job.opening, session))
+            return
+        self._overtaken(session)
+        if session not in self._sessions and len(self._sessions) + len(self._preparation) >= self._max_sessions:
+            self._call(job.deliver, self._full(engine, session, "sessions open"))
+        elif isinstance(engine, PreparesPrompts):
+            self._preparation.begin(session, job, partial(self._prepared, engine, job, request))
+        else:
+            self._call(job.deliver, self._open(partial(engine.open, request), session))
+
+    def _prepared(self, engine: PreparesPrompts, job: _Job, request: m.Open) -> None:
+        """In a thread of its own."""
         try:
-            reply = engine.open(request)
-        except Exception as error:
-            return error
+            job.opening = engine.prepare(request)
+        except BaseException as error:
+            job.opening = as_failure(error)
+        self._inbox.put(job)
+
+    def _overtaken(self, session: str) -> None:
+        """The session is closed, or opened again, before its prompt was prepared."""
+        if (job := self._preparation.give_up(session)) is not None:
+            self._call(job.deliver, m.Closed(session))
+
+    def _open(self, opening: Callable[[], m.Reply] | Exception, session: str) -> m.Reply | Exception:
+        if isinstance(opening, Exception):
+            return opening
+        try:
+            reply = opening()
+        except BaseException as error:
+            return as_failure(error)
         if isinstance(reply, m.Opened):
-            self._sessions[request.session] = monotonic()
+            self._sessions[session] = monotonic()
         return reply
 
     def _full(self, engine: Engine, session: str, what: str) -> m.Refused:
@@ -362,8 +414,8 @@ class ModelActor:
             )
         try:
             answers = engine.next_candidates([job.ask for job in chosen if job.ask is not None])
-        except Exception as error:
-            self._failed(engine, chosen, jobs, error)
+        except BaseException as error:
+            self._failed(engine, chosen, jobs, as_failure(error))
             return
         for job, answer in zip(chosen, answers, strict=True):
             self._suspects.discard(job.request.session)
@@ -371,8 +423,8 @@ class ModelActor:
                 jobs.remove(job)
                 try:
                     goes_on = self._goes_on(job, answer)
-                except Exception as error:  # invalid sampling must not end the thread, which others need
-                    self._call(job.deliver, error)
+                except BaseException as error:  # invalid sampling must not end the thread, which others need
+                    self._call(job.deliver, as_failure(error))
                     continue
                 if goes_on:
                     jobs.append(job)  # behind those that this pass had no room for

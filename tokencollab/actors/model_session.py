@@ -7,15 +7,22 @@ from typing import NamedTuple, TypeAlias
 
 from tokencollab import errors
 from tokencollab.actors.supervisor import Supervisor
+from tokencollab.engines.base import EXTRA_CANDIDATES
 from tokencollab.policies import events as e
 from tokencollab.protocol import messages as m
+from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.codec import MAX_REASON
 from tokencollab.protocol.pieces import EOS, MAX_PIECE_BYTES
-from tokencollab.protocol.spelling import Spelling
+from tokencollab.protocol.replies import SPARE_TOKENS
+from tokencollab.protocol.spelling import TOKEN_BYTES, KeptSpelling, Spelling
 
 ModelReply: TypeAlias = m.CandidatesReply | m.ScoresReply | m.MarginalsReply | m.SoloPiece | m.Unsure
 
 _MOST_PIECES = 1024  # that a model which comes back is given one by one
-_BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
+BYTES_PER_TOKEN = 4  # of prompts, before the model has counted them
+_TEMPLATE_TOKENS = 1 << 16  # of a prompt, beside those of the conversation
+_PASSES = 64  # times that a model may have computed all it holds for one reply
+_SPELT_PER_REPLY = 256  # tokens that one reply may say anew, on average, beside two for each new byte
 
 
 class ReceivedEvent(NamedTuple):
@@ -66,8 +73,12 @@ class ModelSession:
         self._text = text
         self._sampling = sampling
         self._held = 0  # bytes of the text that it has been sent
-        self._spelt: tuple[int, Spelling | None] = (0, None)  # at its last reply, for a restart
-        self._prompt_tokens = sum(len(turn.content) for turn in request.messages) // _BYTES_PER_TOKEN
+        self._spelt = 0  # bytes of the text at its last reply, for a restart
+        self._spelling = KeptSpelling()  # of these bytes
+        self._spellable = 0  # tokens that its replies may still say anew
+        size = sum(len(turn.content.encode()) for turn in request.messages)
+        self._prompt_tokens = size // BYTES_PER_TOKEN
+        self._most_prompt_tokens = size + _TEMPLATE_TOKENS
         self._ahead = b""  # the text as it is with what the model wrote alone, which the reader may not have yet
         self._fresh = True  # the next answer is about the prompt too
         self.opened = False
@@ -77,12 +88,13 @@ class ModelSession:
 
         Raises PromptTooLong, ModelRefused, PlatformFull: it cannot take this conversation.
         """
-        offset, spelling = self._spelt
-        request = replace(self._open, text=self._until(offset), spelling=spelling, pieces=pieces)
+        offset = self._spelt
+        request = replace(self._open, text=self._until(offset), spelling=self._spelling.whole, pieces=pieces)
         self._fresh = self.opened = True
         match await self._call(request):
             case m.Opened(_, tokens):
-                self._prompt_tokens, self._held = tokens, offset + sum(map(len, pieces))
+                self._prompt_tokens = min(tokens, self._most_prompt_tokens)
+                self._held = offset + sum(map(len, pieces))
             case reply:
                 raise self._malformed(reply, request)
 
@@ -91,9 +103,11 @@ class ModelSession:
 
         So nobody waits for that when it takes part.
         """
-        await self.open(self._text.pieces(self._spelt[0]))
+        await self.open(self._text.pieces(self._spelt))
         start, offset = self._held, len(self._text.data)
         reply = await self._call(m.NextCandidates(self._open.session, start, self._text.data[start:], 1))
+        if isinstance(reply, m.ContextExhausted):
+            raise errors.PromptTooLong(f"{self.member.name} has no room for what is written so far")
         if isinstance(reply, m.CandidatesReply) and reply.offset == offset:
             self._held, self._fresh = offset, False
             self.spelt(offset, reply.spelling)
@@ -101,8 +115,22 @@ class ModelSession:
     def forget(self) -> None:
         self._held, self._fresh = 0, True
 
-    def spelt(self, offset: int, spelling: Spelling | None) -> None:
-        self._spelt = offset, None if spelling is None else spelling.after(self._spelt[1])
+    def spelt(self, offset: int, spelling: Spelling | None) -> Spelling | None:
+        """What the model's reply at ``offset`` says of its spelling, as far as it is kept.
+
+        A model that says everything anew again and again is not listened to: what all its replies bring together
+        is linear in the text and the replies.
+        """
+        self._spellable += _SPELT_PER_REPLY + 2 * max(0, offset - self._spelt)
+        self._spelt = offset
+        if spelling is not None:
+            tokens = len(spelling.tokens) // TOKEN_BYTES
+            if tokens > self._spellable:
+                spelling = None
+            else:
+                self._spellable -= tokens
+        self._spelling.take(spelling)
+        return spelling
 
     async def ask(self, command: e.RequestCandidates | e.RequestScores | e.RequestMarginals) -> ReceivedEvent:
         """The answer to a question. A model that came back empty is opened again.
@@ -120,8 +148,8 @@ class ModelSession:
         match command, reply:
             case _, m.ContextExhausted():
                 return ReceivedEvent(e.ModelExhausted(model))
-            case e.RequestCandidates(), m.CandidatesReply(_, command.offset, candidates):
-                heard = e.CandidatesArrived(model, command.question, candidates)
+            case e.RequestCandidates(), m.CandidatesReply(_, command.offset, candidates, earlier=()):
+                heard = e.CandidatesArrived(model, command.question, _best(candidates, command.k))
             case e.RequestScores(), m.ScoresReply(_, command.offset, logits) if len(logits) == len(command.pieces):
                 heard = e.ScoresArrived(model, command.question, logits)
             case e.RequestMarginals(), m.MarginalsReply(_, command.offset):
@@ -139,14 +167,16 @@ class ModelSession:
             request = self._alone(running, report)
             async for reply in self.member.write(request, self._tokens(running.offset)):
                 match reply:
-                    case m.SoloPiece(self._open.session, _, piece, candidates) if reply.offset == running.offset:
+                    case m.SoloPiece(self._open.session, running.offset, piece, listed) if running.max_steps:
                         running, reopened = running.after(piece), False
                         self._ahead += piece or b""
-                        yield self._heard(e.SoloStep(running.model, running.question, piece, candidates), reply)
+                        listed = None if listed is None or not report else _best(listed, self._sampling.top_k)
+                        yield self._heard(e.SoloStep(running.model, running.question, piece, listed), reply)
                         if piece is EOS:
                             return
                     case m.Unsure(self._open.session, running.offset, candidates) if running.unsure:
-                        event = e.CandidatesArrived(running.model, running.question, candidates)
+                        best = _best(candidates, self._sampling.top_k)
+                        event = e.CandidatesArrived(running.model, running.question, best)
                         unsure, running = self._heard(event, reply, reply.taken_back), running._replace(max_steps=0)
                     case m.SessionLost(self._open.session) if not reopened:
                         reopened = True
@@ -169,15 +199,16 @@ class ModelSession:
 
     def _heard(self, event: e.Event, reply: ModelReply, taken_back: int = 0) -> ReceivedEvent:
         self._held = reply.offset
-        self.spelt(reply.offset, reply.spelling)
-        forwarded = 0 if self._fresh else reply.forwarded
+        spelling = self.spelt(reply.offset, reply.spelling)
+        most = _PASSES * (self._prompt_tokens + reply.offset + SPARE_TOKENS)
+        forwarded = 0 if self._fresh else min(reply.forwarded, most)
         self._fresh = False
-        return ReceivedEvent(event, forwarded, reply.offset, reply.spelling, taken_back)
+        return ReceivedEvent(event, forwarded, reply.offset, spelling, taken_back)
 
     async def _call(self, request: m.Request) -> m.Reply:
         reply = await self.member.call(request, self._tokens(len(self._text.data)))
         if isinstance(reply, m.Refused):
-            raise errors.refusal(reply.kind, reply.reason)
+            raise errors.refusal(reply.kind, reply.reason[:MAX_REASON])
         if reply.session != self._open.session:
             raise self._malformed(reply, request)
         return reply
@@ -206,7 +237,7 @@ class ModelSession:
         return (text if len(text) >= offset else self._ahead)[:offset]
 
     def _tokens(self, offset: int) -> float:
-        return self._prompt_tokens + offset / _BYTES_PER_TOKEN
+        return self._prompt_tokens + offset / BYTES_PER_TOKEN
 
     def _malformed(self, reply: m.Reply, request: m.Request) -> errors.MalformedAnswer:
         self.member.malformed()
@@ -214,3 +245,11 @@ class ModelSession:
         return errors.MalformedAnswer(
             f"{self.member.name} answered {type(reply).__name__}{at} to {type(request).__name__}"
         )
+
+
+def _best(candidates: CandidateSet, k: int) -> CandidateSet:
+    """Those that a model sends where ``k`` are wanted: one that sends more must not fill journals with them."""
+    most = k + EXTRA_CANDIDATES
+    if len(candidates.candidates) <= most:
+        return candidates
+    return CandidateSet(candidates.candidates[:most], candidates.log_normaliser)

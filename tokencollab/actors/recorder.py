@@ -7,6 +7,7 @@ from tokencollab.actors.log import log
 from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.policies import events as e
 from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.checksums import add_checksum
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceMarginals, header_line, step_line
 
@@ -25,6 +26,7 @@ class Recorder:
         self._header = header_line(models, settings)
         self._spellings = spellings
         self._joined: list[str] = []  # they take part from the next step
+        self._checksum = 0  # of the last line
         self._next_line()
 
     def begin(self) -> None:
@@ -95,7 +97,8 @@ class Recorder:
     def _write(self, line: str) -> None:
         if self._file is None:
             return
-        if not written(line, self._file):
+        data, self._checksum = add_checksum(line.encode(errors="surrogatepass"), self._checksum)
+        if not written(data.decode(errors="surrogatepass"), self._file):
             self.close()
 
 

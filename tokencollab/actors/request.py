@@ -1,6 +1,7 @@
 """What is asked of a collaboration: the conversation, how it is to be answered, and within what limits."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Self
@@ -29,11 +30,12 @@ class AnswerRequest:
             raise UsageError(f"max_tokens must be at least 1, not {limit}")
         if not 0 <= (number := whole("seed", seed)) < 1 << 53:
             raise UsageError(f"seed must be from 0 to 2**53 - 1, not {number}")
-        if isinstance(stop, str) or not all(isinstance(text, str) for text in stop):
+        given = tuple(stop) if isinstance(stop, Iterable) and not isinstance(stop, str) else (None,)
+        if not all(isinstance(text, str) for text in given):
             raise UsageError('stop texts are given as a list, e.g. stop=["\\n"]')
-        if not all(stop):
+        if not all(given):
             raise UsageError("a stop text must not be empty")
-        stops = tuple(sendable("a stop text", text) for text in stop)
+        stops = tuple(sendable("a stop text", text) for text in given if text is not None)
         return cls(method, read_prompt(prompt), limit, stops, number)
 
     @classmethod
@@ -62,3 +64,11 @@ def whole(what: str, value: int) -> int:
         return index(value)
     except TypeError:
         raise UsageError(f"{what} must be a whole number, not {value!r}") from None
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that answers belong to. Raises UsageError: none is running."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError("an answer needs a running event loop: call this in a coroutine (asyncio.run)") from None

@@ -28,10 +28,15 @@ class Writing:
         return NextCandidates(request.session, request.start, request.data, request.sampling.top_k)
 
     def heard(self, answered: EngineReply) -> tuple[list[Reply], NextCandidates | None]:
-        """What is to be sent on the engine's answer, and the next question to it: None at the end."""
+        """What is to be sent on the engine's answer, and the next question to it: None at the end.
+
+        Raises MalformedAnswer: the model computes no distribution, as where its logits overflow. Candidates need not be
+        sent, so nobody else would see it.
+        """
         reply, request = answered.reply, self._request
         if not isinstance(reply, CandidatesReply):
             return [*self._whole(), reply], None
+        reply.candidates.checked()
         if reply.candidates.confidence < request.unsure:
             return self._unsure(reply), None
         greedy = request.sampling.top_t == (1, 1)

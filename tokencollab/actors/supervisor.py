@@ -16,14 +16,17 @@ from typing import Literal, TypeAlias, TypeVar
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import FAULTS, MODEL_SECONDS, RESTARTS, record
 from tokencollab.actors.runtimes.base import ModelLink
-from tokencollab.errors import ModelDown, ModelFailed, ModelGone, ProtocolError, UsageError
+from tokencollab.errors import ModelDown, ModelFailed, ModelGone, ProtocolError, UsageError, named, text_of
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Refused, Reply, Request
+from tokencollab.protocol.replies import checked_reply
 
 Health: TypeAlias = Literal["up", "down", "out"]
 T = TypeVar("T")
 
 _RECENT = 32  # calls whose median is the model's usual time
 _PREFILL_SPEEDUP = 4  # tokens that are computed in the time of a step, at least, when many go together
+_CLOSING = 0.1  # seconds that the end of an answer waits for a model to free its session; then it goes on by itself
+_FAREWELL = 1.0  # seconds until what is under way at a model is left alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,10 @@ class FaultPolicy:
     Attributes:
         multiple: a call's deadline, in times of the model's own recent median.
         floor: no deadline is shorter, in seconds.
-        ceiling: none is longer, in seconds; also the deadline before anything is known of the model.
+        ceiling: none is longer, in seconds.
+        prefill: tokens of a prompt that a model computes in a second at least, as long as nothing is known of it.
+        lag: seconds by which a collaborator may be later than the base, per piece and on average over an answer.
+            Beyond that the answer goes on without it (`Supervisor.allowance`).
         failures: so many failed answers in a row and the model is restarted.
         restarts: so many restarts without `healthy` answers in between, and it stays out.
         healthy: answers after which a model counts as mended.
@@ -48,6 +54,8 @@ class FaultPolicy:
     multiple: float = 20.0
     floor: float = 30.0
     ceiling: float = 300.0
+    prefill: float = 10.0
+    lag: float = 5.0
     failures: int = 3
     restarts: int = 5
     healthy: int = 50
@@ -62,6 +70,8 @@ class FaultPolicy:
         """
         if not (0 < self.floor <= self.ceiling and self.multiple > 0):
             raise UsageError("deadlines: the floor must be above 0 and not above the ceiling, the multiple above 0")
+        if not (self.prefill > 0 and self.lag >= 0):  # false where one is no number
+            raise UsageError("prefill must be above 0, lag at least 0")
         if not all(isinstance(number, int) for number in (self.failures, self.restarts, self.healthy)):
             raise UsageError("failures, restarts and healthy must be whole numbers")
         back_offs = self.backoff >= 0 and self.longest_backoff >= 0  # false where one is no number
@@ -87,9 +97,11 @@ class Supervisor:
         self._failures = 0  # in a row
         self._answers = 0  # since the last restart
         self._attempts = 0  # restarts since it was last healthy
+        self._misses = 0  # deadlines missed before its usual time is known
         self._changed: asyncio.Future[None] | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._over: set[str] = set()  # sessions that the model need not keep
+        self._closing: set[asyncio.Task[bool]] = set()
 
     @property
     def info(self) -> ModelInfo:
@@ -99,18 +111,40 @@ class Supervisor:
     def link(self) -> ModelLink:
         return self._link
 
+    @property
+    def usual(self) -> float:
+        """Seconds that an answer usually takes; 0 as long as that is not known."""
+        return self._usual or 0.0
+
     # ------------------------------------------------------------ calls
 
     def deadline(self, tokens: float) -> float:
         """Seconds that a call about a text of so many tokens may take.
 
-        There is time to compute the whole text again: a model may have dropped it to make room for others.
+        There is time to compute the whole text again: a model may have dropped it to make room for others. Before its
+        usual time is known, a model that lives has twice the time after every miss.
         """
         fault_policy = self._fault_policy
         if self._usual is None:
-            return fault_policy.ceiling
+            return min(fault_policy.ceiling, self._first(tokens) * 2.0**self._misses)
         steps = fault_policy.multiple + tokens / _PREFILL_SPEEDUP
         return min(fault_policy.ceiling, max(fault_policy.floor, steps * self._usual))
+
+    def allowance(self, tokens: float, pieces: int) -> float:
+        """Seconds for which an answer may have waited for this model alone, after a prompt of so many tokens and so
+        many committed pieces: two deadlines, and `FaultPolicy.lag` for every piece.
+        """
+        fault_policy = self._fault_policy
+        return fault_policy.floor + self._first(tokens) + fault_policy.lag * pieces
+
+    def pause(self, times: int) -> float:
+        """Seconds until a model may come back that was too slow so many times in an answer."""
+        return self._fault_policy.floor * 2.0 ** (times - 1) if times else 0.0
+
+    def _first(self, tokens: float) -> float:
+        """Seconds for the first question to a model of which nothing is known."""
+        fault_policy = self._fault_policy
+        return min(fault_policy.ceiling, fault_policy.floor + tokens / fault_policy.prefill)
 
     async def call(self, request: Request, tokens: float) -> Reply:
         """One request about a text of so many tokens, one reply.
@@ -124,7 +158,7 @@ class Supervisor:
         began = now()
         try:
             async with asyncio.timeout(self.deadline(tokens)):
-                reply = await link.ask(request)
+                reply = checked_reply(await link.ask(request))
             if isinstance(reply, Refused) and reply.kind == ModelFailed.__name__:
                 raise ModelFailed(reply.reason)
         except Exception as error:
@@ -143,12 +177,12 @@ class Supervisor:
                 began = now()
                 try:
                     async with asyncio.timeout(self.deadline(tokens)):
-                        reply = await anext(replies)
+                        reply = checked_reply(await anext(replies))
                 except StopAsyncIteration:
                     return
                 except Exception as error:
                     raise self._failed(link, error) from error
-                self._answered(now() - began, usual=not first)
+                self._answered(now() - began, usual=not first or request.start > 0)
                 first = False
                 tokens += 1
                 yield reply
@@ -157,19 +191,22 @@ class Supervisor:
                 await replies.aclose()  # type: ignore[attr-defined]
 
     async def close_session(self, session: str) -> None:
-        """Frees a session at the model: now, or as soon as it can be reached."""
+        """Frees a session at the model, as soon as it can be reached. Nobody waits for a model that takes its time."""
         self._over.add(session)
         if self.health == "up":
-            await self._close_sessions()
+            task = asyncio.create_task(self._close(session))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            await asyncio.wait([task], timeout=_CLOSING)
 
-    async def _close_sessions(self) -> None:
-        for session in list(self._over):
-            try:
-                await self.call(Close(session), 0)
-            except Exception as error:
-                log.debug("session not closed", model=self.name, session=session, reason=str(error))
-                return
-            self._over.discard(session)
+    async def _close(self, session: str) -> bool:
+        try:
+            await self.call(Close(session), 0)
+        except Exception as error:
+            log.debug("session not closed", model=self.name, session=session, reason=text_of(error))
+            return False
+        self._over.discard(session)
+        return True
 
     async def check(self, sign: Callable[[ModelLink], Awaitable[T]]) -> T:
         """Liveness probe of the present `link`, within the shortest deadline. Raises as `call`."""
@@ -200,9 +237,12 @@ class Supervisor:
         return self.health == "up"
 
     async def leave(self) -> None:
-        if self._recovery is not None:
-            self._recovery.cancel()
         self._become("out")
+        tasks = [*self._closing, *(() if self._recovery is None else (self._recovery,))]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_FAREWELL)
 
     # ------------------------------------------------------------ health
 
@@ -212,7 +252,7 @@ class Supervisor:
         return self._link
 
     def _answered(self, seconds: float, usual: bool) -> None:
-        self._failures = 0
+        self._failures = self._misses = 0
         self._answers += 1
         if self._answers >= self._fault_policy.healthy:
             self._attempts = 0
@@ -233,7 +273,7 @@ class Supervisor:
                 return ModelDown(f"{self.name} missed its deadline")
             case ModelGone():
                 self._fault("gone")
-                self._recover(self._start_again(), str(error))
+                self._recover(self._start_again(), text_of(error))
                 return error
             case ProtocolError():
                 self._strike("malformed")
@@ -266,8 +306,11 @@ class Supervisor:
         except Exception:
             await self._start_again()
         else:
+            self._misses += 1
             self._become("up")
-            await self._close_sessions()
+            for session in list(self._over):
+                if not await self._close(session):
+                    return
 
     async def _start_again(self) -> None:
         fault_policy = self._fault_policy
@@ -277,7 +320,7 @@ class Supervisor:
             try:
                 self._link = await self._restart()
             except Exception as error:
-                log.warning("model not restarted", model=self.name, reason=f"{type(error).__name__}: {error}")
+                log.warning("model not restarted", model=self.name, reason=named(error))
                 continue
             self.restarts += 1
             record(RESTARTS, 1, self.name)

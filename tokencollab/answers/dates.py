@@ -25,7 +25,7 @@ _NAMES: Final = (  # of each month, as whole words: en, de, fr, es, pt, it, nl, 
     "dec december dezember décembre decembre diciembre dezembro dicembre декабря декабрь грудня grudnia aralık "
     "desember desemba ธันวาคม",
 )
-_MONTHS: Final = {name: number for number, names in enumerate(_NAMES, 1) for name in names.split()}
+_MONTHS: Final = {name.casefold(): number for number, names in enumerate(_NAMES, 1) for name in names.split()}
 _MONTH: Final = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\.?"
 _DAY: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|º|ª|\.)?"
 _LETTER: Final = rf"(?![{NO_SPACES}])\w"
@@ -79,7 +79,7 @@ def _find(text: str, day_first: bool) -> Iterator[tuple[int, int, str]]:
             month, day = (b, a) if swap and b <= 12 else (a, b)
         else:
             name = parts.get("month")
-            month = _MONTHS[name.lower()] if name else int(parts["m"])
+            month = _MONTHS.get(name.casefold(), 0) if name else int(parts["m"])  # 0: no month, as İ is no i
             day = int(parts["day"])
         try:
             yield found.start(), found.end(), date(int(parts["year"]), month, day).isoformat()

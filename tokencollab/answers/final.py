@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+IN_DOUBT: Final = ""
+"""What a statement gives that names an answer without saying which: nothing else in the text takes its place."""
+
 _WORDS: Final = (
     r"(?:correct|right|best)\s+(?:option|choice|answer)|answer|antwort|réponse|respuesta|risposta|resposta|"
-    r"ответ|答案|答え|คำตอบ|উত্তর|సమాధానం|jibu"
+    r"ответ|答案|答え|정답|답(?=[은는:：])|คำตอบ|উত্তর|సమాధానం|jibu"
 )
 """Words for "answer": English, and the languages of MGSM."""
 
-_LINKS: Final = (
-    r"\bis\b|\bare\b|\bwas\b|\bequals\b|\b(?:must|should|would|will) be\b|:|：|=|\bes\b|\best\b|\bist\b|\bni\b|\bé\b|"
-    r"—|–|是|为|為|は|คือ|হল|হলো"
+_LINKS: Final = (  # 3:30 and 5–7 are values
+    r"\bis\b|\bare\b|\bwas\b|\bequals\b|\b(?:must|should|would|will) be\b|(?<!\d):|:(?!\d)|：|=|"
+    r"\bes\b|\best\b|\bist\b|\bni\b|\bé\b|"
+    r"\blautet\b|\bè\b|(?<!\d)(?<!\d )[—–]|是|为|為|は|[은는]|คือ|হল|হলো"
 )
 
 _MARK: Final = re.compile(
@@ -25,13 +29,28 @@ _MARK: Final = re.compile(
 _HASHES: Final = re.compile(r"^[ \t]*####[ \t]*(?P<content>[^\n]*)", re.MULTILINE)
 _BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*(?P<open>\{)?")
 _BARE: Final = re.compile(r"[^\s$.,;]{1,200}")
-_NEGATED: Final = re.compile(r"\W*(?:not\b|isn't\b|nicht\b|不)", re.IGNORECASE)
+_NEGATED: Final = re.compile(r"\W*(?:not\b|isn't\b|nicht\b|pas\b|не\b|不是)", re.IGNORECASE)
+_NEGATED_BETWEEN: Final = re.compile(r".*(?:\bnot\b|n't\b|不\s*$)", re.IGNORECASE)
+_COUNTERFACTUAL: Final = (
+    ({"if"}, {"had", "were"}, {"would"}), ({"wenn", "falls"}, {"wäre"}), ({"si"}, {"serait", "sería", "seria"}),
+    ({"se"}, {"seria"}), ({"если"}, {"бы"}),
+)  # fmt: skip
+_HYPOTHETICAL: Final = (({"if", "unless", "suppose", "supposing", "assuming", "otherwise"}, {"would"}),)
+"""A sentence with a word of each group says what would be under a condition."""
+_INVERTED: Final = re.compile(r"(?:^\W*|[,;]\s*)(?:had|were)\b", re.IGNORECASE)
+_IF_UNSPACED: Final = re.compile("如果|假如|假设|若是|要是|もし")
+_THEN_UNSPACED: Final = re.compile("会是|将是|则为|就是|だろう|でしょう")
+_ABOUT: Final = re.compile(
+    rf"(?:{_WORDS}|\boption|\bchoice|选|選)[^.]{{0,40}}?(?:\b(?:would|wäre|serait|sería|seria)\b|бы\b|会是|将是|则为|就是|だろう)",
+    re.IGNORECASE,
+)
+_LIST_MARK: Final = re.compile(r"^[ \t*_:：>]*\n\s*(?:[-–—•*+]|\d+[.)])[ \t]+(?=\S)")
 _SENTENCE_END: Final = re.compile(
     r"(?:(?<![A-Z\W])|(?<=[\d)\]}$*%]))(?:[.?]|!(?!\s*[=+*/×·÷^-]))(?=\s|$)|[。！？]|\n"  # 5! = 120 is one sentence
 )
-_FIRST_OF_LIST: Final = re.compile(r"[ \t*_:：>]*\r?\n\s*(?:[-–—•]|\d{1,2}[.)](?=\s+[-+$€£¥]*\d))\s+")
-"""A list that begins on the line behind "Answer:"; its mark is no minus sign and its number no answer."""
 
+
+_SPLIT: Final = re.compile(rf"{_SENTENCE_END.pattern}|(?<=\b[A-Z])\.(?=\s+[A-Z])")
 
 _LAST: Final = 32
 """So many of each form of statement are looked at, the last ones: the rest has been said again since."""
@@ -44,16 +63,52 @@ class Statement:
     """``content`` is what a text gives as its answer, up to the end of the sentence or line.
 
     ``first``: the value must stand at the beginning, because what follows may be anything ("Answer: she has 3 ...").
+    ``end``: where in the text the sentence ends.
     """
 
     content: str
     first: bool
+    end: int
 
 
 def statements(text: str) -> list[Statement]:
     """Every place where ``text`` states an answer, the last one first."""
     found = [*_hashes(text), *_boxes(text), *_phrases(text)]
     return [statement for _, statement in sorted(found, key=lambda pair: -pair[0])]
+
+
+def without_conditionals(text: str, about_answers: bool) -> list[str]:
+    """``text`` without sentences that say what would be under a condition; then with those that may be meant.
+
+    "If she had sold all, the answer would be 32." is never the answer, "If she sells 9, she would have 18." may be.
+    ``about_answers``: only those that speak of an answer or an option go.
+    """
+    sure, open_ = [], []
+    start = 0
+    for end in [*(found.end() for found in _SPLIT.finditer(text)), len(text)]:
+        sentence = text[start:end]
+        start = end
+        if about_answers and not _ABOUT.search(sentence):
+            sure.append(sentence)
+        elif _is_counterfactual(sentence):
+            continue
+        elif not _has_all(_HYPOTHETICAL, sentence):
+            sure.append(sentence)
+        open_.append(sentence)
+    return ["".join(sure)] if len(sure) == len(open_) else ["".join(sure), "".join(open_)]
+
+
+def _is_counterfactual(sentence: str) -> bool:
+    return (
+        _has_all(_COUNTERFACTUAL, sentence)
+        or ("would" in sentence and _INVERTED.search(sentence) is not None)
+        or (_IF_UNSPACED.search(sentence) is not None and _THEN_UNSPACED.search(sentence) is not None)
+    )
+
+
+def _has_all(forms: tuple[tuple[set[str], ...], ...], sentence: str) -> bool:
+    words = set(re.findall(r"\w+", sentence.lower()))
+    return any(all(group & words for group in groups) for groups in forms)
 
 
 def sentences(text: str) -> list[str]:
@@ -80,7 +135,7 @@ def _last(pattern: re.Pattern[str], text: str) -> deque[re.Match[str]]:
 
 def _hashes(text: str) -> Iterator[tuple[int, Statement]]:
     for found in _last(_HASHES, text):
-        yield found.start(), Statement(found["content"].strip()[:_LONGEST], False)
+        yield found.start(), Statement(found["content"].strip()[:_LONGEST], False, found.end())
 
 
 def _boxes(text: str) -> Iterator[tuple[int, Statement]]:
@@ -88,19 +143,21 @@ def _boxes(text: str) -> Iterator[tuple[int, Statement]]:
         if found["open"]:
             inside = box_content(text, found.end() - 1)
             if inside is not None:
-                yield found.start(), Statement(inside[0].strip()[:_LONGEST], False)
+                yield found.start(), Statement(inside[0].strip()[:_LONGEST], False, inside[1])
         elif value := _BARE.match(text, found.end()):
-            yield found.start(), Statement(value[0], False)
+            yield found.start(), Statement(value[0], False, value.end())
 
 
 def _phrases(text: str) -> Iterator[tuple[int, Statement]]:
     for found in _last(_MARK, text):
         rest = text[found.end() : found.end() + _LONGEST]
-        if _NEGATED.match(rest) or _NEGATED.match(found["between"] or ""):
+        if _NEGATED.match(rest) or _NEGATED_BETWEEN.match(found["between"] or ""):
             continue
-        rest = _FIRST_OF_LIST.sub("", rest, count=1) if _FIRST_OF_LIST.match(rest) else rest.lstrip(" \t*_:：\r\n>")
+        whole = len(rest)
+        rest = _LIST_MARK.sub("", rest).lstrip(" \t*_:：\r\n>")
         end = _SENTENCE_END.search(rest)
         content, more = (rest[: end.start()], rest[end.end() :]) if end else (rest, "")
         link = found["link"]
         loose = link is not None and (link not in ":：=" or not more.strip())
-        yield found.start(), Statement(content.strip(), not loose)
+        last = found.end() + whole - len(rest) + len(content)
+        yield found.start(), Statement(content.strip(), not loose, last)

@@ -51,6 +51,8 @@ def plain(text: str) -> str:
 
     A raised 5 is ``^{5}``: left as a digit it would make 105 of ten to the fifth.
     """
+    if text.isascii():
+        return text
     text = _GROUPS.sub(",", unicodedata.normalize("NFC", text)).replace("，", ", ")
     text = _SCRIPTS.sub(_script, text)
     out: list[str] = []
@@ -93,6 +95,12 @@ def strip_markup(text: str) -> str:
     return re.sub(r"^[*_`\s]+|[*_`\s]+$", "", text)
 
 
+def normal_text(text: str) -> str:
+    """Free text in one form: NFKC, case folded, one space, no markup and no punctuation around it."""
+    text = unicodedata.normalize("NFKC", strip_markup(text)).casefold()
+    return re.sub(r"^[\W_]+|[\W_]+$", "", " ".join(text.split()))
+
+
 def _emphasis(text: str) -> str:
     """Without the stars and lines of Markdown. A star between two operands multiplies them and stays."""
     text = _EMPHASIS.sub(lambda found: found["inside"] or found["under"], text)
@@ -105,7 +113,7 @@ def _multiplies(text: str, stars: re.Match[str]) -> bool:
         return False
     if re.search(r"[A-Za-z0-9]$", before) and re.match(r"[A-Za-z0-9]", after):
         return True
-    left = re.search(r"[\d)\]}%]\s*$|(?<![A-Za-z])[A-Za-z]\s*$", before)
+    left = re.search(r"[\d)\]}%!]\s*$|(?<![A-Za-z])[A-Za-z]\s*$", before)
     return bool(left and re.match(r"\s*(?:[-+]?[$€£¥]?\.?\d|[(\[{\\√]|[A-Za-z](?![A-Za-z]))", after))
 
 

@@ -34,7 +34,7 @@ def last_math(text: str) -> str | None:
 
 def _number(text: str) -> str | None:
     """The text as a number, where that is all it is (with a unit)."""
-    numbers = list(find_numbers(text, letters=False))
+    numbers = list(find_numbers(text, prose=False))
     if len(numbers) != 1 or (value := numbers[0].value) is None:
         return None
     before, after = text[: numbers[0].start].strip(), text[numbers[0].end :].strip()

@@ -1,20 +1,19 @@
 """Numbers in text, exactly: separators, fractions, mixed numbers, percents, powers of ten, scales, units behind them.
 
-A different number is worse than none. Numbers that are joined into one expression (2*7, 5-7, 3 hours 20 minutes, 1, 2, 3)
-and numbers that are a part of more (2π, 5!, √16) are found, and have no value.
+A different number is worse than none. Numbers that are joined into one expression (2*7, 5-7, 3 hours 20 minutes) and
+numbers that are a part of more (2π, 5!, √16) are found, and have no value.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
+from tokencollab.answers.final import IN_DOUBT
 from tokencollab.answers.markup import strip_markup
-from tokencollab.answers.scales import NO_SPACES, PREFIXED, east_power, read_scale
-
-UNCLEAR: Final = ""
-"""What a reader returns where a number is stated and cannot be told. Nothing else in the text is the answer then."""
+from tokencollab.answers.scales import NO_SPACES, PREFIXED, ends_in_east_scale, read_scale
 
 _MAX_DIGITS: Final = 400  # of one number; longer ones are no answer to anything
 
@@ -28,9 +27,10 @@ _DIGITS: Final = (
 )
 _LETTER: Final = rf"(?![{NO_SPACES}])\w"  # of a script with spaces, or a digit
 _CODES: Final = ("USD", "EUR", "GBP", "INR", "RMB", "CNY", "JPY", "AUD", "CAD", "CHF", "SGD", "Rs.", "Rs", "RM", "Rp")
+_BEHIND_CODE: Final = "|".join(rf"(?<=(?<!{_LETTER}){re.escape(code)})" for code in _CODES)
 _TEN: Final = r"(?:\^|\*\*)\s*[{(]?\s*"
 _NUMBER: Final = re.compile(
-    rf"(?:(?<!{_LETTER})(?<!\.)|(?<=\.\.)|(?:{'|'.join(rf'(?<=(?<!{_LETTER}){re.escape(code)})' for code in _CODES)})(?=\d))"
+    rf"(?:(?<!{_LETTER})(?<!\.)|(?<=\.\.)|(?:{_BEHIND_CODE})(?=\d))"
     rf"(?:10{_TEN}(?P<ten>[-+]?\d+)\s*[}})]?(?![\d.]\d)"
     rf"|(?P<whole>{_DIGITS})"
     rf"(?:[eE](?P<exponent>[-+]?\d+)(?!{_LETTER})|\s*[×x*·⋅]\s*10{_TEN}(?P<power>[-+]?\d+)\s*[}})]?(?![\d.]\d))?)"
@@ -43,7 +43,9 @@ _SIGN_WORD: Final = re.compile(
     r"(?:\b(?:minus|negative|moins|menos|meno|минус|мінус|eksi|âm)\s|负|負|零下|マイナス|마이너스\s?|영하\s?|ลบ\s?)\s*$",
     re.IGNORECASE,
 )
-_SAYS: Final = re.compile(r"(?:[=≈:(\[{<,;|]|\b(?:is|are|was|be|equals|es|ist|est|sind|é|è)|[是为為は])\s*$", re.IGNORECASE)
+_SAYS: Final = re.compile(
+    r"(?:[=≈:(\[{<,;|]|\b(?:is|are|was|be|equals|es|ist|est|sind|é|è)|[是为為は])\s*$", re.IGNORECASE
+)
 
 _GAP: Final = r"[^\S\n]*"
 _UNIT: Final = r"(?:%|[^\W\d_]{1,12})"
@@ -64,19 +66,22 @@ _PARTS: Final = (  # of a length, a time, a sum: 3 hours 20 minutes
 )
 _JOINED: Final = re.compile(
     rf"(?:[,.:;،/']|{_GAP}|{_GAP}(?:分之|分の|분의){_GAP}"  # 1,2,3  1.2.3  3:30
-    rf"|{_GAP}[)\]}}]?{_GAP}{_UNIT}?{_GAP}[)\]}}]?{_GAP}{_OPERATORS}{_GAP}[-+(\[{{]*{_GAP}{_MONEY}{_GAP}"
+    rf"|{_GAP}!*[)\]}}]?{_GAP}{_UNIT}?{_GAP}[)\]}}]?{_GAP}{_OPERATORS}{_GAP}[-+(\[{{]*{_GAP}{_MONEY}{_GAP}"
     rf"|(?:[)\]]{_GAP})?\(-?"  # 2(3), (2)(3)
     rf"|{_GAP}(?:{_UNIT}{_GAP})?(?<![^\W\d_]){_CONJUNCTIONS}(?![^\W\d_]){_GAP}-?{_MONEY}"
     rf"|{_GAP}[{NO_SPACES}]{{0,2}}{_GAP}{_EAST_CONJUNCTIONS}{_GAP}-?{_MONEY}"
-    rf"|{_GAP}(?:%|percent|per cent)?{_GAP}(?:of|out of|by|over|von|из|de|di)[^\S\n]+{_MONEY}"
+    rf"|{_GAP}(?:%|percent|per cent)?{_GAP}(?:of|out of|in|by|over|(?:less|fewer|more) than|von|из|de|di)"
+    rf"[^\S\n]+{_MONEY}"
     rf"|{_GAP}{_PARTS}{_GAP}(?:,|(?:and|und|et|y|e|и)(?!\w))?{_GAP})"
 )
 _OF_PARTS: Final = re.compile(r"\s?(?:分之|分の|분의)\s?")  # 3分の1 is a third
 
 _NOT_ALONE: Final = re.compile(
     rf"\s*(?:[\^π√∛±]|\\sqrt|\*\*)|[.:/]\d|_\{{?\w|[xyzni](?!{_LETTER})"  # a power, a multiple of π, a time, a variable
-    rf"|(?!(?:c|d|k|m)?m[23](?!{_LETTER})|(?:ft|in|yd)[23](?!{_LETTER}))(?:(?![{NO_SPACES}])[^\W\d_]){{1,8}}\d"  # 3e8x, 0x1F, 12ab4
+    rf"|(?!(?:c|d|k|m)?m[23](?!{_LETTER})|(?:ft|in|yd)[23](?!{_LETTER}))(?:(?![{NO_SPACES}])[^\W\d_]){{1,8}}\d"
+    # 3e8x, 0x1F and 12ab4 are no numbers; 25 m2 is one
     r"|\s?-?(?:halves|thirds|fourths|fifths|sixths|sevenths|eighths|ninths|tenths?|hundredths?|thousandths?|millionths?)\b"
+    r"|\s(?:squared|cubed|to the (?:\w+ )?power)\b"
     r"|\s(?:degrees?\s)?below zero\b|\sunter null\b|\ssous zéro\b|\sbajo cero\b"
     rf"|\s*(?:{_UNIT}\s*)?(?:and|und|et|y|e|с)\s(?:an?\s|one\s|une?\s|un\s)?(?:half|quarter|third|halb|demie?|media|medio|"
     r"meia|meio|mezzo|mezza|половин\w+)\b|(?:ein)?einhalb\b"
@@ -87,14 +92,15 @@ _BANG: Final = re.compile(r"\s?!+")
 _BANG_ENDS: Final = re.compile(r"[\"'”’»)\]]*(?:\s*$|\s*\n|\s+[^\sa-z\d=+*/×·÷^(\[-])")
 _BEFORE: Final = re.compile(
     r"(?:[\^√∛±≤≥≠]|\\sqrt|\b(?:sqrt|log|ln|lg|sin|cos|tan|exp)(?:_\{?\w+\}?)?)\s*[({\[]?\s*$|[:/]$|_\{?$"
-    r"|\w\s+[<>]=?\s+$|\|$(?=-)"
+    r"|\w\s+[<>]=?\s+$|\b(?:twice|thrice|double|triple|half of|root of|half)\s+$",
+    re.IGNORECASE,
 )
 _RAISED_UNIT: Final = re.compile(r"[^\W\d_]\^\{?$")  # m^2
-_GROUPED: Final = re.compile(r"\d \d{3}$")
+_GROUPED: Final = re.compile(r"(\d{1,3}) \d{3}$")
 _NOUN_BEHIND: Final = re.compile(
-    # "5 100 dollar bills" are five; "5 100 dollars" are many
-    r"[ -](?:dollar|pound|cent|euro|yen|rupee|gram|lit(?:er|re)|met(?:er|re)|foot|inch|mile|hour|minute|second|day|week|"
-    r"month|year|page|watt|piece|ml|kg|mg|g|lb|oz|cm|mm|km|l)\b[ -]"
+    # 5 100 dollar bills are five, 5 100 dollars are many
+    r"[ -](?:dollar|pound|cent|euro|yen|rupee|gram|lit(?:er|re)|met(?:er|re)|foot|inch|mile|hour|minute|second|day|"
+    r"week|month|year|page|watt|piece|ml|kg|mg|g|lb|oz|cm|mm|km|l)\b[ -]"
     r"(?!(?:per|an?|each|of|in|for|and|or|to|is|are|was|by|on|at|with|from|total|more|less)\b)[A-Za-z]"
 )
 _REASON: Final = re.compile(
@@ -104,7 +110,9 @@ _AND: Final = r"(?:(?:and|or|und|oder|et|ou|y|o|e|и|или)\b|[和或])"
 _LIST: Final = re.compile(
     rf"(?:\s*(?:[,;]\s*{_AND}?|{_AND})\s*[-+]?[$€£]?\d[\d.,]*%?)+\W*$"  # what follows the first number of 1, 2 and 3
 )
-_ASSIGNED: Final = re.compile(r"\s*[A-Za-z]\w?\s*=.*(?:[,;]|\b(?:or|and|oder|und|ou|et|o|y)\b|[或和])\s*[A-Za-z]\w?\s*=")
+_ASSIGNED: Final = re.compile(
+    r"\s*[A-Za-z]\w?\s*=.*(?:[,;]|\b(?:or|and|oder|und|ou|et|o|y)\b|[或和])\s*[A-Za-z]\w?\s*="
+)
 _SOLUTIONS: Final = re.compile(r"(?<!\w)([A-Za-z])\s*=[^=]*(?:\bor\b|\band\b|\boder\b|\bund\b|\bou\b|或|和)\s*\1\s*=")
 _SPELLED: Final = re.compile(
     # Number words are not read, but they are the answer: no other number of the text is.
@@ -135,13 +143,13 @@ class _Literal:
     power: int
 
 
-def find_numbers(text: str, letters: bool = True) -> Iterator[Quantity]:
+def find_numbers(text: str, prose: bool = True) -> Iterator[Quantity]:
     """The numbers of ``text`` (without markup), those that are joined as one.
 
-    ``letters``: k, M and their like may be scales.
+    ``prose``: in a formula k and M are variables and ``!`` is a factorial.
     """
     run: list[_Literal] = []
-    for literal in _literals(text, letters):
+    for literal in _literals(text, prose):
         if run and _JOINED.fullmatch(text, run[-1].end, literal.begin):
             run.append(literal)
             continue
@@ -152,7 +160,7 @@ def find_numbers(text: str, letters: bool = True) -> Iterator[Quantity]:
         yield _quantity(text, run)
 
 
-def _literals(text: str, letters: bool) -> Iterator[_Literal]:
+def _literals(text: str, prose: bool) -> Iterator[_Literal]:
     for found in _NUMBER.finditer(text):
         begin, end = found.span()
         before = text[max(0, begin - 40) : begin]
@@ -160,15 +168,16 @@ def _literals(text: str, letters: bool) -> Iterator[_Literal]:
             continue
         start, negative, clear = _sign(text, begin)
         value = _value(found)
-        end, power = read_scale(text, begin, end, letters)
+        end, power = read_scale(text, begin, end, prose)
+        if (grouped := _GROUPED.match(found[0])) and _NOUN_BEHIND.match(text, end):
+            value = Fraction(grouped[1])
         if (
             not clear
             or value is None
             or power is None
             or _BEFORE.search(before)
             or PREFIXED.search(before)
-            or _is_more(text, start, end)
-            or (_GROUPED.search(found[0]) and _NOUN_BEHIND.match(text, end))
+            or _is_more(text, start, end, prose)
         ):
             yield _Literal(start, begin, end, None, 0)
         else:
@@ -176,14 +185,16 @@ def _literals(text: str, letters: bool) -> Iterator[_Literal]:
             yield _Literal(start, begin, end, -value if negative else value, power)
 
 
-def _is_more(text: str, start: int, end: int) -> bool:
+def _is_more(text: str, start: int, end: int, prose: bool) -> bool:
     """Whether what follows makes the number a part of something else."""
     if _NOT_ALONE.match(text, end):
         return True
     bang = _BANG.match(text, end)
-    # "It is 5!" and "5 !" exclaim, "5! = 120" and a bare "5!" may be factorials.
-    alone = bang and not bang[0][0].isspace() and not text[:start].strip()
-    return bool(bang and (alone or not _BANG_ENDS.match(text, bang.end())))
+    if bang is None:
+        return False
+    # "It is 5!", "5 !" and "5!!" exclaim, "5! = 120" and a bare "5!" may be factorials; in a formula all are.
+    alone = bang[0] == "!" and not text[:start].strip()
+    return not prose or alone or not _BANG_ENDS.match(text, bang.end())
 
 
 def _sign(text: str, begin: int) -> tuple[int, bool, bool]:
@@ -192,26 +203,30 @@ def _sign(text: str, begin: int) -> tuple[int, bool, bool]:
     if found is None:
         word = _SIGN_WORD.search(text, max(0, begin - 14), begin)
         return (word.start(), True, True) if word else (begin, False, True)
-    mark, start = found["mark"], found.start()
-    before = text[max(0, start - 12) : start]
-    line = before.rpartition("\n")[2] if "\n" in before or start <= 12 else before
-    previous = before[-1:]
-    negative = mark != "+"
-    if not found["gap"]:
-        if not previous or previous.isspace():
-            return start, negative, True
-        if mark == "–":
-            return begin, False, True  # a dash between two words
-        if re.search(rf"{_LETTER}$", before):
-            return begin, False, False  # F-16
-        return (begin, False, False) if previous in "-)]}%" else (start, negative, True)
-    if not line.strip():  # a list mark, or the sign of all that there is
-        if "\n" in text.strip():
-            return begin, False, True
-        return start, negative, not re.search(r"[^\W\d_]{2,}\s+\S|[^\W\d_]{4,}", text[begin:])
-    if mark != "–" and _SAYS.search(line):
-        return start, negative, True
-    return begin, False, True
+    start = found.start()
+    line = text[max(0, start - 12, text.rfind("\n", 0, start) + 1) : start]
+    sign, clear = (_dash if found["gap"] else _touching)(text, begin, line, found["mark"])
+    return (start, found["mark"] != "+", clear) if sign else (begin, False, clear)
+
+
+def _touching(text: str, begin: int, line: str, mark: str) -> tuple[bool, bool]:
+    """Whether a mark that touches its number is a sign, and whether that is clear."""
+    if not line or line[-1].isspace():
+        return True, True
+    if mark == "–":
+        return False, True  # between two words
+    if re.search(rf"(?:{_LETTER}|[-)\]}}%])$", line):
+        return False, False  # F-16, or an operator
+    return True, True
+
+
+def _dash(text: str, begin: int, line: str, mark: str) -> tuple[bool, bool]:
+    """Whether a mark with a space behind it is a sign, and whether that is clear."""
+    if line.strip():
+        return mark != "–" and _SAYS.search(line) is not None, True
+    if text.rfind("\n", 0, begin) >= 0 or text.find("\n", begin, len(text.rstrip())) >= 0:
+        return False, True  # an item of a list
+    return True, not re.search(r"[^\W\d_]{2,}\s+\S|[^\W\d_]{4,}", text[begin:])
 
 
 def _quantity(text: str, run: list[_Literal]) -> Quantity:
@@ -221,15 +236,15 @@ def _quantity(text: str, run: list[_Literal]) -> Quantity:
     values = [literal.value for literal in run if literal.value is not None]
     if len(values) < len(run):
         return Quantity(start, end, None)
-    gaps = [text[left.end : right.begin] for left, right in zip(run, run[1:], strict=False)]
+    gaps = [text[left.end : right.begin] for left, right in pairwise(run)]
     if len(run) == 2 and _OF_PARTS.fullmatch(gaps[0]) and values[0]:
         return Quantity(start, end, values[1] / values[0])
     total = values[0]
     for left, right, gap, value in zip(run, run[1:], gaps, values[1:], strict=False):
-        # 3万5000: each part is smaller than the scale before it. 3万5 may be 35,000.
-        unit = east_power(text[: left.end]) if left.power else None
-        short = right.end - right.begin < 2
-        if gap.strip() or unit is None or not 0 < value < 10**unit or short:
+        # 3万5000, 2 million 500 thousand: each part is smaller than the scale before it. 3万5 may be 35,000.
+        east = ends_in_east_scale(text[left.begin : left.end]) and right.end - right.begin > 1
+        smaller = left.power and 0 < value < 10**left.power and (right.power or east)
+        if gap.strip() or not smaller:
             return Quantity(start, end, None)
         total += value
     return Quantity(start, end, total)
@@ -238,20 +253,20 @@ def _quantity(text: str, run: list[_Literal]) -> Quantity:
 def read_number(content: str, first: bool = False) -> str | None:
     """The number that a statement gives: of a chain of equations its last side; of several the first.
 
-    `UNCLEAR`: it gives one, and it cannot be told which.
+    `IN_DOUBT`: it gives one, and it cannot be told which.
     """
     text = _without_brackets(content)
     number = next(find_numbers(text), None)
     if number is None or (first and re.search(r"\w", _name_and_unit(text[: number.start]))):
-        return UNCLEAR if _SPELLED.match(text) else None
+        return IN_DOUBT if _SPELLED.match(text) else None
     if _LIST.match(text, number.end) or _ASSIGNED.match(text):
-        return UNCLEAR
+        return IN_DOUBT
     value = number.value
     cut = _REASON.search(text, number.end)
     equation = text[: cut.start()] if cut else text
     if (sides := re.split(r"(?<![<>!])=|≈", equation))[1:] and (behind := next(find_numbers(sides[-1]), None)):
         value = behind.value
-    return UNCLEAR if value is None else write_number(value)
+    return IN_DOUBT if value is None else write_number(value)
 
 
 def last_number(text: str) -> str | None:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from tokencollab.answers.booleans import last_boolean, read_boolean
+from tokencollab.answers.choices import conclusions, last_choice, read_choice
 from tokencollab.answers.dates import last_date, read_date
-from tokencollab.answers.final import sentences, statements
-from tokencollab.answers.markup import strip_markup
+from tokencollab.answers.final import sentences, statements, without_conditionals
+from tokencollab.answers.markup import normal_text, strip_markup
 from tokencollab.answers.math import last_math, read_math
 from tokencollab.answers.numbers import last_number, read_number
-from tokencollab.answers.words import last_boolean, last_choice, normal_text, read_boolean, read_choice
+from tokencollab.answers.turns import answer_parts
 from tokencollab.errors import UsageError
 
 KINDS: Final = ("number", "choice", "choice:N", "boolean", "date", "date:dmy", "math", "regex:PATTERN", "text")
@@ -50,10 +52,23 @@ def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
             pass
         value = found and (found[1] if found.re.groups else found[0])
         return " ".join(value.split()) or None if value else None
+    in_words = name in ("choice", "boolean", "text")
+    for part in [kept for whole in answer_parts(text) for kept in without_conditionals(whole, in_words)]:
+        value = _read_part(name, parameter, part, options)
+        if value is not None:
+            return value or None
+    return None
+
+
+def _read_part(name: str, parameter: str, text: str, options: Sequence[str]) -> str | None:
+    concluded = list(conclusions(text, _letters(parameter, options))) if name == "choice" else []
     for statement in statements(text):
         value = _read(name, parameter, statement.content, statement.first, options)
         if value is not None:
-            return value or None  # "": one is stated that cannot be told; no other is the answer
+            later = [found for found in concluded if found.start >= statement.end and found.final]
+            return later[-1].letter if later else value
+    if concluded:
+        return concluded[-1].letter
     return _read_unstated(name, parameter, text, options)
 
 

@@ -17,11 +17,11 @@ Scale = tuple[int, int | None]
 _UNCLEAR: Final = None
 
 _WORDS: Final[Mapping[str, int | None]] = {
-    word: power
+    word.casefold(): power
     for power, words in {
         2: "hundred hundreds hundert сотни сотен trăm",
-        3: "thousand thousands tausend mille duizend тысяча тысячи тысяч тыс тисяча тисячі тисяч tysiąc tysiące tysięcy "
-        "tys mila nghìn ngàn ribu tusen tusind हजार हज़ार হাজার వేలు వేల ஆயிரம் હજાર ہزار هزار ألف آلاف "
+        3: "thousand thousands tausend mille duizend тысяча тысячи тысяч тыс тисяча тисячі тисяч tysiąc tysiące "
+        "tysięcy tys mila nghìn ngàn ribu elfu tusen tusind हजार हज़ार হাজার వేలు వేల ஆயிரம் હજાર ہزار هزار ألف آلاف "
         "אלף אלפים χιλιάδες",
         4: "vạn",
         5: "lakh lakhs lac lacs लाख লাখ লক্ষ లక్షలు లక్షల లక్ష லட்சம் લાખ لاکھ",
@@ -41,14 +41,14 @@ _WORDS: Final[Mapping[str, int | None]] = {
     for word in words.split()
 }
 _WORD: Final = re.compile(
-    r"[^\S\n]?-?(" + "|".join(sorted(map(re.escape, _WORDS), key=len, reverse=True)) + r")(?![^\W_]|[\u0900-\u0dff])\.?",
+    r"[^\S\n]?-?("
+    + "|".join(sorted(map(re.escape, _WORDS), key=len, reverse=True))
+    + r")(?![^\W_]|[\u0900-\u0dff])\.?",
     re.IGNORECASE,
 )
 _MILLIONS_BEHIND: Final = re.compile(r"[^\S\n](?:mill|milh|mili)", re.IGNORECASE)  # "mil millones", "mil milhões"
 
-_EAST: Final = dict(
-    zip("百千万萬亿億兆백천만억조십十", (2, 3, 4, 4, 8, 8, 12, 2, 3, 4, 8, 12, 1, 1), strict=True)
-)
+_EAST: Final = dict(zip("百千万萬亿億兆백천만억조십十", (2, 3, 4, 4, 8, 8, 12, 2, 3, 4, 8, 12, 1, 1), strict=True))
 _EAST_SCALE: Final = re.compile(
     r"[^\S\n]?(?:"
     r"(?:百(?!分|货)|千(?![克米瓦卡焦赫帕伏安字比兆])|[万萬](?!能)|[亿億]|兆(?![瓦赫帕欧字比])|十(?=[万萬亿億]))+"
@@ -66,6 +66,7 @@ _MONEY: Final = r"(?:[$€£¥₹₽₩₺]|(?:USD|EUR|GBP|INR|dollars?|euros?|p
 _MONEY_BEFORE: Final = re.compile(r"(?:[$€£¥₹₽₩₺]|\b(?:USD|EUR|GBP|INR|Rs\.?))\s?$", re.IGNORECASE)
 _MONEY_LETTER: Final = re.compile(r"\s?(k|mm|mn|m|bn|b|mds?|tn|t|cr|l)(?![^\W_])", re.IGNORECASE)
 _LETTER: Final = re.compile(r"([kKMBT])(?![^\W_])")
+_SPACED_K: Final = re.compile(r"[^\S\n]k(?![^\W_])")
 _MANY: Final = re.compile(r"\s(?:people|(?!gas|gauss|tesla|kelvins|was\b|is\b|has\b)[a-z]{3,}[^su\W]s)\b")  # "5M users"
 _RUN: Final = re.compile(r"[\s-](?:run|race|walk|marathon|resolution|tv|video)\b", re.IGNORECASE)
 _POWERS: Final[Mapping[str, int | None]] = {
@@ -85,7 +86,7 @@ def read_scale(text: str, start: int, end: int, letters: bool) -> Scale:
     for _ in range(3):  # "hundred thousand", "mil millones", "แสนล้าน"
         if word := _WORD.match(text, end):
             name = word[1].casefold()
-            more = 3 if name == "mil" and _MILLIONS_BEHIND.match(text, word.end()) else _WORDS[name]
+            more = 3 if name == "mil" and _MILLIONS_BEHIND.match(text, word.end()) else _WORDS.get(name)
             stop = word.end() - (word[0][-1] == "." and not _abbreviated(name))
         elif south := _SOUTH_SCALE.match(text, end):
             more, stop = _SOUTH[south[1]], south.end()
@@ -104,14 +105,16 @@ def read_scale(text: str, start: int, end: int, letters: bool) -> Scale:
 
 
 def _letter(text: str, start: int, end: int) -> Scale:
-    """5 m are metres, 5 M is a concentration and 300K a temperature; $5M and 12k are sums."""
+    """5 m are metres, 5 M is a concentration and 300 K a temperature; $5M and 12k are sums."""
     found = _MONEY_LETTER.match(text, end)
     if found and (
         _MONEY_BEFORE.search(text[max(0, start - 6) : start]) or re.match(rf"\s?{_MONEY}", text[found.end() :][:12])
     ):
-        return found.end(), _POWERS[found[1].lower()]
+        return found.end(), _POWERS.get(found[1].lower())
+    if _SPACED_K.match(text, end):
+        return end, None
     if letter := _LETTER.match(text, end):
-        if letter[1] == "k":
+        if letter[1] in "kK":
             return letter.end(), None if _RUN.match(text, letter.end()) else 3
         return letter.end(), _POWERS[letter[1].lower()] if _MANY.match(text, letter.end()) else None
     return end, 0
@@ -121,6 +124,6 @@ def _abbreviated(name: str) -> bool:
     return name in ("mio", "mrd", "mln", "mld", "тыс", "млн", "млрд", "tys")
 
 
-def east_power(text: str) -> int | None:
-    """The power of the last Chinese, Japanese or Korean scale character at the end of ``text``."""
-    return _EAST.get(text[-1:])
+def ends_in_east_scale(text: str) -> bool:
+    """Whether ``text`` ends in a Chinese, Japanese or Korean scale, which smaller parts may follow: 3万5000."""
+    return text[-1:] in _EAST

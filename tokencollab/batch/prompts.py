@@ -3,16 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from tokencollab.actors.prompt import read_prompt
 from tokencollab.errors import UsageError
+from tokencollab.protocol.checksums import CHECKSUM
+from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.seeds import derive_seed
 
 Id: TypeAlias = str | int | float
 
-RESERVED: Final = ("line", "answer", "error")
+RESERVED: Final = ("line", "answer", "error", CHECKSUM)
 """Keys of an answer line, which a prompt line cannot carry through."""
 
 
@@ -103,25 +105,12 @@ def _read_line(number: int, raw: bytes, settings: PromptDefaults) -> PromptLine:
 def _object(raw: bytes) -> dict[str, Any]:
     """The JSON object of a line, known to be writable as JSON again."""
     try:
-        fields = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-        json.dumps(fields, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError("not UTF-8 text") from None
-    except UnicodeEncodeError:
-        raise UsageError("contains a lone surrogate") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"not JSON: {error.msg} at column {error.colno}") from None
-    except ValueError as error:
-        raise UsageError(f"not JSON: {error}") from None
-    except RecursionError:
-        raise UsageError("nested too deep") from None
+        fields = read_json(raw)
+    except NotJson as error:
+        raise UsageError(str(error)) from None
     if not isinstance(fields, dict):
         raise UsageError('not an object such as {"prompt": "..."}')
     return fields
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _messages(fields: dict[str, Any], system: str | None) -> tuple[ChatMessage, ...]:

@@ -1,17 +1,19 @@
 """The answers file: JSON Lines, one writer, only ever appended to, and whole after whatever ended the last run.
 
-It holds answers and nothing else, so that jq and pandas read it as it is. With what settings it was begun is in a
-second file beside it, ``NAME.run.json``.
+It holds answers and nothing else, so that jq and pandas read it as it is; the last key of each line is its checksum.
+With what settings it was begun is in a second file beside it, ``NAME.run.json``. Both are for their owner alone.
 """
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from tokencollab.batch.prompts import Id, PromptLine
 from tokencollab.errors import CannotWrite, UsageError
-from tokencollab.files import write_whole
+from tokencollab.files import read_object, write_whole
+from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.records import RecordFile, compare_settings
 
 
@@ -21,6 +23,7 @@ class AnswerFile:
     Attributes:
         answered: numbers of the prompt lines that the file has an answer for.
         failed: numbers of those that it has an error for.
+        checksums: whether its lines have checksums; False for a file that an earlier version began.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class AnswerFile:
 
         Raises:
             UsageError: the file is there (not ``resume``), is being written by another run, is of other settings or
-                prompts, is damaged, or cannot be opened.
+                prompts, was changed since it was written, or cannot be opened.
         """
         self.path = path
         self.answered: set[int] = set()
@@ -53,6 +56,7 @@ class AnswerFile:
                 self._records.keep(self._check_lines({line.number: line.id for line in lines}, retry_failed))
             else:
                 write_whole(self._settings_path, json.dumps(settings, indent=1) + "\n")
+            self.checksums = self._records.checksums
         except BaseException:
             self.close()
             raise
@@ -79,7 +83,8 @@ class AnswerFile:
     def close(self) -> None:
         """Gives the file free. One that was begun and got nothing is removed, so that the same command works again."""
         if self._records.created and not self._records.size:
-            self._settings_path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._settings_path.unlink()
         self._records.close()
 
     def _append(self, line: PromptLine, kind: str, what: Any) -> None:
@@ -92,16 +97,11 @@ class AnswerFile:
             ) from None
 
     def _compare(self, settings: Mapping[str, Any]) -> None:
-        try:
-            before = json.loads(self._settings_path.read_bytes())
-        except FileNotFoundError:
+        if not self._settings_path.is_file():
             raise UsageError(
                 f"{self.path} cannot be resumed: {self._settings_path.name}, which says how it was begun, is not there"
-            ) from None
-        except ValueError:
-            before = None
-        if not isinstance(before, dict):
-            raise UsageError(f"{self.path} cannot be resumed: {self._settings_path.name} is damaged")
+            )
+        before = read_object(self._settings_path, f"{self.path} cannot be resumed: {self._settings_path.name}")
         if before.get("prompts_sha256") != settings.get("prompts_sha256"):
             raise UsageError(f"{self.path} cannot be resumed: the prompts have changed since it was begun")
         compare_settings(self.path, before, settings)
@@ -111,7 +111,7 @@ class AnswerFile:
         for number, raw in enumerate(self._records.lines, 1):
             record = _record(raw)
             line = None if record is None else record.get("line")
-            if record is None or not isinstance(line, int) or line not in ids or record.get("id") != ids[line]:
+            if record is None or type(line) is not int or line not in ids or record.get("id") != ids[line]:
                 raise UsageError(f"{self.path} cannot be resumed: its line {number} is no answer to these prompts")
             if line in self.answered or line in self.failed:
                 raise UsageError(f"{self.path} cannot be resumed: its line {number} answers prompt line {line} again")
@@ -127,7 +127,7 @@ class AnswerFile:
 
 def _record(raw: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(raw)
-    except (ValueError, RecursionError):
+        record = read_json(raw)
+    except NotJson:
         return None
     return record if isinstance(record, dict) and ("answer" in record or "error" in record) else None

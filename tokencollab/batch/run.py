@@ -9,9 +9,9 @@ from tokencollab.ask import Heard, ask
 from tokencollab.batch.prompts import PromptLine
 from tokencollab.batch.record import AnswerFile
 from tokencollab.collaboration import Collaboration
-from tokencollab.errors import RunStopped, TokencollabError, UsageError
+from tokencollab.errors import PlatformFull, RunStopped, TokencollabError, UsageError
 from tokencollab.policies.responses.response_methods import ResponseMethod
-from tokencollab.pool import Progress, run_pool, when_there_is_room
+from tokencollab.pool import PATIENCE, Progress, run_pool, when_there_is_room
 from tokencollab.records import in_thread
 
 
@@ -32,7 +32,9 @@ def write_together(team: Collaboration) -> Write:
     """By the team's own method, token by token."""
 
     async def write(line: PromptLine, progress: Progress) -> WriteAnswer:
-        stream = team.stream(line.messages, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed)
+        stream = team.stream(
+            line.messages, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed, require_room=True
+        )
         try:
             async for token in stream:
                 progress.tokens += token.piece != b""
@@ -70,13 +72,15 @@ async def answer_all(
     write: Write | None = None,
     report: Callable[[PromptLine, str], None] = lambda line, reason: None,
     patience: int = 10,
+    wait_for_room: float = PATIENCE,
 ) -> None:
     """Writes an answer to every line, ``concurrency`` at a time, in the order in which they are finished.
 
     Cancelling it is safe at any moment: what is recorded stays recorded, and nothing else is.
 
     ``write`` is `write_together` unless given. ``report`` is called with each line that has no answer, and the reason.
-    After ``patience`` failures of models in a row, with no answer in between, the run ends.
+    After ``patience`` failures of models in a row, with no answer in between, the run ends. A line whose models are
+    full for ``wait_for_room`` seconds has no answer; the others are tried all the same.
 
     Raises:
         CannotWrite: the file takes no more.
@@ -88,10 +92,10 @@ async def answer_all(
     async def answer(line: PromptLine) -> None:
         nonlocal in_a_row
         try:
-            written = await when_there_is_room(lambda: write(line, progress))  # a batch has time
+            written = await when_there_is_room(lambda: write(line, progress), patience=wait_for_room)
         except TokencollabError as error:
             reason = " ".join(str(error).split())
-            if not isinstance(error, UsageError):
+            if not isinstance(error, UsageError | PlatformFull):
                 in_a_row += 1
                 if in_a_row >= patience:
                     raise RunStopped(f"{in_a_row} answers in a row failed, the last one because {reason}") from error

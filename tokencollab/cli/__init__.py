@@ -10,6 +10,7 @@ from tokencollab import __version__
 from tokencollab.cli.arguments import Parser, collect_settings
 from tokencollab.cli.plugins import load_plugins
 from tokencollab.cli.streams import prepare_streams
+from tokencollab.cli.terminal import tell
 from tokencollab.errors import TokencollabError, extra
 from tokencollab.policies.methods import method_settings
 from tokencollab.policies.responses.response_methods import response_settings
@@ -73,5 +74,5 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _fail(reason: object, code: int) -> int:
-    print(f"tokencollab: {' '.join(str(reason).split())}", file=sys.stderr)
+    tell(f"tokencollab: {reason}")
     return code

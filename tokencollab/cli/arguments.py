@@ -6,17 +6,19 @@ from math import inf
 from typing import Any, Literal, NoReturn
 
 from tokencollab.errors import UnknownMethod, UsageError
+from tokencollab.files import typed_path
 from tokencollab.policies.aggregations import AGGREGATIONS
 from tokencollab.policies.exits import EXITS
 from tokencollab.policies.methods import method_settings
 from tokencollab.policies.parameters import Numbers, Parameter, Span
+from tokencollab.protocol.text import one_line
 from tokencollab.protocol.values import half_character
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{one_line(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
 
 
 def _number(low: float, kind: type[int] | type[float], what: str) -> Callable[[str], Any]:
@@ -48,8 +50,13 @@ def _text(needed: str | None = None) -> Callable[[str], str]:
 
 
 def file_name(text: str) -> str:
+    """A name that a file or a folder can have."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty: name a file or folder")
+    try:
+        typed_path(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 
@@ -69,6 +76,7 @@ def model(text: str) -> str:
 
 
 seconds = _number(0.001, float, "a number of seconds above 0")
+waiting = _number(0, float, "a number of seconds from 0")
 cpus = _number(0.01, float, "a number of CPUs above 0")
 positive = _number(1, int, "a whole number from 1 to 2**53 - 1")
 natural = _number(0, int, "a whole number from 0 to 2**53 - 1")
@@ -89,7 +97,8 @@ def add_models(
         required=base == "needed",
         metavar="MODEL",
         help=f"known name, hub id, folder of safetensors, or .gguf file{default[base]}; MODEL@dtype=bfloat16,threads=2 "
-        "with options of its own (engine, device, dtype, threads, kv_megabytes, weight, name)",
+        "with options of its own (engine, device, dtype, threads, kv_megabytes, weight, trusted, name, "
+        "template.ARGUMENT)",
     )
     add(
         "--with",
@@ -145,6 +154,13 @@ def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
         type=seconds,
         metavar="S",
         help="seconds that a model always has for an answer; it has more where it is slow by nature (default 30)",
+    )
+    add(
+        "--lag",
+        type=waiting,
+        metavar="S",
+        help="seconds per piece, on average over an answer, by which a collaborator may be later than the base; beyond "
+        "that the answer goes on without it (default 5)",
     )
     add("--wait-for-base", action="store_true", help="wait for a base that was lost, instead of going on without it")
 

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,7 +19,7 @@ from tokencollab.cli.responses import (
     with_names,
 )
 from tokencollab.cli.runs import engine_options, fetch_models, interruptible, make_team, open_trace, read_question
-from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, response_table
+from tokencollab.cli.terminal import ProgressView, print_table, put, put_json, quiet_logs, response_table
 from tokencollab.policies.methods import parse_method
 from tokencollab.respondents import Respondent
 from tokencollab.response import Response
@@ -94,9 +93,9 @@ def ask(arguments: argparse.Namespace) -> int:
     if response is None:
         return 130
     if arguments.json:
-        print(json.dumps(response.to_json(), ensure_ascii=False))
+        put_json(response.to_json())
     else:
         if response.answer is not None:
-            print(response.text if arguments.extract == "text" else response.answer)
+            put(response.text if arguments.extract == "text" else response.answer)
         print_table(response_table(response), stderr=True)
     return 130 if response.reason == "cancelled" else 0

@@ -6,14 +6,13 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from tokencollab import __version__
 from tokencollab.batch.prompts import BadLine, PromptDefaults, PromptLine, read_prompts
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all, write_between, write_together
-from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive
+from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive, waiting
 from tokencollab.cli.responses import add_extract, add_response_method, either_method, names_of, with_names
 from tokencollab.cli.runs import (
     check_stays,
@@ -26,10 +25,12 @@ from tokencollab.cli.runs import (
 from tokencollab.cli.terminal import ProgressView, RunView, add_row, duration, figures_table, print_table, quiet_logs
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import CannotWrite, RunStopped, UsageError
+from tokencollab.files import reading, typed_path
 from tokencollab.policies.methods import Method, method_settings, parse_method
 from tokencollab.policies.responses.response_methods import ResponseMethod
-from tokencollab.pool import Progress
+from tokencollab.pool import PATIENCE, Progress
 from tokencollab.protocol.seeds import SEED_DERIVATION
+from tokencollab.records import without_checksums
 
 
 def add_parser(commands: Any) -> None:
@@ -41,7 +42,7 @@ def add_parser(commands: Any) -> None:
         "carried through to its answer.",
     )
     add = parser.add_argument
-    add("prompts", metavar="PROMPTS", help="JSON lines")
+    add("prompts", type=file_name, metavar="PROMPTS", help="JSON lines")
     add(
         "--out",
         type=file_name,
@@ -52,6 +53,13 @@ def add_parser(commands: Any) -> None:
     add("--resume", action="store_true", help="go on with an --out that is there: nothing is lost, nothing is repeated")
     add("--retry-failed", action="store_true", help="as --resume, and ask those again that have an error")
     add("--concurrency", type=positive, default=16, metavar="N", help="answers under way together (default 16)")
+    add(
+        "--wait-for-room",
+        type=waiting,
+        default=PATIENCE,
+        metavar="S",
+        help="seconds that a prompt waits for room at models that are full, before it fails (default 1200)",
+    )
     add_models(parser)
     add_answer(parser)
     add_metrics(parser)
@@ -66,13 +74,11 @@ def batch(arguments: argparse.Namespace) -> int:
     quiet_logs()
     method = either_method(arguments, 1 + len(arguments.collaborators))
     options = engine_options(arguments)
-    try:
-        data = Path(arguments.prompts).read_bytes()
-    except OSError as error:
-        raise UsageError(f"the prompts {arguments.prompts} cannot be read: {error.strerror}") from None
+    prompts, out = typed_path(arguments.prompts), typed_path(arguments.out)
+    with reading(prompts, f"the prompts {prompts}"):
+        data = prompts.read_bytes()
     check_stays(arguments.out)
-    out = Path(arguments.out)
-    if out.exists() and out.samefile(arguments.prompts):
+    if out.exists() and out.samefile(prompts):
         raise UsageError(f"--out {out} would be written over the prompts")
     settings = PromptDefaults(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
     lines, bad = read_prompts(data, settings)
@@ -96,6 +102,8 @@ def _answer(
     before = len(file.answered)
     todo = [line for line in lines if line.number not in file.answered | file.failed]
     view = RunView("answers", every_seconds=10)
+    if not file.checksums:
+        view.say(without_checksums(arguments.out))
     for line in bad:
         view.say(f"{arguments.prompts}, line {line.number}: {line.reason}; skipped")
     progress, stopped = Progress(len(todo)), None
@@ -131,6 +139,7 @@ def _answer(
                         concurrency=arguments.concurrency,
                         progress=progress,
                         write=write,
+                        wait_for_room=arguments.wait_for_room,
                         report=lambda line, why: view.say(f"{arguments.prompts}, line {line.number}: {why}; failed"),
                     )
                 finally:

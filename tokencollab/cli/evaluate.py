@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,7 +11,15 @@ from typing import Any
 
 from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural, positive, stop
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
-from tokencollab.cli.terminal import ProgressView, RunView, add_row, headed_table, print_table, quiet_logs
+from tokencollab.cli.terminal import (
+    ProgressView,
+    RunView,
+    add_row,
+    headed_table,
+    print_table,
+    put_json,
+    quiet_logs,
+)
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.evaluation.askers import Asker
@@ -25,9 +32,11 @@ from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.token_level import TokenLevel
+from tokencollab.files import typed_path
 from tokencollab.member import Member
 from tokencollab.policies.methods import parse_method
 from tokencollab.pool import Progress
+from tokencollab.records import without_checksums
 
 
 def add_parser(commands: Any) -> None:
@@ -72,7 +81,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="simplemath, a .jsonl file, or the name of one in --data (without it: of the Hugging Face hub)",
     )
-    add("--data", metavar="DIR", help="folder of .jsonl files")
+    add("--data", type=file_name, metavar="DIR", help="folder of .jsonl files")
     add("--n", type=positive, metavar="N", help="items, drawn by --seed (default: all; of simplemath 1000)")
     add("--seed", type=natural, default=0, metavar="N", help="of the items and of every random choice (default 0)")
     add(
@@ -137,7 +146,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
             for name, folder, spec in zip(names, folders, (arguments.base, *arguments.collaborators), strict=True)
         ]
         plan = make_plan(arguments.dataset, items, askers, models, dtype=arguments.dtype, grid=grid, **limits)
-        folder = stack.enter_context(RunFolder(Path(arguments.out), plan, arguments.resume))
+        folder = stack.enter_context(RunFolder(typed_path(arguments.out), plan, arguments.resume))
+        if not folder.checksums:
+            progress.say(without_checksums(folder.path))
         longest = max(len(prompt_of(item, prompt)) for item in items)
         concurrency = arguments.concurrency or default_concurrency(folders, options, longest, limits["max_tokens"])
         about = start_of_run(
@@ -159,7 +170,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             progress.say(notice)
         summary = summarise(folder.path)
     if arguments.json:
-        print(json.dumps(summary, ensure_ascii=False))
+        put_json(summary)
     else:
         _print(summary)
     progress.say(f"results are in {arguments.out}" + ("" if stopped is None else "; go on with --resume"))

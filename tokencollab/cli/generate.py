@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Any
@@ -22,7 +21,7 @@ from tokencollab.cli.runs import (
     read_question,
     served_metrics,
 )
-from tokencollab.cli.terminal import ProgressView, print_table, quiet_logs, summary_table
+from tokencollab.cli.terminal import ProgressView, print_table, put, put_json, quiet_logs, summary_table
 from tokencollab.errors import UsageError
 from tokencollab.policies.methods import Method
 
@@ -83,7 +82,7 @@ def _remote_team(
     namespace = platform_of(arguments)
     if namespace is None:
         raise UsageError("--coordinator platform needs --platform: name the platform")
-    for option in ("journal", "metrics", "deadline", "wait_for_base"):
+    for option in ("journal", "metrics", "deadline", "lag", "wait_for_base"):
         if getattr(arguments, option) not in (None, False):
             raise UsageError(f"--{option.replace('_', '-')} is for a coordinator of one's own: leave out --coordinator")
     return RemoteCollaboration(namespace, arguments.base, collaborators_of(arguments), method, notify=notify)
@@ -111,9 +110,9 @@ def write(
                 on_ctrl_c(stream.cancel)
                 async for token in stream:
                     if not arguments.json:
-                        print(token.text, end="", flush=True)
+                        put(token.text, end="")
                 if not arguments.json:
-                    print(flush=True)
+                    put("")
                 for notice in notices:
                     progress.say(notice)
                 answer = stream.answer
@@ -123,7 +122,7 @@ def write(
     if answer is None:
         return 130
     if arguments.json:
-        print(json.dumps(answer.to_json(), ensure_ascii=False))
+        put_json(answer.to_json())
     else:
         print_table(summary_table(answer), stderr=True)
     return 130 if answer.finish_reason == "cancelled" else 0

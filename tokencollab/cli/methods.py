@@ -1,10 +1,10 @@
 """`tokencollab methods`."""
 
 import argparse
-import json
 from typing import Any
 
 from tokencollab.cli.arguments import add_plugin
+from tokencollab.cli.terminal import put, put_json
 from tokencollab.policies.methods import list_exits, list_methods
 from tokencollab.policies.responses.response_methods import list_response_methods
 
@@ -22,11 +22,11 @@ def methods(arguments: argparse.Namespace) -> int:
     if arguments.json:
         keys = ("name", "what", "paper", "command")
         plain = [dict(zip(keys, (*row, command), strict=True)) for command in listed for row in listed[command]]
-        print(json.dumps(plain))
+        put_json(plain)
         return 0
     width = max(len(name) for rows in listed.values() for name, _, _ in rows)
     for command, rows in listed.items():
-        print(f"tokencollab {command}")
+        put(f"tokencollab {command}")
         for name, what, paper in rows:
-            print(f"  {name:<{width}}  {what} -- {paper}")
+            put(f"  {name:<{width}}  {what} -- {paper}")
     return 0

@@ -1,11 +1,10 @@
 """`tokencollab models`."""
 
 import argparse
-import json
 from typing import Any
 
 from tokencollab.cli.arguments import Parser
-from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table
+from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table, put, put_json
 from tokencollab.models.resolve import list_models, remove, resolve
 
 
@@ -30,10 +29,10 @@ def models(arguments: argparse.Namespace) -> int:
                     progress.say(f"{files.name} is part of tokencollab: there is nothing to fetch")
                 if files.notice:
                     progress.say(files.notice)
-            print(files.folder)
+            put(str(files.folder))
         case _:
             freed = remove(arguments.name)
-            print(f"{arguments.name}: removed, {freed / 1e6:,.0f} MB freed")
+            put(f"{arguments.name}: removed, {freed / 1e6:,.0f} MB freed")
     return 0
 
 
@@ -41,7 +40,7 @@ def _list_models(as_json: bool) -> None:
     rows = list_models()
     if as_json:
         fields = ("name", "installed", "size", "licence", "source", "built_in")
-        print(json.dumps([{field: getattr(row, field) for field in fields} for row in rows], ensure_ascii=False))
+        put_json([{field: getattr(row, field) for field in fields} for row in rows])
         return
     table = headed_table("name", "installed", "licence", "source")
     for row in rows:

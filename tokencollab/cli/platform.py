@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.cli.arguments import Parser, add_engine, cpus, model, natural, positive
 from tokencollab.cli.runs import engine_options, fetch
-from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table, quiet_logs
+from tokencollab.cli.terminal import ProgressView, add_row, headed_table, print_table, put, put_json, quiet_logs
 from tokencollab.errors import UsageError
 from tokencollab.member import Member
 
@@ -96,9 +95,12 @@ async def _up(arguments: argparse.Namespace) -> int:
         client.create()
         await client.up(missing, arguments.base or "")
         waiting = (client.look_after(spec.name) for spec in specs)
-        failed = [
-            each for each in await asyncio.gather(*waiting, return_exceptions=True) if not isinstance(each, Entry)
-        ]
+        started = await asyncio.gather(*waiting, return_exceptions=True)
+        failed = [each for each in started if not isinstance(each, Entry)]
+        for entry in started:
+            if isinstance(entry, Entry) and entry.info is not None:
+                for notice in entry.info.notices:
+                    progress.say(f"{entry.name}: {notice}")
     _print(await client.entries())
     if failed:
         raise failed[0]
@@ -119,7 +121,7 @@ async def _status(arguments: argparse.Namespace) -> int:
     entries = await _running(arguments).entries()
     if arguments.json:
         for entry in entries:
-            print(json.dumps(asdict(entry), ensure_ascii=False))
+            put_json(asdict(entry))
     else:
         _print(entries)
     return 0
@@ -134,7 +136,7 @@ async def _down(arguments: argparse.Namespace) -> int:
     gone = await client.down(names)
     if not arguments.models:
         client.end()
-    print(f"taken down: {', '.join(gone) or 'nothing'}")
+    put(f"taken down: {', '.join(gone) or 'nothing'}")
     return 0
 
 

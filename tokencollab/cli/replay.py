@@ -3,17 +3,16 @@
 import argparse
 import json
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from tokencollab.answers import canonical, check_kind
 from tokencollab.ask import switch_chances
-from tokencollab.cli.arguments import add_method
+from tokencollab.cli.arguments import add_method, file_name
 from tokencollab.cli.responses import add_extract, add_response_method, chosen_response_method
-from tokencollab.cli.terminal import add_row, headed_table, print_table
+from tokencollab.cli.terminal import add_row, headed_table, print_table, put_json
 from tokencollab.errors import UsageError
-from tokencollab.files import read_text
+from tokencollab.files import read_text, reading, typed_path
 from tokencollab.policies.methods import method_settings, parse_method
 from tokencollab.policies.replay import replay as replay_trace
 from tokencollab.policies.responses.events import Decision
@@ -25,7 +24,7 @@ from tokencollab.policies.responses.recorded import (
     replay_recorded,
 )
 from tokencollab.policies.responses.response_methods import ResponseMethod, draws_samples, is_response_method
-from tokencollab.protocol.trace import parse_trace
+from tokencollab.protocol.trace import lines_of, parse_trace
 
 
 def add_parser(commands: Any) -> None:
@@ -34,7 +33,7 @@ def add_parser(commands: Any) -> None:
         help="recompute every decision of a trace, without models",
         description="Recompute every decision of a trace, without models, with its own or another method.",
     )
-    parser.add_argument("trace", metavar="TRACE")
+    parser.add_argument("trace", type=file_name, metavar="TRACE")
     parser.add_argument("--method", metavar="NAME", help="default: the trace's own")
     parser.add_argument("--past-exit", action="store_true", help="go on after the exit")
     parser.add_argument("--json", action="store_true", help="one JSON object per step, or per question of samples")
@@ -47,27 +46,29 @@ def add_parser(commands: Any) -> None:
 
 def replay(arguments: argparse.Namespace) -> int:
     """`tokencollab replay TRACE`: of tokens, or of recorded samples."""
-    text = read_text(Path(arguments.trace), f"the trace {arguments.trace}")
+    path = typed_path(arguments.trace)
+    text = read_text(path, f"the trace {arguments.trace}")
     between = is_response_method(arguments.method) if arguments.method else are_samples(text)
     settings = arguments.between if between else arguments.settings
     if settings and not arguments.method:
         raise UsageError(
             f"--{next(iter(settings)).replace('_', '-')} needs --method: the trace's own settings are fixed"
         )
-    return replay_samples(arguments, text) if between else _replay_tokens(arguments, text)
+    return replay_samples(arguments, text, path) if between else _replay_tokens(arguments, text, path)
 
 
-def _replay_tokens(arguments: argparse.Namespace, text: str) -> int:
+def _replay_tokens(arguments: argparse.Namespace, text: str, path: Path) -> int:
     about_samples = [name for name in ("model", "extract") if getattr(arguments, name) is not None]
     for name in [*about_samples, *arguments.between]:
         if name not in arguments.settings:
             raise UsageError(f"--{name.replace('_', '-')} is about recorded samples, and this is a trace of tokens")
     method = parse_method(arguments.method, **arguments.settings) if arguments.method else None
-    trace = parse_trace(StringIO(text))
-    steps: list[dict[str, Any]] = [step.to_json() for step in replay_trace(trace, method, arguments.past_exit)]
+    with reading(path):
+        trace = parse_trace(lines_of(text))
+        steps: list[dict[str, Any]] = [step.to_json() for step in replay_trace(trace, method, arguments.past_exit)]
     if arguments.json:
         for step in steps:
-            print(json.dumps(step, ensure_ascii=False))
+            put_json(step)
         return 0
     table = headed_table("step", "recorded", "chosen", "ranks", "ST", "RT", "T0", "")
     for step in steps:
@@ -79,17 +80,18 @@ def _replay_tokens(arguments: argparse.Namespace, text: str) -> int:
     return 0
 
 
-def replay_samples(arguments: argparse.Namespace, text: str) -> int:
+def replay_samples(arguments: argparse.Namespace, text: str, path: Path) -> int:
     """One object, or one row, per question."""
     if arguments.extract is not None:
         check_kind(arguments.extract)
-    questions = parse_recorded(text)
+    with reading(path):
+        questions = parse_recorded(text)
     outcomes = [_outcome(arguments, question) for question in questions]
     if arguments.json:
         for outcome in outcomes:
             names = ("answer", "samples", "budget", "decided_by", "reason")
             plain = {name: getattr(outcome, name) for name in names} | {"scores": dict(outcome.scores)}
-            print(json.dumps(plain, ensure_ascii=False))
+            put_json(plain)
         return 0
     table = headed_table("line", "answer", "decided by", "samples", "of", "scores")
     for question, outcome in zip(questions, outcomes, strict=True):
@@ -108,7 +110,8 @@ def _outcome(arguments: argparse.Namespace, question: Recorded) -> Decision:
     if arguments.extract:
         question = canonical_samples(question, partial(canonical, kind=arguments.extract))
     chances = switch_chances(question.seed, len(question.models)) if method.stop_probability is not None else ()
-    return replay_recorded(question, method, chances)
+    with reading(typed_path(arguments.trace)):
+        return replay_recorded(question, method, chances)
 
 
 def _method(arguments: argparse.Namespace, question: Recorded) -> ResponseMethod:

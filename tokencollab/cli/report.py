@@ -2,10 +2,13 @@
 
 import argparse
 import webbrowser
-from pathlib import Path
 from typing import Any
 
 from tokencollab.cli.arguments import file_name
+from tokencollab.cli.terminal import put, tell
+from tokencollab.evaluation.folder import are_verified
+from tokencollab.files import reading, typed_path
+from tokencollab.records import without_checksums
 
 
 def add_parser(commands: Any) -> None:
@@ -14,7 +17,8 @@ def add_parser(commands: Any) -> None:
         help="tables and figures of evaluations",
         description="One page (HTML, and Markdown) with the tables and figures of evaluations.",
     )
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="folders of `tokencollab eval` and `sweep`")
+    help_text = "folders of `tokencollab eval` and `sweep`"
+    parser.add_argument("folders", type=file_name, nargs="+", metavar="DIR", help=help_text)
     parser.add_argument("--out", type=file_name, default="report", metavar="DIR", help="where to (default: report)")
     parser.add_argument("--open", action="store_true", help="show the page in a browser")
     parser.set_defaults(run=report)
@@ -24,8 +28,15 @@ def report(arguments: argparse.Namespace) -> int:
     from tokencollab.evaluation.report.document import write_report  # noqa: PLC0415 - pandas and matplotlib
     from tokencollab.evaluation.report.evaluations import Evaluation  # noqa: PLC0415
 
-    page = write_report([Evaluation(Path(folder)) for folder in arguments.folders], Path(arguments.out))
-    print(page)
+    folders = [typed_path(folder) for folder in arguments.folders]
+    evaluations = []
+    for folder in folders:
+        with reading(folder):
+            evaluations.append(Evaluation(folder))
+        if not are_verified(folder):
+            tell(without_checksums(folder))
+    page = write_report(evaluations, typed_path(arguments.out))
+    put(str(page))
     if arguments.open:
         webbrowser.open(page.resolve().as_uri())
     return 0

@@ -1,7 +1,6 @@
 """Response-level methods on the command line: their options, the method chosen by them, and who answers."""
 
 import argparse
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,11 @@ from tokencollab.answers import check_kind
 from tokencollab.cli.arguments import add_parameter
 from tokencollab.cli.runs import chosen_method
 from tokencollab.errors import UsageError
-from tokencollab.files import read_text
+from tokencollab.files import read_object, reading, typed_path
 from tokencollab.member import FoundModel
 from tokencollab.policies.methods import Method
 from tokencollab.policies.parameters import Numbers
+from tokencollab.policies.responses.panels import Panel
 from tokencollab.policies.responses.response_methods import (
     RESPONSES,
     ResponseMethod,
@@ -48,19 +48,15 @@ def add_response_method(
 def chosen_response_method(name: str, settings: Mapping[str, Any], models: int) -> ResponseMethod:
     """The method with its ``settings`` (a panel by its file's name) for so many models."""
     if "panel" in settings:
-        settings = {**settings, "panel": read_panel(Path(settings["panel"]))}
+        settings = {**settings, "panel": read_panel(typed_path(settings["panel"]))}
     return parse_response_method(name, models=models, **settings)
 
 
 def read_panel(path: Path) -> Mapping[str, Any]:
-    try:
-        panel = json.loads(read_text(path, f"the panel {path}"))
-    except ValueError as error:
-        raise UsageError(f"the panel {path} is not JSON: {error}") from None
-    except RecursionError:
-        raise UsageError(f"the panel {path} is nested too deeply") from None
-    if not isinstance(panel, Mapping):
-        raise UsageError(f"the panel {path} is not an object with roles and stages")
+    """The panel of a file, an object with roles and stages, as JSON."""
+    with reading(path, f"the panel {path}"):
+        panel = read_object(path, f"the panel {path}")
+        Panel.from_json(panel)
     return panel
 
 

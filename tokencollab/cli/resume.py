@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tokencollab.actors.journal import read_journal
-from tokencollab.cli.arguments import add_output, add_plugin, add_runtime
+from tokencollab.cli.arguments import add_output, add_plugin, add_runtime, file_name
 from tokencollab.cli.generate import write
 from tokencollab.cli.runs import fault_policy_of, open_trace, runtime_of
 from tokencollab.cli.terminal import ProgressView, quiet_logs
@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
         help="go on with an interrupted answer",
         description="Go on with an interrupted answer from its journal, with the models named there.",
     )
-    parser.add_argument("journal", metavar="JOURNAL", help="the file that was left by --journal")
+    parser.add_argument("journal", type=file_name, metavar="JOURNAL", help="the file that was left by --journal")
     add_runtime(parser)
     add_plugin(parser)
     add_output(parser)

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -19,10 +18,12 @@ from tokencollab.cli.terminal import ProgressView
 from tokencollab.collaboration import Collaboration, RuntimeName
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UnknownMethod, UsageError
+from tokencollab.files import PRIVATE_FILE, typed_path
 from tokencollab.member import FoundModel, Member
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.policies.responses.response_methods import is_response_method
+from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.messages import ChatMessage
 
 
@@ -71,8 +72,9 @@ def open_trace(path: str | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    try:
-        file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 - closed below, where that may fail
+    place = typed_path(path)
+    try:  # readable for its owner alone; a file that is there keeps its mode
+        file = open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "w", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise UsageError(f"the trace cannot be written to {path}: {error.strerror}") from None
     try:
@@ -117,8 +119,11 @@ def in_ray_job() -> bool:
 def check_stays(out: str) -> None:
     """Raises UsageError where ``out`` is a path in a folder that Ray removes after the job."""
     if in_ray_job() and not Path(out).is_absolute():
-        config = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
-        if config.get("runtime_env", {}).get("working_dir"):
+        try:
+            copied = read_json(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])["runtime_env"]["working_dir"]
+        except (NotJson, TypeError, LookupError):  # none is named, or it is not Ray's
+            copied = None
+        if copied:
             raise UsageError(
                 f"--out {out}: this job runs in a copy of the working directory that Ray removes; give a whole path, "
                 f'such as --out "$PWD/{out}"'
@@ -143,6 +148,8 @@ def runtime_of(arguments: argparse.Namespace) -> RuntimeName | Runtime:
 
 def fault_policy_of(arguments: argparse.Namespace) -> FaultPolicy:
     fault_policy = FaultPolicy(wait_for_base=arguments.wait_for_base)
+    if arguments.lag is not None:
+        fault_policy = replace(fault_policy, lag=arguments.lag)
     if arguments.deadline is None:
         return fault_policy
     return replace(fault_policy, floor=arguments.deadline, ceiling=max(arguments.deadline, fault_policy.ceiling))

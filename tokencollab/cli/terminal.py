@@ -1,5 +1,10 @@
-"""What a person sees beside the answer: progress, notices, the summary. All of it on standard error."""
+"""What a person sees: the answer, and beside it progress, notices, the summary, on standard error.
 
+A model, a file and a name may say anything. What goes to a terminal, and whatever goes to standard error, passes
+`protocol.text.harmless`; an answer in a file or a pipe is as it is, byte for byte.
+"""
+
+import json
 import logging
 import sys
 from time import monotonic
@@ -13,19 +18,29 @@ from rich.text import Text
 
 from tokencollab.actors.answer import Answer
 from tokencollab.pool import Progress as RunProgress
+from tokencollab.protocol.text import harmless, one_line
 from tokencollab.response import Response
 
 UNBROKEN: Final = 10_000
 """Columns: no row is broken."""
-_CONTROLS: Final = (*range(0x20), *range(0x7F, 0xA0))
-_LINE_ENDS_AND_DIRECTIONS: Final = (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_SURROGATES: Final = range(0xD800, 0xE000)  # no encoding has them
-_HARMFUL: Final = frozenset(map(chr, (*_CONTROLS, *_LINE_ENDS_AND_DIRECTIONS, *_SURROGATES))) - {"\n", "\t"}
 
 
-def harmless(text: str) -> str:
-    """``text`` without what commands a terminal or turns round what stands behind it: a model may write anything."""
-    return "".join("\ufffd" if c in _HARMFUL else c for c in text)
+def put(text: str, end: str = "\n") -> None:
+    """Prints ``text`` on standard output at once: as it is in a file or a pipe, harmless on a terminal."""
+    print(harmless(text) if sys.stdout.isatty() else text, end=end, flush=True)
+
+
+def put_json(value: object) -> None:
+    """Prints ``value`` as a line of JSON; on a terminal harmful characters are escaped, which changes no value."""
+    text = json.dumps(value, ensure_ascii=False)
+    if sys.stdout.isatty():
+        text = "".join(c if harmless(c) == c else json.dumps(c)[1:-1] for c in text)
+    print(text, flush=True)
+
+
+def tell(text: str) -> None:
+    """Prints a message on standard error: one line, harmless."""
+    print(one_line(text), file=sys.stderr, flush=True)
 
 
 def add_row(table: Table, *cells: str, style: str = "") -> None:
@@ -37,7 +52,9 @@ def headed_table(*headings: str) -> Table:
     """A table without rows; a column whose heading begins with ``>`` is aligned to the right."""
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left")
+        table.add_column(
+            Text(one_line(heading.removeprefix(">"))), justify="right" if heading.startswith(">") else "left"
+        )
     return table
 
 
@@ -79,8 +96,8 @@ class _View:
     def _move(self, text: str, done: int, total: int | None) -> None:
         if self._task is None:
             self._bar.start()
-            self._task = self._bar.add_task(text, total=total)
-        self._bar.update(self._task, description=text, completed=done, total=total)
+            self._task = self._bar.add_task(one_line(text), total=total)
+        self._bar.update(self._task, description=one_line(text), completed=done, total=total)
 
     def say(self, text: str) -> None:
         self._console.print(Text(harmless(text)), style="yellow", soft_wrap=True)
@@ -105,7 +122,7 @@ class ProgressView(_View):
         if self._console.is_terminal:
             self._move(what, done, total or None)
         elif what != self._last:
-            print(f"{what} ...", file=sys.stderr, flush=True)
+            tell(f"{what} ...")
             self._last = what
 
 
@@ -131,7 +148,7 @@ class RunView(_View):
             self._move(text, run.finished, run.total)
         elif monotonic() >= self._due or run.finished == run.total:
             self._due = monotonic() + self._every
-            print(text, file=sys.stderr, flush=True)
+            tell(text)
 
 
 def duration(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """What an engine is: the seam between the actors and whatever computes a model's next tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from tokencollab.protocol.messages import (
     ByteMarginals,
@@ -70,4 +70,16 @@ class Engine(Protocol):
 
     def close(self, session: str) -> None:
         """Forgets a session and frees its memory; an unknown one is not an error."""
+        ...
+
+
+@runtime_checkable
+class PreparesPrompts(Protocol):
+    """An engine that reads conversations beside its thread, so that no session waits for another's prompt."""
+
+    def prepare(self, request: Open) -> Callable[[], Opened | Refused]:
+        """The slow part of `Engine.open`, called from other threads, several at a time; the rest is what it returns.
+
+        What holds for a session (room in the cache, its text) belongs to the rest, which the engine's thread calls.
+        """
         ...

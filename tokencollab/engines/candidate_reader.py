@@ -225,4 +225,6 @@ def _logsumexp(logits: torch.Tensor) -> float:
 
 
 def _candidate_set(found: list[tuple[float, Piece]], normaliser: float) -> CandidateSet:
-    return CandidateSet(tuple(Candidate(piece, value, value - normaliser) for value, piece in found), normaliser)
+    # A logit of -inf is a probability of zero: such a piece is not offered.
+    pairs = [(value, piece) for value, piece in found if value != -math.inf]
+    return CandidateSet(tuple(Candidate(piece, value, value - normaliser) for value, piece in pairs), normaliser)

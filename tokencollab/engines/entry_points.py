@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final
 
 from tokencollab.engines.base import Engine
-from tokencollab.errors import UsageError
+from tokencollab.errors import UsageError, named
 from tokencollab.protocol.messages import Capabilities
 
 GROUP: Final = "tokencollab.engines"
@@ -52,8 +52,10 @@ def engine_type(name: str) -> EngineType:
     for point in entry_points(group=GROUP, name=name):
         try:
             found = point.load()
-        except Exception as error:  # of a package that is not ours
-            raise UsageError(f"the engine {name} ({point.value}) cannot be imported: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of a package that is not ours: it may even end the program
+            raise UsageError(f"the engine {name} ({point.value}) cannot be imported: {named(error)}") from error
         if not isinstance(found, EngineType):
             raise UsageError(f"the engine {name} ({point.value}) is no EngineType")
         return found

@@ -7,10 +7,10 @@ the last few only: so any cache can be cropped to any length.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -20,6 +20,30 @@ ATTENTION = "tokencollab"
 
 _BLOCK = 128  # positions; a cache grows by this
 
+_HARMLESS: Final = frozenset(
+    (
+        "cu_seq_lens_k",
+        "cu_seq_lens_q",
+        "dropout",
+        "is_causal",
+        "logits_to_keep",
+        "max_length_k",
+        "max_length_q",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "position_embeddings",
+        "position_ids",
+        "return_dict",
+        "sliding_window",
+        "use_cache",
+    )
+)
+"""Arguments of transformers' attention interface that change nothing here.
+
+A model in evaluation has no dropout; a window is known from the layer's mask (`Visibility`).
+"""
+
 
 @dataclass
 class SessionCache:
@@ -27,6 +51,8 @@ class SessionCache:
 
     length: int = 0
     layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    regime: int = 0
+    """Of positions, for which keys were computed (`positions.py`). A cache of another one is of no use."""
 
     def crop(self, length: int) -> None:
         """Forgets positions from ``length`` on."""
@@ -54,7 +80,9 @@ class SessionCache:
         return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
     def copy_from(self, other: "SessionCache", length: int) -> None:
-        """Takes over the first ``length`` positions of another session's cache."""
+        """Takes over the first ``length`` positions of another session's cache, if it is of the same regime."""
+        if other.regime != self.regime:
+            return
         for layer, (keys, values) in other.layers.items():
             self.layers[layer] = (_resized(keys, length, length), _resized(values, length, length))
         self.length = length
@@ -75,13 +103,39 @@ def _resized(tensor: torch.Tensor, kept: int, length: int) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """``count`` new tokens of one session in the packed row."""
+    """``count`` new tokens of one session in the packed row.
+
+    ``length`` counts the tokens of the session's whole text, also those that later parts of the row will bring; by
+    default the new tokens are the last ones.
+    """
 
     cache: SessionCache
     count: int
+    length: int = 0
+
+    @property
+    def text_length(self) -> int:
+        return max(self.length, self.cache.length + self.count)
 
 
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Which positions up to its own a layer's query looks at.
+
+    All of them; or the last ``window``; or where ``rule(rows, columns)`` is True, for positions that broadcast.
+    """
+
+    window: int | None = None
+    rule: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+
+
+_ALL: Final = Visibility()
 _packing = threading.local()  # each engine computes in its own thread
+
+
+def packed_segments() -> list[Segment]:
+    """The segments of the packed row that this thread computes, empty outside `packed`."""
+    return getattr(_packing, "segments", [])
 
 
 @contextmanager
@@ -101,20 +155,21 @@ def packed_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention for a packed row, in transformers' attention interface.
 
     ``query`` is [1, heads, total, head size]; ``key`` and ``value`` are [1, kv heads, total, head size]; the output is
     [1, total, heads, head size], without weights. ``attention_mask`` is unused: every session is causal over its own
-    cache. ``sliding_window`` is how many last positions are seen. Other options that change the result are refused.
+    cache, as far as the module's ``visibility`` says (`masks.read_masks`). Arguments that are not known to change
+    nothing are refused.
     """
-    if any(kwargs.get(option) is not None for option in ("softcap", "s_aux", "position_bias")):
-        raise NotImplementedError(
-            "attention with soft-capping, sinks or a position bias is not supported by this engine"
-        )
-    segments: list[Segment] = _packing.segments
+    unknown = sorted(name for name, given in kwargs.items() if given is not None and name not in _HARMLESS)
+    if unknown or kwargs.get("is_causal") is False:
+        what = ", ".join(unknown) if unknown else "positions that follow"
+        raise NotImplementedError(f"its attention uses {what}, which this engine does not compute")
+    visibility: Visibility = getattr(module, "visibility", _ALL)
+    segments = packed_segments()
     layer = module.layer_idx
     assert isinstance(layer, int)
     counts = [segment.count for segment in segments]
@@ -124,17 +179,18 @@ def packed_attention(
     outputs = []
     for segment, (queries, new_keys, new_values) in zip(segments, news, strict=True):
         keys, values = segment.cache.append(layer, new_keys, new_values)
-        outputs.append(_attend(queries, keys, values, scaling, sliding_window))
+        outputs.append(_attend(queries, keys, values, scaling, visibility))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), None
 
 
 def _attend(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float | None, window: int | None
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float | None, visibility: Visibility
 ) -> torch.Tensor:
     """Causal attention of one session's last positions over all of its own: [1, new, heads, head size]."""
     _, heads, new, size = query.shape
     total = keys.shape[2]
-    if new == 1:
+    window = visibility.window
+    if new == 1 and visibility.rule is None:
         if window is not None and total > window:
             keys, values = keys[:, :, total - window :], values[:, :, total - window :]
         # The heads of a group as rows of one head: with `enable_gqa` keys and values would be copied per head, which
@@ -146,9 +202,9 @@ def _attend(
     if window is not None and total > window:
         first = max(0, total - new - window + 1)
         keys, values = keys[:, :, first:], values[:, :, first:]
-        mask = _mask(new, keys.shape[2], window, query.device)
-    elif total > new:  # `is_causal` counts from the first position, but these are the last ones
-        mask = _mask(new, total, None, query.device)
+        mask = _mask(new, keys.shape[2], visibility, query.device)
+    elif total > new or visibility.rule is not None:  # `is_causal` counts from the first position, not from these
+        mask = _mask(new, total, visibility, query.device)
     output = scaled_dot_product_attention(
         query,
         keys,
@@ -161,9 +217,11 @@ def _attend(
     return output.transpose(1, 2)
 
 
-def _mask(new: int, total: int, window: int | None, device: torch.device) -> torch.Tensor:
+def _mask(new: int, total: int, visibility: Visibility, device: torch.device) -> torch.Tensor:
     """True where one of the last ``new`` of ``total`` positions may look: [new, total]."""
     rows = torch.arange(total - new, total, device=device)[:, None]
     columns = torch.arange(total, device=device)[None, :]
     mask = columns <= rows
-    return mask if window is None else mask & (columns > rows - window)
+    if visibility.rule is not None:
+        return mask & visibility.rule(rows, columns)
+    return mask if visibility.window is None else mask & (columns > rows - visibility.window)

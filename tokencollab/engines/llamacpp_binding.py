@@ -24,6 +24,7 @@ SEATS = 64
 """Sequences that the KV cache keeps apart; each costs a row of logits in memory."""
 
 _ERROR = 4  # log level
+_ENDS = ("eos", "eot", "fim_pad", "fim_rep", "fim_sep")  # the kinds of end tokens that llama.h names
 
 TokenRow: TypeAlias = tuple[int, int, Sequence[int]]
 """Sequence number, position of the first new token, new tokens."""
@@ -107,8 +108,8 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_n_params": (ctypes.c_uint64, (c_void_p,)),
     "llama_ftype_name": (c_char_p, (c_int32,)),
     "llama_vocab_n_tokens": (c_int32, (c_void_p,)),
-    "llama_vocab_eos": (c_int32, (c_void_p,)),
-    "llama_vocab_eot": (c_int32, (c_void_p,)),
+    **{f"llama_vocab_{kind}": (c_int32, (c_void_p,)) for kind in _ENDS},
+    "llama_vocab_is_eog": (c_bool, (c_void_p, c_int32)),
     "llama_init_from_model": (c_void_p, (c_void_p, _ContextParams)),
     "llama_free": (None, (c_void_p,)),
     "llama_n_ctx": (c_uint32, (c_void_p,)),
@@ -295,7 +296,14 @@ class LlamaModel:
 
     @property
     def end_ids(self) -> list[int]:
-        """The file's end-of-sequence and end-of-turn tokens."""
+        """The file's own end tokens: of the sequence, of a turn or message, and those of files of code.
+
+        llama.cpp ends at these, and at tokens with names that `protocol.pieces.TURN_ENDS` has.
+        """
         lib = library()
         vocab = lib.llama_model_get_vocab(self.model)
-        return sorted({lib.llama_vocab_eos(vocab), lib.llama_vocab_eot(vocab)} - {-1})
+        ends = {getattr(lib, f"llama_vocab_{kind}")(vocab) for kind in _ENDS}
+        named = (self.meta(f"tokenizer.ggml.{kind}_token_id") or "" for kind in ("eom", *_ENDS))
+        ends |= {int(token) for token in named if token.isdecimal()}
+        size = self.vocabulary  # what is not in it is told to the user
+        return sorted(token for token in ends - {-1} if token >= size or lib.llama_vocab_is_eog(vocab, token))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from tokencollab.engines.base import WHOLE_ROWS
+from tokencollab.engines.generation import unknown_ends
 from tokencollab.engines.kv_cache import SessionCache, capacity_for
 from tokencollab.engines.llamacpp_binding import SEATS, LlamaModel
 from tokencollab.engines.logits_engine import SHORT, LogitsEngine
@@ -20,9 +21,11 @@ from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary
 from tokencollab.errors import ModelRefused
 from tokencollab.files import cache_folder
 from tokencollab.protocol.messages import ModelInfo
+from tokencollab.protocol.pieces import TURN_ENDS
 
 _AT_LEAST = 16_384  # tokens of KV cache by default, for several sessions of models with short contexts
 _AT_MOST = 1_000_000_000  # bytes of KV cache by default: llama.cpp takes all of it at the start
+_FORMAT = 2  # of a kept tokenizer; one of another format is read anew
 _HEADER = 1 << 24  # bytes of a GGUF file that tell it from others
 
 
@@ -67,7 +70,15 @@ class LlamaCppEngine(LogitsEngine):
     ) -> None:
         pool = SessionPool(llama.bytes_per_token, cells * llama.bytes_per_token)
         cpu = torch.device("cpu")
-        super().__init__(info, tokenizer, vocabulary, pool, prefill_chunk=options.prefill_chunk, device=cpu)
+        super().__init__(
+            info,
+            tokenizer,
+            vocabulary,
+            pool,
+            prefill_chunk=options.prefill_chunk,
+            template=options.template,
+            device=cpu,
+        )
         self._llama = llama
         self._open: dict[str, Session] = {}
 
@@ -80,7 +91,8 @@ class LlamaCppEngine(LogitsEngine):
         try:
             llama = LlamaModel.load(path, gpu=options.device != "cpu")
             tokenizer = load_tokenizer(path)
-            vocabulary = read_vocabulary(tokenizer, llama.end_ids, llama.vocabulary)
+            ends = llama.end_ids
+            vocabulary = read_vocabulary(tokenizer, ends, llama.vocabulary)
             batch = options.prefill_chunk + SEATS * SHORT
             cells = llama.start(_cells(llama, options.kv_megabytes), batch, threads)
         except ModelRefused as error:
@@ -95,6 +107,7 @@ class LlamaCppEngine(LogitsEngine):
             engine="llamacpp",
             chat_template=bool(tokenizer.chat_template),
             capabilities=WHOLE_ROWS,
+            notices=unknown_ends(ends, llama.vocabulary),
         )
         return cls(llama, info, tokenizer, vocabulary, cells, options)
 
@@ -147,8 +160,16 @@ def _cells(llama: LlamaModel, kv_megabytes: int | None) -> int:
     return max(1, min(budget // llama.bytes_per_token, max(llama.context_length, _AT_LEAST)))
 
 
+def _mark(backend: Any) -> None:
+    """Makes the tokens that end a turn special."""
+    from tokenizers import AddedToken  # noqa: PLC0415
+
+    known = [name for name in TURN_ENDS if backend.token_to_id(name) is not None]
+    backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in known])
+
+
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer of a GGUF file, as transformers reads it.
+    """The tokenizer of a GGUF file, as transformers reads it; tokens that end a turn are special, whatever their type.
 
     Reading it takes up to half a minute, so the result is kept in the user's cache.
 
@@ -163,11 +184,12 @@ def load_tokenizer(path: Path) -> Any:
     with path.open("rb") as file:
         beginning = hashlib.sha256(file.read(_HEADER))
     beginning.update(str(path.stat().st_size).encode())
-    folder = cache_folder() / f"tokenizer-{beginning.hexdigest()[:24]}"
+    folder = cache_folder() / f"tokenizer-{_FORMAT}-{beginning.hexdigest()[:24]}"
     try:
         if folder.is_dir():
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, trust_remote_code=False)
+        _mark(tokenizer.backend_tokenizer)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelRefused(f"transformers cannot read the tokenizer of {path}: {reason}") from error

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -11,7 +11,7 @@ from tokencollab.engines.base import EngineReply, EngineRequest
 from tokencollab.engines.candidate_reader import CandidateReader, Top
 from tokencollab.engines.session_pool import Session, SessionPool
 from tokencollab.engines.text.alignment import AnswerText
-from tokencollab.engines.text.chat import render
+from tokencollab.engines.text.chat import PromptRenderer, RenderedPrompt, TooLong, longest_token
 from tokencollab.engines.text.tokenisation import TextTokenizer
 from tokencollab.engines.text.vocabulary import Vocabulary
 from tokencollab.errors import ModelRefused
@@ -57,17 +57,28 @@ class LogitsEngine(ABC):
         pool: SessionPool,
         *,
         prefill_chunk: int,
+        template: Mapping[str, Any],
         device: torch.device,
     ) -> None:
-        """``tokenizer`` is transformers', ``device`` that of the logits, ``prefill_chunk`` as in `EngineOptions`.
+        """``tokenizer`` is transformers', ``device`` that of the logits; the others as in `EngineOptions`.
 
         Raises:
-            ModelRefused: the tokenizer changes text.
+            ModelRefused: the tokenizer changes text, or there is no chat template that takes these arguments.
         """
         self._info = info
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
-        self._text_tokenizer = TextTokenizer(tokenizer, vocabulary)
+        try:
+            self._text_tokenizer = TextTokenizer(tokenizer, vocabulary)
+        except ModelRefused as error:
+            raise ModelRefused(f"{info.name} is incompatible: {error}") from error
+        unknown = any(bytes([byte]) not in vocabulary.id_of for byte in range(256))
+        longest = longest_token(vocabulary.pieces, tokenizer, unknown)
+        self._most_bytes = info.context_length * longest  # of a text that fits into the context
+        try:
+            self._prompts = PromptRenderer(tokenizer, context=info.context_length, longest=longest, arguments=template)
+        except ModelRefused as error:
+            raise ModelRefused(f"{info.name}: {error}") from error
         self._lister = CandidateReader(vocabulary, device)
         self._pool = pool
         self._prefill_chunk = prefill_chunk
@@ -96,34 +107,44 @@ class LogitsEngine(ABC):
         return self._pool
 
     def open(self, request: Open) -> Opened | Refused:
-        """Renders the conversation; the prompt is computed with the first question."""
-        name = self._info.name
+        return self.prepare(request)()
+
+    def prepare(self, request: Open) -> Callable[[], Opened | Refused]:
+        """See `PreparesPrompts`. Renders the conversation; the prompt is computed with the first question."""
+        name, context = self._info.name, self._info.context_length
+        refused: Refused
         try:
-            prompt = render(self._tokenizer, request.messages)
+            prompt = self._prompts.render(request.messages)
+            if len(request.text) + sum(map(len, filter(None, request.pieces))) > self._most_bytes:
+                raise TooLong(f"{len(prompt.ids)} tokens, and the answer so far {len(request.text)} bytes,")
         except ModelRefused as error:
-            return Refused(request.session, "ModelRefused", f"{name}: {error}")
-        room = self._info.context_length - len(prompt.ids)
-        if room <= 0:
-            return Refused(
+            refused = Refused(request.session, "ModelRefused", f"{name}: {error}")
+        except TooLong as error:
+            refused = Refused(
                 request.session,
                 "PromptTooLong",
-                f"the prompt has {len(prompt.ids)} tokens for {name}, whose context holds "
-                f"{self._info.context_length}: shorten the prompt, or leave {name} out",
+                f"the prompt has {error} for {name}, whose context holds {context}: shorten the prompt, or leave "
+                f"{name} out",
             )
+        else:
+            return lambda: self._opened(request, prompt)
+        return lambda: refused
+
+    def _opened(self, request: Open, prompt: RenderedPrompt) -> Opened | Refused:
         if not self._fits(len(prompt.ids) + 1):
             need, have = self._pool.bytes_for(len(prompt.ids) + 1) / 1e6, self._pool.budget / 1e6
             return Refused(
                 request.session,
                 "PromptTooLong",
-                f"the prompt's {len(prompt.ids)} tokens need {need:,.1f} MB of KV cache in {name}, whose budget is "
-                f"{have:,.1f} MB: raise it (kv_megabytes, --kv-megabytes) or shorten the prompt",
+                f"the prompt's {len(prompt.ids)} tokens need {need:,.1f} MB of KV cache in {self._info.name}, whose "
+                f"budget is {have:,.1f} MB: raise it (kv_megabytes, --kv-megabytes) or shorten the prompt",
             )
         text = self.text_type(self._vocabulary, self._text_tokenizer, prompt.lead)
         text.restore(request.text, request.spelling)
         for piece in request.pieces:
             text.bring_in_line(len(text.text), piece or b"")
         self._new_session(request.session, Session(prompt, text))
-        return Opened(request.session, len(prompt.ids), room)
+        return Opened(request.session, len(prompt.ids), self._info.context_length - len(prompt.ids))
 
     def close(self, session: str) -> None:
         self._pool.remove(session)
@@ -139,6 +160,9 @@ class LogitsEngine(ABC):
                 continue
             if request.start != session.replied:  # the last reply was not received
                 session.text.told = 0
+            if request.start + len(request.data) > self._most_bytes:  # refused before it is tokenised
+                answers[index] = EngineReply(ContextExhausted(request.session, len(session.text.text)))
+                continue
             session.text.bring_in_line(request.start, request.data)
             if session.length >= self._info.context_length or not self._fits(session.length + 1):
                 answers[index] = EngineReply(ContextExhausted(request.session, len(session.text.text)))

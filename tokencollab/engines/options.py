@@ -2,17 +2,33 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Final, Literal, TypeAlias, get_args
+from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from tokencollab.engines.entry_points import DEFAULT, engine_type
 from tokencollab.errors import UsageError
+from tokencollab.protocol.values import half_character, is_huge
 
 DtypeName: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
 MAX_THREADS: Final = max(1024, 4 * (os.cpu_count() or 1))
 """Of one model, which may be computed on a larger machine than this one; torch takes minutes to start millions."""
 _MOST: Final = 1 << 52
+
+OWN_NAMES: Final = frozenset(
+    (
+        "messages",
+        "tools",
+        "documents",
+        "conversations",
+        "chat_template",
+        "add_generation_prompt",
+        "continue_final_message",
+        "return_assistant_tokens_mask",
+    )
+)
+"""What chat templates are given with a conversation, and what transformers calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,7 @@ class EngineOptions:
             When it is used up the caches of idle sessions are dropped and computed again when they come back.
         max_sessions: answers that may be under way at a model; one more is refused at once (`PlatformFull`).
         max_batch: how many of them share a forward pass; those beyond come first in the next.
+        template: arguments of the model's chat template by name: ``{"enable_thinking": False}``.
 
     Raises:
         UsageError: a value of the wrong type or out of range; one line says which, and what is allowed.
@@ -45,6 +62,7 @@ class EngineOptions:
     engine: str = DEFAULT
     max_sessions: int = 256
     max_batch: int = 64
+    template: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.engine, str):
@@ -66,8 +84,9 @@ class EngineOptions:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
                 raise UsageError(f"{what} must be a whole number from 1 to {most}")
+        check_template_arguments(self.template)
 
-    def to_json(self) -> dict[str, str | int | None]:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
@@ -80,3 +99,18 @@ class EngineOptions:
         if not isinstance(data, Mapping):
             raise UsageError(f"the options of an engine must be an object, not {data!r}")
         return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})
+
+
+def check_template_arguments(arguments: object) -> None:
+    """Raises UsageError: something else than names, each with a text, a number, a boolean or None."""
+    if not isinstance(arguments, dict) or not all(isinstance(name, str) and name.isidentifier() for name in arguments):
+        raise UsageError(f"template must have the arguments of a chat template by name, not {arguments!r}")
+    for name, value in arguments.items():
+        if name in OWN_NAMES:
+            raise UsageError(f"template: {name} cannot be given, it belongs to the conversation")
+        if value is not None and not isinstance(value, str | bool | int | float):
+            raise UsageError(f"template: {name} must be a text, a number, true, false or null, not {value!r}")
+        if is_huge(value) or (isinstance(value, float) and not isfinite(value)):
+            raise UsageError(f"template: {name} must be a finite number of at most 15 digits")
+        if isinstance(value, str) and half_character(value) is not None:
+            raise UsageError(f"template: {name} contains a lone surrogate")

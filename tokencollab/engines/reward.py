@@ -1,5 +1,6 @@
 """A reward model from a folder: transformers' sequence classification as a scorer of answers."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 import torch
 
-from tokencollab.errors import ModelRefused
+from tokencollab.engines.weights import check_room, check_sizes, check_weights, read_tensors
+from tokencollab.errors import ModelRefused, refused
 from tokencollab.protocol.messages import ChatMessage
 
 
@@ -26,20 +28,34 @@ class RewardModel:
     def from_folder(cls, folder: str | os.PathLike[str]) -> "RewardModel":
         """Loads safetensors and tokenizer of a folder; `ModelRefused`: it cannot be, or is no reward model."""
         path = Path(folder)
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415  (seconds to import)
+        with refused(f"the reward model in {path} cannot be loaded"):
+            try:
+                return cls._load(path)
+            except ModelRefused as error:
+                raise ModelRefused(f"the model in {path} is no reward model that can be used: {error}") from error
 
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                path, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-            )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelRefused(f"the reward model in {path} cannot be loaded: {reason}") from error
-        if report["missing_keys"]:
-            raise ModelRefused(f"the model in {path} has no weights for scoring: it is not a reward model")
+    @classmethod
+    def _load(cls, path: Path) -> "RewardModel":
+        from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415  (slow)
+
+        tensors = read_tensors(path)
+        check_sizes(json.loads((path / "config.json").read_text(encoding="utf-8")), tensors)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        with torch.device("meta"):
+            check_room(AutoModelForSequenceClassification.from_config(config, trust_remote_code=False), tensors)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            path,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+        if any(not name.startswith(model.base_model_prefix) for name in report["missing_keys"]):
+            raise ModelRefused("it has no weights for scoring")
+        check_weights(model, report, tensors)
         if model.config.num_labels not in (1, 2):
-            raise ModelRefused(f"a reward model has 1 or 2 outputs; the one in {path} has {model.config.num_labels}")
+            raise ModelRefused(f"a reward model has 1 or 2 outputs, this one has {model.config.num_labels}")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         if model.config.pad_token_id is None:

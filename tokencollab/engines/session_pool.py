@@ -155,7 +155,7 @@ class SessionPool:
         if lender is not None:
             length = min(length, session.length - 1)  # the last token is needed for its logits
             session.cache.copy_from(lender.cache, length)
-            self.shared += length
+            self.shared += session.cache.length
 
     def _lender(self, session: Session) -> tuple[Session | None, int]:
         """The session that has computed the longest beginning of this one, and how long it is."""

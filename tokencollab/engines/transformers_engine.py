@@ -4,11 +4,14 @@ from pathlib import Path
 
 import torch
 
-from tokencollab.engines.kv_cache import Segment, packed
+from tokencollab.engines.kv_cache import Segment
 from tokencollab.engines.loading import LoadedModel, load
 from tokencollab.engines.logits_engine import LogitsEngine
 from tokencollab.engines.options import EngineOptions
+from tokencollab.engines.packing import packed_logits
+from tokencollab.engines.positions import regime
 from tokencollab.engines.session_pool import Session, SessionPool, default_budget
+from tokencollab.errors import refused
 
 
 class TransformersEngine(LogitsEngine):
@@ -21,28 +24,28 @@ class TransformersEngine(LogitsEngine):
             model.vocabulary,
             SessionPool(model.kv_bytes_per_token, budget),
             prefill_chunk=options.prefill_chunk,
+            template=options.template,
             device=device,
         )
         self._model = model.model
+        self._thresholds = model.thresholds
 
     @classmethod
     def from_folder(cls, name: str, folder: Path, options: EngineOptions | None = None) -> "TransformersEngine":
         """Loads the model in ``folder``; `ModelRefused` where `loading.load` or the tokenizer says so."""
         options = options or EngineOptions()
-        return cls(load(name, folder, options), options)
+        with refused(f"{name}: {folder} cannot be loaded"):
+            return cls(load(name, folder, options), options)
+
+    def _admitted(self, wanted: list[Session], asked: list[Session]) -> list[Session]:
+        """All of them; where a text has grown, or was cut back, past a threshold, its cache is computed anew."""
+        for session in wanted if self._thresholds else ():
+            here = regime(session.length, self._thresholds)
+            if here != session.cache.regime:
+                session.drop()
+                session.cache.regime = here
+        return wanted
 
     def _compute(self, work: list[tuple[Session, list[int]]], every: bool = False) -> torch.Tensor:
-        device = self._model.device
-        row = [token for _, new in work for token in new]
-        starts = [session.cache.length for session, _ in work]
-        positions = [start + i for start, (_, new) in zip(starts, work, strict=True) for i in range(len(new))]
-        ends = torch.tensor([len(new) for _, new in work], device=device).cumsum(0) - 1
-        with torch.inference_mode(), packed([Segment(session.cache, len(new)) for session, new in work]):
-            output = self._model(
-                input_ids=torch.tensor([row], device=device),
-                position_ids=torch.tensor([positions], device=device),
-                use_cache=False,
-                logits_to_keep=0 if every else ends,
-            )
-            logits: torch.Tensor = output.logits[0].float()
-        return logits
+        segments = [(Segment(session.cache, len(new), session.length), new) for session, new in work]
+        return packed_logits(self._model, segments, every)

@@ -30,7 +30,8 @@ class GivenAnswer:
 
     ``answer`` is canonical, None where none could be read. ``cost``, ``aligned``, ``exit_step``, ``forwarded`` and the
     times are those of `Answer`, summed over the answers drawn where there are several. ``t0`` is the base's
-    self-efficacy after each step together, where the exit policy has it. ``lost`` names models that failed.
+    self-efficacy after each step together, where the exit policy has it. ``lost`` names models that failed,
+    ``left`` those that have no room for the item or refuse it, with the reason: the answer is that of the others.
     ``response`` is what a response-level method adds: how it decided, on how many answers of whom.
     """
 
@@ -47,6 +48,7 @@ class GivenAnswer:
     forwarded: Mapping[str, float] = field(default_factory=dict)
     t0: tuple[float, ...] = ()
     lost: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
     response: Mapping[str, Any] | None = None
 
 

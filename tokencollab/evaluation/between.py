@@ -16,8 +16,7 @@ import numpy as np
 
 from tokencollab.answers import same
 from tokencollab.evaluation.folder import Record
-from tokencollab.evaluation.items import LETTERS, Item
-from tokencollab.evaluation.prompts import kind_of
+from tokencollab.evaluation.items import LETTERS, Item, kind_of
 from tokencollab.evaluation.statistics import Array
 from tokencollab.policies.responses.events import Decision
 from tokencollab.policies.responses.recorded import Recorded, replay_recorded

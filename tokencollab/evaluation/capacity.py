@@ -1,12 +1,12 @@
 """The concurrency that the models' memory for KV caches allows."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from tokencollab.engines.options import EngineOptions
 from tokencollab.evaluation.machine import memory_bytes
+from tokencollab.files import read_object
 
 MOST: Final = 64
 """More gain little: a pass over this many sessions is bound by arithmetic, not by memory."""
@@ -28,9 +28,9 @@ def default_concurrency(folders: Sequence[Path], options: EngineOptions, longest
 
 def _fitting(folder: Path, budget: float, tokens: float) -> int:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_object(folder / "config.json")
         return max(1, int(budget / (_bytes_per_token(config.get("text_config", config)) * tokens)))
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # whatever the file says, or is
         return UNKNOWN
 
 

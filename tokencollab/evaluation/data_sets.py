@@ -1,6 +1,5 @@
 """Data sets: generated, from a file of JSON lines with one row of `items` each, or from the Hugging Face hub."""
 
-import json
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -9,6 +8,8 @@ from tokencollab.errors import UsageError
 from tokencollab.evaluation.hub import hub_rows
 from tokencollab.evaluation.items import SIMPLEMATH, Item, read_rows
 from tokencollab.evaluation.simplemath import simplemath
+from tokencollab.files import read_text, typed_path
+from tokencollab.protocol.json_text import NotJson, read_json
 
 SIMPLEMATH_ITEMS = 1000
 
@@ -30,7 +31,10 @@ def load_items(dataset: str, n: int | None, seed: int, data: str | None) -> list
             for index, problem in enumerate(problems)
         ]
     path = _file_of(dataset, data)
-    items = read_rows(hub_rows(dataset), dataset) if path is None else _read_file(path)
+    if path is None:
+        rows = ((f"item {number}", row) for number, row in enumerate(hub_rows(dataset), start=1))
+        return draw(read_rows(rows, dataset), n, seed, dataset)
+    items = _read_file(path)
     return draw(items, n, seed, dataset)
 
 
@@ -49,13 +53,13 @@ def draw(items: list[Item], n: int | None, seed: int, dataset: str) -> list[Item
 def _file_of(dataset: str, data: str | None) -> Path | None:
     """The file that is meant, None where the hub is."""
     if dataset.endswith(".jsonl"):
-        path = Path(dataset).expanduser()
+        path = typed_path(dataset)
         if not path.is_file():
             raise UsageError(f"there is no file {dataset}")
         return path
     if data is None:
         return None
-    folder = Path(data).expanduser()
+    folder = typed_path(data)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {data}")
     there = sorted(path.stem for path in folder.glob("*.jsonl"))
@@ -65,19 +69,14 @@ def _file_of(dataset: str, data: str | None) -> Path | None:
 
 
 def _read_file(path: Path) -> list[Item]:
-    def rows() -> Iterable[object]:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    yield json.loads(line)
-                except (ValueError, RecursionError):
-                    raise UsageError(f"{path.name}, line {number}: not JSON; each line must be one object") from None
+    def rows() -> Iterable[tuple[str, object]]:
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                yield f"line {number}", read_json(line)
+            except NotJson as error:
+                reason = f"{path.name}, line {number}: {error}; each line must be one JSON object"
+                raise UsageError(reason) from None
 
-    try:
-        return read_rows(rows(), path.name)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text") from None
+    return read_rows(rows(), path.name)

@@ -1,7 +1,8 @@
 """The folder of a run: ``run.json`` (what was asked, on what), ``items.jsonl`` (every answer), ``summary.json``.
 
 ``items.jsonl`` only grows, one synced line per answer, so that a run may be stopped anyhow at any moment and resumed.
-One process writes at a time.
+One process writes at a time. Its lines and ``run.json`` have checksums, so that a file that was changed is noticed. All
+of it is for its owner alone.
 """
 
 import json
@@ -10,9 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from tokencollab.errors import UsageError
-from tokencollab.files import write_whole
-from tokencollab.records import RecordFile, compare_settings, in_thread, whole_lines
+from tokencollab.files import make_private_folder, reading, write_whole
+from tokencollab.protocol.checksums import CHECKSUM, add_checksum, check_line, has_checksum
+from tokencollab.protocol.json_text import NotJson, read_json
+from tokencollab.records import RecordFile, compare_settings, in_thread, verified, whole_lines
 
 FORMAT = 1
 _ITEMS = "items.jsonl"
@@ -20,7 +25,10 @@ Record = dict[str, Any]
 
 
 class RunFolder:
-    """A run's folder, locked while it is open."""
+    """A run's folder, locked while it is open.
+
+    ``checksums``: whether its answers have them; False for a folder that an earlier version began.
+    """
 
     def __init__(self, path: Path, plan: Mapping[str, Any], resume: bool) -> None:
         """Opens the folder; with ``resume`` it may have a run already, which goes on.
@@ -37,7 +45,7 @@ class RunFolder:
                 raise UsageError(f"{path} exists; continue it with --resume, or give another --out")
             if there and "run.json" not in names:
                 raise UsageError(f"{path} has files but no run; give another --out")
-            path.mkdir(parents=True, exist_ok=True)
+            make_private_folder(path)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
         self._items = RecordFile(path / _ITEMS, resume=True)
@@ -49,6 +57,7 @@ class RunFolder:
                 self.run = read_run(path)
                 compare_settings(path, self.run["plan"], json.loads(json.dumps(plan)))
             self._items.keep(self._items.lines)
+            self.checksums = self._items.checksums
         except BaseException:
             self._items.close()
             raise
@@ -62,7 +71,7 @@ class RunFolder:
     def begin(self, about: Mapping[str, Any]) -> None:
         """Notes a start: when, on what machine, with what versions."""
         self.run["runs"].append(dict(about))
-        write_json(self.path / "run.json", self.run)
+        write_json(self.path / "run.json", self.run, checksum=True)
 
     async def append(self, record: Record) -> None:
         """Returns when the answer is on disk.
@@ -78,17 +87,21 @@ def read_run(path: Path) -> dict[str, Any]:
     """``run.json`` of a folder.
 
     Raises:
-        UsageError: it is no folder of a run, or of a later version of this program.
+        UsageError: it is no folder of a run, of a later version of this program, or was changed.
     """
-    try:
-        run = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        made = run["format"]
-    except FileNotFoundError:
-        raise UsageError(f"{path} is no folder of `tokencollab eval`: it has no run.json") from None
-    except (OSError, ValueError, TypeError, KeyError):
-        raise UsageError(f"{path / 'run.json'} cannot be read; it is damaged, or another program wrote it") from None
-    if made != FORMAT:
-        raise UsageError(f"{path} was made by another version of this program (format {made}, not {FORMAT})")
+    file = path / "run.json"
+    with reading(file):
+        if not file.exists():
+            raise UsageError(f"{path} is no folder of `tokencollab eval`: it has no run.json")
+        data = file.read_bytes()
+        check_line(data.rstrip())
+        run = read_json(data)
+        made, plan, starts = run["format"], run["plan"], run["runs"]
+        if made != FORMAT:
+            raise UsageError(f"{path} was made by another version of this program (format {made}, not {FORMAT})")
+        if not (isinstance(plan, dict) and isinstance(starts, list) and all(isinstance(one, dict) for one in starts)):
+            raise UsageError(f"{file} is damaged, or another program wrote it")
+        run.pop(CHECKSUM, None)
     return dict(run)
 
 
@@ -96,21 +109,51 @@ def read_records(path: Path) -> Iterator[Record]:
     """The answers of a folder; a torn last line is left out.
 
     Raises:
-        UsageError: a line in the middle is damaged.
+        UsageError: a line in the middle is damaged, or was changed.
     """
-    try:
-        data = (path / _ITEMS).read_bytes()
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(whole_lines(data), start=1):
+    file = path / _ITEMS
+    with reading(file):
+        lines = whole_lines(file.read_bytes()) if file.exists() else []
+    verified(file, lines)
+    for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
-            record["method"], record["item"], record["right"]
-        except (ValueError, TypeError, KeyError):
-            raise UsageError(f"{path / _ITEMS}, line {number}: damaged; take the line out and --resume") from None
+            record = read_json(line)
+            msgspec.convert(record, _AnswerLine)
+        except (NotJson, msgspec.ValidationError) as error:
+            raise UsageError(f"{file}, line {number}: damaged ({error}); take the line out and --resume") from None
+        record.pop(CHECKSUM, None)
         yield record
 
 
-def write_json(path: Path, value: object) -> None:
-    """Writes a file whole or not at all; `UsageError`: it cannot be written."""
-    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+class _AnswerLine(msgspec.Struct):
+    """The types of an answer's record (`runner.record_of`); earlier versions wrote fewer keys."""
+
+    method: str
+    item: str
+    right: bool
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    answer: str | None = None
+    cost: float | msgspec.UnsetType = msgspec.UNSET
+    tokens: float | msgspec.UnsetType = msgspec.UNSET
+    aligned: float | msgspec.UnsetType = msgspec.UNSET
+    exit_step: int | None = None
+    finish_reason: str | None = None
+    first_token_ms: float | None = None
+    ms_per_token: float | None = None
+    forwarded: dict[str, float] = {}
+    t0: list[float] | None = None
+    response: dict[str, Any] | None = None
+
+
+def are_verified(path: Path) -> bool:
+    """Whether the answers of a folder have checksums; those of earlier versions have none."""
+    file = path / _ITEMS
+    with reading(file):
+        lines = whole_lines(file.read_bytes()) if file.exists() else []
+    return not lines or has_checksum(lines[0])
+
+
+def write_json(path: Path, value: object, checksum: bool = False) -> None:
+    """Writes an object to a file, whole or not at all; `UsageError`: it cannot be written."""
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    write_whole(path, (add_checksum(text.encode())[0].decode() if checksum else text) + "\n")

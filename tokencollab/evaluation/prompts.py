@@ -1,11 +1,11 @@
-"""What a model is asked, in our own words, and what kind of answer is read from it.
+"""What a model is asked, in our own words.
 
 As in the papers the model is told to repeat its final answer at the end in a fixed form, so that it can be read.
 """
 
 from typing import Final, Literal, TypeAlias, get_args
 
-from tokencollab.evaluation.items import LETTERS, SIMPLEMATH, Item
+from tokencollab.evaluation.items import LETTERS, SIMPLEMATH, Item, kind_of
 
 PromptName: TypeAlias = Literal["bare", "brief", "restate"]
 """``bare``: the question and nothing else, for models that were trained on just that. ``brief``: the answer only.
@@ -32,20 +32,6 @@ _FORMS: Final = {
 def default_prompt(dataset: str) -> PromptName:
     """The specialists know the bare problem; everything else is asked in words."""
     return "bare" if dataset == SIMPLEMATH else "restate"
-
-
-def kind_of(item: Item) -> str:
-    """The kind of answer, as of `answers.extract`, by what the right one looks like."""
-    from tokencollab.answers import canonical  # noqa: PLC0415
-
-    if item.choices is not None:
-        return f"choice:{len(item.choices)}"
-    if item.answer.strip().lower() in ("yes", "no", "true", "false"):
-        return "boolean"
-    bare = item.answer.replace(",", "").strip()
-    if bare.lstrip("+-").replace(".", "", 1).replace("/", "", 1).isdigit():
-        return "number"
-    return "date" if canonical(item.answer, "date") is not None and bare.count("/") == 2 else "math"
 
 
 def prompt_of(item: Item, name: PromptName) -> str:

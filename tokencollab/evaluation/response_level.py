@@ -6,7 +6,7 @@ from typing import Any
 from tokencollab.ask import ask
 from tokencollab.collaboration import Collaboration
 from tokencollab.evaluation.askers import GivenAnswer, Question
-from tokencollab.evaluation.prompts import kind_of
+from tokencollab.evaluation.items import kind_of
 from tokencollab.policies.responses.response_methods import ResponseMethod
 
 

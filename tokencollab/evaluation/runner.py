@@ -8,8 +8,8 @@ from tokencollab.collaboration import Collaboration
 from tokencollab.errors import PromptTooLong, RunStopped
 from tokencollab.evaluation.askers import Asker, GivenAnswer, Question
 from tokencollab.evaluation.folder import Record, RunFolder, read_records
-from tokencollab.evaluation.items import Item
-from tokencollab.evaluation.prompts import PromptName, kind_of, prompt_of
+from tokencollab.evaluation.items import Item, kind_of
+from tokencollab.evaluation.prompts import PromptName, prompt_of
 from tokencollab.pool import Progress, run_pool
 from tokencollab.protocol.seeds import derive_seed
 
@@ -100,6 +100,8 @@ def record_of(asker: Asker, item: Item, given: GivenAnswer) -> Record:
     }
     if given.response is not None:
         record["response"] = dict(given.response)
+    if given.left:
+        record["left"] = dict(given.left)
     if given.t0:
         record["t0"] = [round(value, 4) for value in given.t0]
     return record

@@ -19,6 +19,7 @@ from tokencollab.evaluation.statistics import (
     mcnemar,
     wilson,
 )
+from tokencollab.files import reading
 
 Answers = Mapping[str, Mapping[str, Record]]
 """Method -> item -> record."""
@@ -37,8 +38,9 @@ def summarise(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is no folder of a run, or damaged.
     """
-    run = read_run(path)
-    summary = summary_of(run, read_records(path))
+    run, records = read_run(path), list(read_records(path))
+    with reading(path):
+        summary = summary_of(run, records)
     write_json(path / "summary.json", summary)
     return summary
 

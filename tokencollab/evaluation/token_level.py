@@ -6,7 +6,7 @@ from typing import Any
 from tokencollab.answers import extract
 from tokencollab.collaboration import Collaboration
 from tokencollab.evaluation.askers import GivenAnswer, Question
-from tokencollab.evaluation.prompts import kind_of
+from tokencollab.evaluation.items import kind_of
 from tokencollab.policies.aggregations import Base
 from tokencollab.policies.exits import Never
 from tokencollab.policies.methods import Method
@@ -44,6 +44,7 @@ class TokenLevel:
             seed=question.seed,
             method=self.method,
             members=self.members,
+            require_room=True,
         )
         steps = [token.efficacy async for token in stream if not token.alone]
         answer = stream.answer
@@ -60,5 +61,6 @@ class TokenLevel:
             ms_per_token=answer.ms_per_token,
             forwarded=answer.forwarded,
             t0=tuple(efficacy.t0 for efficacy in steps if efficacy is not None),
-            lost=tuple(answer.lost),
+            lost=tuple(name for name in answer.lost if name not in answer.left),
+            left=answer.left,
         )

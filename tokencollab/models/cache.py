@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from tokencollab.errors import ModelUnavailable
+from tokencollab.files import read_object
 from tokencollab.models.verify import check_folder
 
 MARKER = "tokencollab.json"
@@ -53,15 +55,15 @@ class ModelCache:
         """The marker of a folder that is whole, else None."""
         folder = self.folder(key)
         try:
-            marker = Marker(**json.loads((folder / MARKER).read_text(encoding="utf-8")))
+            marker = msgspec.convert(read_object(folder / MARKER), Marker)
             whole = all((folder / name).stat().st_size == size for name, size in marker.files.items())
-        except (OSError, ValueError, TypeError, AttributeError):
+        except Exception:  # whatever the file says, or is: the folder is made anew
             return None
         return marker if whole and marker.format == _FORMAT else None
 
     def size(self, key: str) -> int:
         """Bytes on disk; 0 if there is nothing."""
-        return sum(path.stat().st_size for path in self.folder(key).glob("*"))
+        return sum(path.lstat().st_size for path in self.folder(key).glob("*"))
 
     def publish(self, key: str, made: Path, marker: Marker) -> None:
         """Check the folder `made`, mark it, and rename it into place. The caller holds the lock of `key`.

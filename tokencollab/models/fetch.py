@@ -15,6 +15,7 @@ from tokencollab.errors import ModelRefused, ModelUnavailable, UnknownModel
 from tokencollab.models import convert, hub
 from tokencollab.models.catalogue import PackagedGguf, Part
 from tokencollab.models.process import ProcessResult, run_watched
+from tokencollab.protocol.pieces import TURN_ENDS
 
 _BLOCK = 1 << 20
 
@@ -135,7 +136,7 @@ def convert_gguf(gguf: Path, folder: Path, progress: Callable[[int, int], None])
         steps = re.findall(r"^(\d) of (\d) ", out, re.MULTILINE) or [("0", "0")]
         progress(int(steps[-1][0]), int(steps[-1][1]))
 
-    command = [sys.executable, "-P", convert.__file__, str(gguf), str(folder)]
+    command = [sys.executable, "-P", convert.__file__, str(gguf), str(folder), *TURN_ENDS]
     outcome = run_watched(command, tick, {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
     if outcome.code == convert.REFUSED:
         raise ModelRefused(f"{gguf}: transformers cannot load this GGUF file: {outcome.last_error}")

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from tokencollab.errors import ModelRefused, ModelUnavailable, UnknownModel, UsageError
-from tokencollab.files import cache_folder
+from tokencollab.files import cache_folder, typed_path
 from tokencollab.models import fetch
 from tokencollab.models.cache import Marker, ModelCache
 from tokencollab.models.catalogue import CATALOGUE, HubRepository, KnownModel, PackagedGguf, ReportProgress
@@ -109,7 +109,7 @@ class ModelStore:
     def resolve(self, spec: str, progress: ReportProgress) -> ModelFiles:
         if spec in self.known:
             return self._known_model(self.known[spec], progress)
-        path = Path(os.path.abspath(os.path.expanduser(spec)))
+        path = Path(os.path.abspath(typed_path(spec)))
         if path.is_dir():
             check_folder(path)
             return ModelFiles(path.name, path, None, "folder")

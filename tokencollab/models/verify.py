@@ -1,6 +1,5 @@
 """What a model's files must look like before anything loads them. Reads headers only."""
 
-import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
-from tokencollab.errors import ModelRefused
+from tokencollab.errors import ModelRefused, refused
+from tokencollab.files import read_object, reading
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -23,6 +23,11 @@ def check_folder(folder: Path) -> None:
     Raises:
         ModelRefused: one line that says what is missing or damaged.
     """
+    with refused(f"the model in {folder} cannot be read"):
+        _check_folder(folder)
+
+
+def _check_folder(folder: Path) -> None:
     names = {path.name for path in folder.iterdir() if path.is_file()}
     if missing := list(_missing(names)):
         raise ModelRefused(f"{folder} holds no model for transformers: {', '.join(missing)}{_hint(folder, names)}")
@@ -67,21 +72,16 @@ def _weight_files(folder: Path, names: set[str]) -> list[Path]:
 
 def _check_safetensors(path: Path) -> None:
     """The header says where the last tensor ends; a download that was cut off ends before."""
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except SafetensorError as error:
-        raise ModelRefused(f"{path} is not a safetensors file, is incomplete or damaged: {error}") from None
+    with reading(path, error=ModelRefused):
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except SafetensorError as error:
+            raise ModelRefused(f"{path} is not a safetensors file, is incomplete or damaged: {error}") from None
 
 
 def _read_object(path: Path) -> dict[str, object]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ModelRefused(f"{path} is damaged: it is not a JSON object")
-    return value
+    return read_object(path, error=ModelRefused)
 
 
 def gguf_licence(path: Path) -> str | None:
@@ -92,7 +92,7 @@ def gguf_licence(path: Path) -> str | None:
     Raises:
         ModelRefused: not a GGUF file, a version that nothing here reads, or cut off.
     """
-    with path.open("rb") as file:
+    with refused(f"{path} cannot be read"), path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise ModelRefused(f"{path} is not a GGUF file")
         try:

@@ -1,7 +1,7 @@
 """Aggregations: candidate sets into scores (docs/specification.md section 3), one class each. Arithmetic only.
 
-Every sum over models runs in the order of the ballots, which callers sort by model name: float addition is not
-associative, and order of arrival would decide exact ties.
+Every sum over models runs in the order of the ballots, which callers sort by model name. Where terms may cancel, sums
+are exact (`fsum`); elsewhere order changes the last bits only, and `selection` takes such scores for equal.
 
 An aggregation of your own is a frozen dataclass derived from `Aggregation` with ``name``, ``help`` and `score`
 (`examples/own_aggregation.py`).
@@ -21,9 +21,13 @@ from tokencollab.protocol.pieces import Piece
 MAX_TOP_K: Final = MAX_CANDIDATES - 24
 """A model sends a few candidates more than k, and an answer may have `MAX_CANDIDATES`."""
 
+_NEGATIVE: Final = (
+    "{model} keeps candidates with logits below zero, so pieces that it does not list (they count as 0) "
+    'beat its own. Use reference="floor" (--reference floor) to count each model\'s logits from its own cut.'
+)
+
 Scored: TypeAlias = tuple[Piece, float, float]
-"""A piece, its score, and the summed full-softmax probability of the models that list it (for ties, and 0 where
-UniTE has none)."""
+"""A piece, its score, and the summed full-softmax probability of the models that list it (for ties)."""
 
 
 class Ballot(NamedTuple):
@@ -55,9 +59,12 @@ class Aggregation(Declaration):
         by_probability: whether scores are probabilities, not logits: sampling with Top-T takes their softmax otherwise.
         requires: what it requires of engines: ``probabilities`` or raw ``logits`` of candidates, ``scores`` of given
             pieces, ``marginals`` of bytes.
+        trusts_scale: whether it adds up numbers whose scale each member sets itself, as raw logits are, so that one
+            member may decide alone. It is refused with members of other owners.
     """
 
     by_probability: ClassVar[bool] = True
+    trusts_scale: ClassVar[bool] = False
     requires: ClassVar[frozenset[str]] = frozenset({"probabilities"})
 
     top_k: int = parameter(10, help="candidates per model", low=1, high=MAX_TOP_K)
@@ -74,6 +81,10 @@ class Aggregation(Declaration):
             ValueError: the method does not vote on whole pieces.
         """
         raise ValueError(f"{self.name} has no piece-level aggregation")
+
+    def notice(self, ballots: Sequence[Ballot]) -> str | None:
+        """What the user should hear of these ballots, once."""
+        return None
 
     def check_given(self, given: Collection[str]) -> None:
         if "temperature" in given and self.top_t == (1, 1):
@@ -155,10 +166,9 @@ class UniTE(Aggregation):
             weights += ballot.weight
         scores = [total / weights for total in totals]
         ties = dict.fromkeys(union, 0.0)
-        if len(set(scores)) < len(scores):
-            for ballot in ballots:
-                for candidate in ballot.kept:
-                    ties[candidate.piece] += exp(candidate.logprob)
+        for ballot in ballots:
+            for candidate in ballot.kept:
+                ties[candidate.piece] += exp(candidate.logprob)
         return list(zip(union, scores, ties.values(), strict=True))
 
 
@@ -170,10 +180,21 @@ class _LogitSum(Softened):
     has "raw"). A model that excluded nothing it sent is counted from its last kept one.
     """
 
+    trusts_scale = True
+
     reference: Literal["raw", "floor"] = parameter("raw", help="where a model's logits are counted from")
 
+    def notice(self, ballots: Sequence[Ballot]) -> str | None:
+        """That ``reference="raw"`` misleads where a model keeps a piece with a logit below zero."""
+        if self.reference == "raw":
+            for ballot in ballots:
+                for candidate in ballot.kept:
+                    if candidate.logit < 0:
+                        return _NEGATIVE.format(model=ballot.model)
+        return None
+
     def score(self, ballots: Sequence[Ballot]) -> list[Scored]:
-        scores: dict[Piece, float] = {}
+        terms: dict[Piece, list[float]] = {}
         ties: dict[Piece, float] = {}
         for ballot in ballots:
             weight, kept, received = ballot.weight, ballot.kept, ballot.received
@@ -182,9 +203,15 @@ class _LogitSum(Softened):
                 zero = received[min(len(kept), len(received) - 1)].logit
             for candidate in kept:
                 piece = candidate.piece
-                scores[piece] = scores.get(piece, 0.0) + weight * (candidate.logit - zero)
+                terms.setdefault(piece, []).append(weight * (candidate.logit - zero))
                 ties[piece] = ties.get(piece, 0.0) + exp(candidate.logprob)
-        return [(piece, score, ties[piece]) for piece, score in scores.items()]
+        return [(piece, _sum(values) if len(values) > 1 else values[0], ties[piece]) for piece, values in terms.items()]
+
+
+def _sum(terms: list[float]) -> float:
+    """Exact whatever the order; 0 where the terms cancel but for their own rounding."""
+    total = fsum(terms)
+    return total if abs(total) > 2**-50 * max(map(abs, terms)) else 0.0
 
 
 @dataclass(frozen=True)
@@ -248,15 +275,6 @@ def foreign_pieces(ballots: Sequence[Ballot]) -> list[tuple[str, tuple[Piece, ..
         if not union.keys() <= known.keys():
             missing.append((ballot.model, tuple([piece for piece in union if piece not in known])))
     return missing
-
-
-def negative_logit(ballots: Sequence[Ballot]) -> str | None:
-    """The first model that keeps a piece with a logit below zero: there ``reference="raw"`` misleads."""
-    for ballot in ballots:
-        for candidate in ballot.kept:
-            if candidate.logit < 0:
-                return ballot.model
-    return None
 
 
 def _probability_sums(ballots: Sequence[Ballot]) -> list[Scored]:

@@ -1,6 +1,6 @@
 """What methods require of the engines of their members, and which method is the nearest where one does not have it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from tokencollab.errors import UsageError
@@ -14,6 +14,12 @@ _NAMED: Final = {
 }
 """What `Aggregation.requires` names, in `Capabilities` and in words. Probabilities are there always."""
 
+SCALE: Final = (
+    "{method} adds up raw logits and so trusts the scale of every member's: one with larger logits outweighs all the "
+    "others. Methods of probabilities (dp, gac, unite, bytewise) give each member its vote."
+)
+"""What is told of a method that trusts the scale of its members' logits."""
+
 _NEAREST: Final[Mapping[str, tuple[str, ...]]] = {"duetnet": ("dp", "gac"), "dk": ("dp", "gac")}
 
 
@@ -26,12 +32,18 @@ def lacking(method: Method, has: Capabilities, *, alone: bool = False) -> list[s
     return found
 
 
-def check_capabilities(method: Method, members: Mapping[str, Capabilities]) -> None:
-    """Whether every member, by its name, has what ``method`` requires.
+def check_capabilities(method: Method, members: Mapping[str, Capabilities], untrusted: Collection[str] = ()) -> None:
+    """Whether every member, by its name, has what ``method`` requires; ``untrusted`` are those of other owners.
 
     Raises:
-        UsageError: one does not. One line: who, what, and the nearest method that fits.
+        UsageError: one does not, or is not trusted and the method trusts its members. One line: who, what, and the
+            nearest method that fits.
     """
+    if method.scoring.trusts_scale and (strangers := [name for name in members if name in untrusted]):
+        raise UsageError(
+            f"{strangers[0]} belongs to another owner, and {method.name} adds up raw logits, whose scale every member "
+            f"sets itself, so it could decide alone: {_instead(method, members)}"
+        )
     for name, has in members.items():
         if missing := " and ".join(lacking(method, has, alone=len(members) == 1)):
             needs = f"{name} does not give {missing}, which {method.name} needs"

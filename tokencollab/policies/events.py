@@ -83,7 +83,7 @@ class ModelJoined:
 
 @dataclass(frozen=True, slots=True)
 class ModelExhausted:
-    """``model`` has no room for another token after the text it was asked about."""
+    """``model`` has no room for another token after the text it was asked about, and will have none later."""
 
     model: str
 
@@ -114,6 +114,7 @@ EVENT_NAMES: Final[Mapping[type[Event], str]] = {
     SoloStep: "alone",
     ModelLost: "lost",
     ModelJoined: "joined",
+    ModelExhausted: "exhausted",
 }
 """What traces call the events that they keep."""
 

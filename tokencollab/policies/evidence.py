@@ -1,8 +1,11 @@
 """What an exit policy sees of a step, whatever the aggregation, and what an exit policy is."""
 
+from collections.abc import Set
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
+from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.parameters import Declaration
 
@@ -56,6 +59,35 @@ class ExitPolicy(Protocol[StateT]):
     def start(self, base: str) -> StateT: ...
 
     def observe(self, state: StateT, evidence: Evidence) -> tuple[StateT, Verdict]: ...
+
+
+def check_exit(policy: Any) -> None:
+    """Raises UsageError: ``policy`` is no `ExitPolicy`."""
+    if isinstance(policy, type):
+        raise UsageError(f"exit_policy must be an object, not the class {policy.__name__}: write {policy.__name__}()")
+    missing = [name for name in ("start", "observe") if not callable(getattr(policy, name, None))]
+    missing += [] if hasattr(policy, "needs_decisive") else ["needs_decisive"]
+    if missing:
+        raise UsageError(f"exit_policy: {type(policy).__name__} has no {missing[0]}; see tokencollab.ExitPolicy")
+
+
+def check_verdict(policy: Any, said: Any) -> tuple[Any, Verdict]:
+    """What somebody's exit policy has returned. Raises UsageError: it is no state with a `Verdict`."""
+    verdict: Any = said[1] if isinstance(said, tuple) and len(said) == 2 else None
+    until: Any = getattr(verdict, "until", None)
+    if (
+        isinstance(verdict, Verdict)
+        and isinstance(verdict.out, Set)
+        and isinstance(until, Real)
+        and float(until) >= 0
+        and (verdict.efficacy is None or isinstance(verdict.efficacy, Efficacy))
+    ):
+        return said[0], verdict
+    shown = said if verdict is None else verdict
+    raise UsageError(
+        f"the exit policy {type(policy).__name__} must return (state, Verdict), with names in a set and until a number "
+        f"from 0, not {repr(shown)[:80]}"
+    )
 
 
 @dataclass(frozen=True)

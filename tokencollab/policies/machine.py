@@ -21,13 +21,14 @@ together    ModelLost of a live member         its vote is dropped, the vote adv
 -           .. it was the last                 stopped; the same, then Stop("failed")
 together    ModelJoined                        it joins, unless the exit policy sent it away
 any         ModelLost of a joining member      it does not join
-together    ModelExhausted of a live member    stopped; what was decided is committed, Stop("length")
 solo        SoloStep                           Commit; stopped at EOS and at max_tokens
 solo        CandidatesArrived (until > 0)      together, with this answer of the base; the others are asked
 solo        ModelLost of the base              waiting
 solo        ModelLost, ModelJoined (until > 0) the member leaves, or is live for the next piece voted on
-solo        ModelExhausted of the base         stopped; Stop("length")
 waiting     ModelJoined of the base            solo; RunSolo for the rest
+not stopped ModelExhausted of the base         stopped; what was decided is committed, Stop("length")
+-           .. of another member               as ModelLost, and it does not return
+-           .. it was the last                 as ModelLost, with Stop("length") in place of Stop("failed")
 not stopped Cancelled                          stopped; Stop("cancelled"); what was not committed is dropped
 ==========  =================================  ==================================================================
 
@@ -41,7 +42,7 @@ Who is lost, and who returns. A member that is lost has no vote in the open piec
 vote goes on with what the others said. One that returns, or a new one, joins: a question can only be asked at the end
 of the committed text, and a vote that began without it ends without it, so it takes part from the next commit on.
 Therefore the order in which losses and returns are reported within one piece does not matter. A member that the exit
-policy sent away does not return.
+policy sent away does not return, nor does one whose context is full: the text only grows.
 
 When the last member leaves. Bytes that were decided but not committed are committed, because they were decided by
 members in good standing. Members that are joining take over at the end of the text. Without any the answer has
@@ -57,13 +58,13 @@ live.
 """
 
 from collections.abc import Iterable
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies import events as e
 from tokencollab.policies.aggregations import Bytewise
 from tokencollab.policies.bytewise.voting import ByteVoting
-from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict
+from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict, check_verdict
 from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.pieces import Decider, PieceVoting
 from tokencollab.policies.turn import Result, State, Turn
@@ -210,7 +211,7 @@ class Machine:
 
     def _observe(self, turn: Turn, evidence: Evidence) -> Verdict:
         """What the exit policy says of a step in which the base voted."""
-        turn.exit, verdict = self._exit.observe(turn.exit, evidence)
+        turn.exit, verdict = check_verdict(self._exit, self._exit.observe(turn.exit, evidence))
         return verdict
 
     def _release(self, turn: Turn, decision: DecidedPiece, verdict: Verdict) -> None:
@@ -287,8 +288,11 @@ class Machine:
     # ------------------------------------------------------------ members come and go
 
     def _exhausted(self, state: State, model: str) -> Result:
-        if model not in {"together": state.live, "solo": (state.base,)}.get(state.phase, ()):
-            return state, ()
+        """The answer ends with the base's context; anybody else's ends that member's part in it."""
+        if model != state.base:
+            if model in state.left:
+                return state, ()
+            return self._lost(state._replace(left=including(state.left, model)), model, "length")
         turn = Turn(state)
         if state.phase == "together":
             self._flush(turn)
@@ -301,7 +305,7 @@ class Machine:
         if decision is not None:
             self._release(turn, decision, STAY)
 
-    def _lost(self, state: State, model: str) -> Result:
+    def _lost(self, state: State, model: str, without_others: Literal["failed", "length"] = "failed") -> Result:
         if model in state.joining:
             return state._replace(joining=without(state.joining, model)), ()
         if model not in state.live:
@@ -322,7 +326,7 @@ class Machine:
             elif turn.joining:
                 self._ask_all(turn)
             else:
-                turn.stop("failed")
+                turn.stop(without_others)
         return turn.done()
 
     def _joined(self, state: State, model: str) -> Result:

@@ -183,6 +183,9 @@ _PRESETS: Final = (
 """Name, aggregation, exit, what it does, paper. Every aggregation is a preset by itself."""
 
 
+_TRUSTING: Final = "trusts the scale of every member's logits"
+
+
 def _presets() -> list[tuple[str, str, str, str, str]]:
     added = [cls for name, cls in AGGREGATIONS.all().items() if name not in AGGREGATIONS.built_in]
     return [*_PRESETS, *_by_itself(*added)]
@@ -190,7 +193,10 @@ def _presets() -> list[tuple[str, str, str, str, str]]:
 
 def list_methods() -> list[tuple[str, str, str]]:
     """Every preset: its name (N stands for a number), one line on what it does, and the paper it is from."""
-    return [(name, text, paper) for name, _, _, text, paper in _presets()]
+    return [
+        (name, f"{text}; {_TRUSTING}" if AGGREGATIONS.get(aggregation).trusts_scale else text, paper)
+        for name, aggregation, _, text, paper in _presets()
+    ]
 
 
 def list_exits() -> list[tuple[str, str, str]]:
@@ -229,6 +235,8 @@ def parse_method(name: str, *, aggregation: str | None = None, exit: str | None 
         UnknownMethod: no such preset, aggregation or exit, a bad value, or a setting that the method does not use;
             one line that says what there is or why not.
     """
+    if not isinstance(name, str):
+        raise UnknownMethod(f"a method is named by a text such as 'unite', not {type(name).__name__}")
     preset_scoring, leaving, after = _preset(name)
     scoring = preset_scoring if aggregation is None else AGGREGATIONS.get(aggregation)
     if exit is not None:

@@ -6,11 +6,12 @@ scores (UniTE), each model is asked once more, for the pieces of the union that 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from operator import itemgetter
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from tokencollab.errors import ProtocolError
-from tokencollab.policies.aggregations import Ballot, foreign_pieces, negative_logit
+from tokencollab.errors import ProtocolError, UsageError
+from tokencollab.policies.aggregations import Ballot, foreign_pieces
 from tokencollab.policies.events import CandidatesArrived, RequestCandidates, RequestScores, ScoresArrived
 from tokencollab.policies.methods import Method, sampling_of
 from tokencollab.policies.selection import select
@@ -20,11 +21,6 @@ from tokencollab.policies.voting import DecidedPiece, Ranks, VoteAnswer
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
-
-NEGATIVE: Final = (
-    "{model} keeps candidates with logits below zero, so pieces that it does not list (they count as 0) "
-    'beat its own. Use reference="floor" (--reference floor) to count each model\'s logits from its own cut.'
-)
 
 _name = itemgetter(0)
 
@@ -48,7 +44,11 @@ class Decider:
 
     def decide(self, step: int, ballots: Sequence[Ballot]) -> Piece:
         """The piece that ``ballots`` (at least one, sorted by model) choose at ``step``."""
-        return select(self.method.scoring.score(ballots), self.sampling, step)
+        scoring = self.method.scoring
+        scored = scoring.score(ballots)
+        if not type(scoring).__module__.startswith("tokencollab."):
+            check_scored(scoring, scored)
+        return select(scored, self.sampling, step)
 
     def decisive(self, step: int, piece: Piece, ballots: Sequence[Ballot], base: str | None = None) -> frozenset[str]:
         """The models other than ``base`` without which another piece would have been chosen than ``piece``."""
@@ -58,6 +58,27 @@ class Decider:
             if others and ballot.model != base and self.decide(step, others) != piece:
                 found.add(ballot.model)
         return frozenset(found)
+
+
+def check_scored(scoring: object, scored: object) -> None:
+    """Raises UsageError: somebody's aggregation has not returned pieces with their scores."""
+    wrong: object = scored
+    if isinstance(scored, list | tuple) and scored:
+        wrong = next((entry for entry in scored if not _is_scored(entry)), None)
+        if wrong is None:
+            return
+    raise UsageError(
+        f"the aggregation {type(scoring).__name__} must return a list of (piece, score, tie), each piece bytes or None "
+        f"(EOS) and both figures numbers, with one entry at least, not {repr(wrong)[:80]}"
+    )
+
+
+def _is_scored(entry: object) -> bool:
+    match entry:
+        case (bytes() | None as piece, Real() as score, Real() as tie) if isinstance(entry, tuple):
+            return piece != b"" and score == score and tie == tie  # noqa: PLR0124 - NaN is not
+        case _:
+            return False
 
 
 class PieceVote(NamedTuple):
@@ -82,7 +103,6 @@ class PieceVoting:
         """``needs_decisive``: the exit policy reads `Evidence.decisive`."""
         self._decider = Decider(method, sampling_of(method, seed))
         self._scores = "scores" in method.scoring.requires
-        self._warns = method.aggregation in ("duetnet", "dk") and method.reference == "raw"
         self._needs_decisive = needs_decisive
 
     def begin(self, turn: Turn) -> None:
@@ -138,9 +158,7 @@ class PieceVoting:
         piece = self.choose(turn, ballots)
         decisive = self.decisive(turn, piece, ballots) if self._needs_decisive else frozenset[str]()
         ranks = self.ranks(piece, ballots)
-        notice = ""
-        if self._warns and not turn.noticed and (model := negative_logit(ballots)) is not None:
-            notice = NEGATIVE.format(model=model)
+        notice = "" if turn.noticed else self._decider.method.scoring.notice(ballots) or ""
         return DecidedPiece(piece, ranks, ranks, decisive, notice=notice)
 
     def choose(self, turn: Turn, ballots: Sequence[Ballot]) -> Piece:

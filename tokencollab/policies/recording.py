@@ -33,6 +33,8 @@ def recorded_events(step: TraceStep) -> Iterator[e.Event]:
                 yield e.ModelLost(model)
             case "joined":
                 yield e.ModelJoined(model)
+            case "exhausted":
+                yield e.ModelExhausted(model)
             case "alone":
                 yield e.SoloStep(model, question, step.chosen, candidates.get(model))
             case "candidates" if model in candidates:

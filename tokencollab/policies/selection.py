@@ -1,9 +1,13 @@
-"""Selection: Top-T among scored pieces (docs/specification.md section 4). Chance is a function of seed and step."""
+"""Selection: Top-T among scored pieces (docs/specification.md section 4). Chance is a function of seed and step.
 
-from collections.abc import Sequence
+Scores that differ by rounding alone are equal, so neither the names of the members nor the order of a sum decides.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from math import exp, fsum
 
 from tokencollab.policies.aggregations import Scored
+from tokencollab.policies.ties import TIE
 from tokencollab.policies.truncation import truncate
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
@@ -14,8 +18,8 @@ from tokencollab.protocol.seeds import uniform
 def select(scored: Sequence[Scored], sampling: Sampling, step: int) -> Piece:
     """The chosen one of ``scored`` (at least one), by Top-T.
 
-    T = 1 takes the best score; ties go to the higher summed probability, then to `piece_order`. T > 1 samples
-    among the T best with softmax(score / temperature), or with the normalised scores where they are
+    T = 1 takes the best score; ties (`ties.TIE`) go to the higher summed probability, then to `piece_order`.
+    T > 1 samples among the T best with softmax(score / temperature), or with the normalised scores where they are
     probabilities. T above the size of the union is the whole union (DuetNet's sentence has the comparison the
     wrong way round). Draw 0 of the step gives T, draw 1 the piece.
     """
@@ -25,7 +29,7 @@ def select(scored: Sequence[Scored], sampling: Sampling, step: int) -> Piece:
         size += int(uniform(sampling.seed, step, 0) * (high - low + 1))
     if size == 1:
         return _best(scored)
-    ordered = sorted(scored, key=lambda entry: (-entry[1], -entry[2], piece_order(entry[0])))[:size]
+    ordered = _in_order(scored)[:size]
     if sampling.by_probability:
         weights = [score for _, score, _ in ordered]
     else:
@@ -56,14 +60,30 @@ def choose_solo(candidates: CandidateSet, sampling: Sampling, step: int) -> Piec
 
 
 def _best(scored: Sequence[Scored]) -> Piece:
-    best_piece, best_score, best_tie = scored[0]
-    for piece, score, tie in scored:
-        if score < best_score:
-            continue
-        if score == best_score:
-            if tie < best_tie:
-                continue
-            if tie == best_tie and piece_order(piece) >= piece_order(best_piece):
-                continue
-        best_piece, best_score, best_tie = piece, score, tie
-    return best_piece
+    scores = [score for _, score, _ in scored]
+    highest = max(scores)
+    least = highest - TIE * max(highest, -min(scores))
+    level = [entry for entry in scored if entry[1] >= least]
+    return level[0][0] if len(level) == 1 else _in_order(level)[0][0]
+
+
+def _in_order(scored: Sequence[Scored]) -> list[Scored]:
+    """By score, then by summed probability, then by `piece_order`."""
+    ordered: list[Scored] = []
+    for level in _levels(scored, lambda entry: entry[1]):
+        for equal in _levels(level, lambda entry: entry[2]) if len(level) > 1 else (level,):
+            ordered += sorted(equal, key=lambda entry: piece_order(entry[0])) if len(equal) > 1 else equal
+    return ordered
+
+
+def _levels(scored: Sequence[Scored], by: Callable[[Scored], float]) -> Iterator[list[Scored]]:
+    """``scored`` in groups that are equal ``by`` a figure, the highest first."""
+    ordered = sorted(scored, key=by, reverse=True)
+    margin = TIE * max(abs(by(ordered[0])), abs(by(ordered[-1])))
+    level: list[Scored] = []
+    for entry in ordered:
+        if level and by(entry) < by(level[0]) - margin:
+            yield level
+            level = []
+        level.append(entry)
+    yield level

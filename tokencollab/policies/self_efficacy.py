@@ -1,26 +1,28 @@
 """Self-efficacy of the base model: the exit of ConfiPara (eq. 5-13, algorithm 2) and its ablations.
 
-Counts are kept as whole numbers and turned into Beta parameters when they are needed, so that (f - 1) / rho
-is exact.
+Counts are whole numbers and rho is a fraction, so every mean is an exact fraction. A mean is rounded once, to the
+nearest float, when it is compared or shown: a T0 that equals theta is not above it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from fractions import Fraction
+from functools import lru_cache
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from tokencollab.policies.events import Efficacy
 from tokencollab.policies.evidence import Evidence, Exit, Verdict
 from tokencollab.policies.parameters import parameter
 
+_LARGEST_DENOMINATOR: Final = 10**6
+
 
 class EfficacyState(NamedTuple):
-    """``wins`` and ``losses`` of the base over single steps, ``reliable`` and ``unreliable`` windows.
+    """``wins`` and ``losses`` of the base over single steps, ``reliable`` and ``unreliable`` closed windows.
 
-    ``window`` has (model, wins, losses) inside the open window, sorted; ``rt`` is the estimate from closed
-    windows.
+    ``window`` has (model, wins, losses) inside the open window, sorted.
     """
 
-    rt: float
     steps: int = 0
     wins: int = 0
     losses: int = 0
@@ -49,36 +51,49 @@ class SelfEfficacy(Exit):
     omega: int = parameter(20, help="window, in steps", low=1)
     theta: float = parameter(0.6, help="threshold", low=0)
     rho: float = parameter(1.5, help="penalty of a miss", above=1, high=1e6)  # far beyond the figures are no numbers
-    eps: float = parameter(0.05, help="tolerance of the window comparison", above=0)
+    eps: float = parameter(0.2, help="tolerance of the window comparison", above=0)
     ties: Literal["success", "failure"] = parameter("success", help="what equal ranks count as")
 
     def start(self, base: str) -> EfficacyState:
         """s = f = s_w = f_w = 1."""
-        return EfficacyState(rt=_mean(1.0, 1.0))
+        return EfficacyState()
 
     def observe(self, state: EfficacyState, evidence: Evidence) -> tuple[EfficacyState, Verdict]:
         """Algorithm 2, lines 5 to 14, for one step in which the base voted."""
         duels = {model: self._duels(rank, evidence.ranks) for model, rank in evidence.ranks}
         wins, losses = duels[evidence.base]
-        rt, steps, won, lost, reliable, unreliable, window = state
+        steps, won, lost, reliable, unreliable, window = state
         window = _added(window, duels)
-        state = EfficacyState(rt, steps + 1, won + wins, lost + losses, reliable, unreliable, window)
+        state = EfficacyState(steps + 1, won + wins, lost + losses, reliable, unreliable, window)
         if state.steps % self.omega == 0:
             state = self._close_window(state, evidence)
         efficacy = self.figures(state)
         return state, Verdict(alone=efficacy.t0 > self.theta, efficacy=efficacy)
 
     def figures(self, state: EfficacyState) -> Efficacy:
-        s, f = 1.0 + state.wins, 1.0 + self.rho * state.losses
-        st = _mean(s, f) if state.steps >= self.omega else None
-        if st is None:
-            t0 = 0.0
-        elif self.terms == "both":
-            t0 = st * state.rt
-        else:
-            t0 = st if self.terms == "confidence" else state.rt
-        s_w, f_w = 1.0 + state.reliable, 1.0 + self.rho * state.unreliable
-        return Efficacy(s=s, f=f, st=st, s_w=s_w, f_w=f_w, rt=state.rt, t0=t0)
+        st, st_of = self._mean(state.wins, state.losses)
+        rt, rt_of = self._mean(state.reliable, state.unreliable)
+        started = state.steps >= self.omega
+        t0 = 0.0
+        if started:  # quotients of whole numbers are rounded correctly
+            terms = {"both": (st * rt, st_of * rt_of), "confidence": (st, st_of), "reliability": (rt, rt_of)}
+            of_t0, t0_of = terms[self.terms]
+            t0 = of_t0 / t0_of
+        return Efficacy(
+            s=1.0 + state.wins,
+            f=1.0 + self.rho * state.losses,
+            st=st / st_of if started else None,
+            s_w=1.0 + state.reliable,
+            f_w=1.0 + self.rho * state.unreliable,
+            rt=rt / rt_of,
+            t0=t0,
+        )
+
+    def _mean(self, successes: int, failures: int) -> tuple[int, int]:
+        """Of Beta(1 + successes, 1 + rho * failures): numerator and denominator."""
+        rho, unit = _fraction(self.rho)
+        mean = unit * (1 + successes)
+        return mean, mean + unit + rho * failures
 
     def _duels(self, rank: int | None, ranks: Sequence[tuple[str, int | None]]) -> tuple[int, int]:
         """How often a model with ``rank`` is ahead of another in ``ranks``, and how often not.
@@ -100,22 +115,15 @@ class SelfEfficacy(Exit):
         """Eq. 9 to 12: the base's confidence in this window against the mean of its collaborators."""
         answered = {model for model, _ in evidence.ranks}
         local = {
-            model: (1.0 + wins) / (2.0 + wins + self.rho * losses)
-            for model, wins, losses in state.window
-            if model in answered
+            model: Fraction(*self._mean(wins, losses)) for model, wins, losses in state.window if model in answered
         }
         own = local.pop(evidence.base)
         state = state._replace(window=())
         if not local:
             return state
-        total = 0.0
-        for confidence in local.values():  # in the order of names, as the window has them
-            total += confidence
-        if own - total / len(local) > -self.eps:
-            state = state._replace(reliable=state.reliable + 1)
-        else:
-            state = state._replace(unreliable=state.unreliable + 1)
-        return state._replace(rt=_mean(1.0 + state.reliable, 1.0 + self.rho * state.unreliable))
+        if float(own - sum(local.values()) / len(local)) > -self.eps:
+            return state._replace(reliable=state.reliable + 1)
+        return state._replace(unreliable=state.unreliable + 1)
 
 
 @dataclass(frozen=True)
@@ -137,9 +145,12 @@ class Reliability(SelfEfficacy):
     terms = "reliability"
 
 
-def _mean(successes: float, failures: float) -> float:
-    """Of Beta(successes, failures)."""
-    return successes / (successes + failures)
+@lru_cache
+def _fraction(value: float) -> tuple[int, int]:
+    """The simplest fraction that ``value`` is the nearest float of: 1.1 is 11/10, not what binary made of it."""
+    exact = Fraction(value)
+    simple = exact.limit_denominator(_LARGEST_DENOMINATOR)
+    return (simple if float(simple) == value else exact).as_integer_ratio()
 
 
 def _added(

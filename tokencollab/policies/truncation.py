@@ -3,6 +3,7 @@
 from math import exp
 from typing import Literal
 
+from tokencollab.policies.ties import TIE
 from tokencollab.protocol.candidates import Candidate
 
 
@@ -24,6 +25,7 @@ def truncate(
         for candidate in head:
             mass += exp(candidate.logprob)
         target = top_p * mass
+    target *= 1.0 - TIE  # a mass that is p but for the rounding of logarithms reaches it
     reached = 0.0
     for count, candidate in enumerate(head, start=1):
         reached += exp(candidate.logprob)

@@ -13,7 +13,8 @@ class State(NamedTuple):
     """Everything that a `machine.Machine` remembers: plain data, comparable and restorable. Names are sorted.
 
     ``live`` are the models that take part (solo: the base, and those that wait until it is unsure), ``joining`` those
-    from the next commit on, ``left`` those that an exit sent away for good, ``lost`` those lost since the last commit.
+    from the next commit on, ``left`` those that an exit sent away or whose context is full, ``lost`` those lost since
+    the last commit.
     ``until`` is the probability of its best piece below which a base that went on alone asks the others again (0:
     never).
 

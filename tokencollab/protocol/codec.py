@@ -7,7 +7,7 @@ type, and numbers must be finite. Nothing is ever unpickled.
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Final, TypeAlias
@@ -27,7 +27,12 @@ MAX_FRAME_BYTES: Final = 8 << 20
 MAX_REASON: Final = 1000
 """Characters of a refusal's reason."""
 
+MAX_NAME: Final = 512
+"""Characters of the name of a session or a model: both sides keep them."""
+
 _MAX_ITEMS: Final = 4096  # of one list: pieces to score, messages of a conversation
+MAX_MESSAGES: Final = _MAX_ITEMS
+"""Of a conversation."""
 _MAX_TOKENS: Final = 1 << 18  # of one text
 
 _SMALL_FRAME: Final = 1 << 16  # whatever such a frame makes of itself is small
@@ -109,6 +114,8 @@ def _unpack(frame: bytes) -> Any:
 
 
 def _plain(message: Message) -> list[Any]:
+    if isinstance(message, m.Refused):  # what a library says may be of any length
+        message = replace(message, kind=message.kind[:MAX_REASON], reason=message.reason[:MAX_REASON])
     values = [_flat(getattr(message, field.name)) for field in fields(message)]
     return values[:-1] if type(message) in _LAST_IS_OPTIONAL and not values[-1] else values
 
@@ -139,6 +146,12 @@ def _text(value: Any) -> str:
 def _reason(value: Any) -> str:
     if len(_text(value)) > MAX_REASON:
         raise ValueError(f"a reason of at most {MAX_REASON} characters expected")
+    return str(value)
+
+
+def _name(value: Any) -> str:
+    if len(_text(value)) > MAX_NAME:
+        raise ValueError(f"a name of at most {MAX_NAME} characters expected")
     return str(value)
 
 
@@ -206,7 +219,7 @@ def _candidates(value: Any) -> CandidateSet:
     for item in _list(listed, MAX_CANDIDATES):
         piece, logit, logprob = _exactly(item, 3)
         found.append(Candidate(_piece(piece), _number(logit), _number(logprob)))
-    return CandidateSet(tuple(found), _number(normaliser)).checked()
+    return CandidateSet(tuple(found), _number(normaliser))
 
 
 def _conversation(value: Any) -> tuple[m.ChatMessage, ...]:
@@ -249,7 +262,7 @@ def _token_piece(value: Any) -> Piece:
 
 def _ranks(value: Any) -> tuple[tuple[str, int | None], ...]:
     pairs = (_exactly(item, 2) for item in _list(value))
-    return tuple((_text(model), _maybe(_count)(rank)) for model, rank in pairs)
+    return tuple((_name(model), _maybe(_count)(rank)) for model, rank in pairs)
 
 
 def _efficacy(value: Any) -> tuple[float | None, ...]:
@@ -283,31 +296,32 @@ def _shares(value: Any) -> tuple[float, ...]:
 
 _SPELLING: Final = _maybe(_spelling)
 _TEXTS: Final = _each(_text)
+_NAMES: Final = _each(_name)
 
 _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = {
-    "open": (m.Open, (_text, _conversation, _bytes, _SPELLING, _each(_piece))),
-    "ask": (m.NextCandidates, (_text, _count, _bytes, _count, _ascending)),
-    "score": (m.ScorePieces, (_text, _count, _bytes, _each(_piece))),
-    "marginals": (m.ByteMarginals, (_text, _count, _bytes, _bytes)),
-    "logprobs": (m.ScoreText, (_text, _count, _bytes)),
-    "alone": (m.GenerateSolo, (_text, _count, _bytes, _count, _count, _flag, _sampling, _share)),
-    "close": (m.Close, (_text,)),
-    "opened": (m.Opened, (_text, _count, _count)),
+    "open": (m.Open, (_name, _conversation, _bytes, _SPELLING, _each(_piece))),
+    "ask": (m.NextCandidates, (_name, _count, _bytes, _count, _ascending)),
+    "score": (m.ScorePieces, (_name, _count, _bytes, _each(_piece))),
+    "marginals": (m.ByteMarginals, (_name, _count, _bytes, _bytes)),
+    "logprobs": (m.ScoreText, (_name, _count, _bytes)),
+    "alone": (m.GenerateSolo, (_name, _count, _bytes, _count, _count, _flag, _sampling, _share)),
+    "close": (m.Close, (_name,)),
+    "opened": (m.Opened, (_name, _count, _count)),
     "candidates": (
         m.CandidatesReply,
-        (_text, _count, _candidates, _count, _SPELLING, _each(_candidates, MAX_OFFSETS - 1)),
+        (_name, _count, _candidates, _count, _SPELLING, _each(_candidates, MAX_OFFSETS - 1)),
     ),
-    "scores": (m.ScoresReply, (_text, _count, _each(_number), _count, _SPELLING)),
-    "masses": (m.MarginalsReply, (_text, _count, _share, _share, _shares, _count, _SPELLING)),
-    "likelihoods": (m.LogprobsReply, (_text, _count, _each(_count, _MAX_TOKENS), _logprobs, _count)),
-    "written": (m.SoloPiece, (_text, _count, _piece, _maybe(_candidates), _count, _SPELLING)),
-    "unsure": (m.Unsure, (_text, _count, _candidates, _count, _count, _SPELLING)),
-    "behind": (m.SessionLost, (_text,)),
-    "full": (m.ContextExhausted, (_text, _count)),
-    "closed": (m.Closed, (_text,)),
-    "refused": (m.Refused, (_text, _reason, _reason)),
-    "task": (m.Task, (_session, _conversation, _text, _maybe(_TEXTS), _text, _count, _TEXTS, _count, _flag)),
-    "token": (m.TaskToken, (_text, _token_piece, _count, _ranks, _maybe(_efficacy), _flag, _TEXTS, _TEXTS, _TEXTS)),
+    "scores": (m.ScoresReply, (_name, _count, _each(_number), _count, _SPELLING)),
+    "masses": (m.MarginalsReply, (_name, _count, _share, _share, _shares, _count, _SPELLING)),
+    "likelihoods": (m.LogprobsReply, (_name, _count, _each(_count, _MAX_TOKENS), _logprobs, _count)),
+    "written": (m.SoloPiece, (_name, _count, _piece, _maybe(_candidates), _count, _SPELLING)),
+    "unsure": (m.Unsure, (_name, _count, _candidates, _count, _count, _SPELLING)),
+    "behind": (m.SessionLost, (_name,)),
+    "full": (m.ContextExhausted, (_name, _count)),
+    "closed": (m.Closed, (_name,)),
+    "refused": (m.Refused, (_name, _reason, _reason)),
+    "task": (m.Task, (_session, _conversation, _name, _maybe(_NAMES), _text, _count, _TEXTS, _count, _flag)),
+    "token": (m.TaskToken, (_text, _token_piece, _count, _ranks, _maybe(_efficacy), _flag, _NAMES, _NAMES, _TEXTS)),
     "ended": (m.TaskEnded, (_text, _TEXTS)),
 }
 _KIND: Final = {cls: kind for kind, (cls, _) in _BY_KIND.items()}

@@ -358,3 +358,4 @@ class ModelInfo:
     engine: str
     chat_template: bool
     capabilities: Capabilities = Capabilities()
+    notices: tuple[str, ...] = ()  # what the user should hear once

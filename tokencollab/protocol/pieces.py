@@ -13,6 +13,16 @@ Piece: TypeAlias = bytes | None
 EOS: Final = None
 """The piece that ends the answer. `None`, so that it is JSON's null and never equals any bytes."""
 
+TURN_ENDS: Final = (
+    *("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<|end|>"),
+    *("<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "<turn|>", "<|tool_response>", "<|EOT|>", "<|eot|>"),
+    *("<EOT>", "_<EOT>", "<end_of_utterance>", "<｜end▁of▁sentence｜>"),
+)
+"""Tokens that end a turn in public chat formats and are nothing else. A checkpoint often names only one of its own."""
+
+END_TOKENS: Final = frozenset((*TURN_ENDS, "</s>", "<eos>", "[EOS]", "[EOT]"))
+"""All that do so where they are special; the last four are ordinary text in some vocabularies ("</s>" in Gemma's)."""
+
 MAX_PIECE_BYTES: Final = 4096
 """Longer pieces are refused: the longest tokens of public vocabularies have a few hundred bytes."""
 

@@ -18,11 +18,26 @@ class Spelling:
     tokens: bytes  # the tokens after these, `TOKEN_BYTES` each
     state: bytes  # what else the model needs to go on alike
 
-    def after(self, before: "Spelling | None") -> "Spelling | None":
-        """The whole spelling, where ``before`` is the whole at the last reply; None if they do not fit together."""
-        if not self.kept:
-            return self
-        size = self.kept * TOKEN_BYTES
-        if before is None or before.kept or len(before.tokens) < size:
-            return None
-        return Spelling(0, before.tokens[:size] + self.tokens, self.state)
+
+class KeptSpelling:
+    """The whole spelling of one session, by what each reply says changed in it. A reply costs what it brings."""
+
+    def __init__(self) -> None:
+        self._tokens = bytearray()
+        self._state: bytes | None = None  # None: the spelling is not known
+
+    def take(self, change: Spelling | None) -> None:
+        """What a reply says. Without a spelling, or with one that does not fit to the last, it is not known."""
+        size = 0 if change is None else change.kept * TOKEN_BYTES
+        if change is None or (size and self._state is None) or size > len(self._tokens):
+            self._tokens.clear()
+            self._state = None
+        else:
+            del self._tokens[size:]
+            self._tokens += change.tokens
+            self._state = change.state
+
+    @property
+    def whole(self) -> Spelling | None:
+        """The whole spelling; None where it is not known."""
+        return None if self._state is None else Spelling(0, bytes(self._tokens), self._state)

@@ -1,7 +1,37 @@
-"""From committed bytes to the text a reader sees: whole characters only, and nothing past a stop text."""
+"""From committed bytes to the text a reader sees: whole characters only, and nothing past a stop text.
+
+And the one function that takes the commands out of a text before it is shown.
+"""
 
 import codecs
+import re
 from collections.abc import Sequence
+from typing import Final
+
+# What a terminal, a log or a page may take for a command, or what turns round or hides the text beside it:
+_HARMFUL: Final = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed, so that no escape sequence begins
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # direction marks of every kind, and deprecated format characters
+    "\u2028\u2029"  # line and paragraph separators
+    "\ufff9-\ufffb"  # annotations, which are hidden
+    "\ud800-\udfff\ufffe\uffff"  # what no encoding, or no XML, has
+    "]"
+)
+
+
+def harmless(text: str) -> str:
+    """``text`` for a person to see, without what could be a command: a model, a file or a name may say anything.
+
+    Each harmful character becomes U+FFFD. Line feeds and tabs stay; so do invisible characters that scripts and emoji
+    need (joiners, variation selectors, zero-width spaces, tags), private and unassigned ones: they command nothing.
+    """
+    return _HARMFUL.sub("\ufffd", text)
+
+
+def one_line(text: str) -> str:
+    """The same as a single line: a message, a name in a log."""
+    return harmless(" ".join(text.split()))
 
 
 class TextStream:
@@ -50,7 +80,7 @@ class TextStream:
 
 def _overlap(text: str, stop: str) -> int:
     """The length of the longest end of ``text`` with which ``stop`` begins."""
-    for length in range(len(stop), 0, -1):
+    for length in range(min(len(stop), len(text)), 0, -1):
         if text.endswith(stop[:length]):
             return length
     return 0

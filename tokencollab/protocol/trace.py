@@ -8,6 +8,9 @@ step, where there is something to say: ``alone`` (the base wrote it by itself), 
 ``scores`` (UniTE's foreign pieces), ``offsets`` (where each model stood), ``efficacy``, ``lost`` and
 ``joined`` (models since the step before), ``marginals`` (bytewise voting; ``following`` by byte, zeros left
 out, ``pending`` in hexadecimal), ``heard`` (what the policy heard, in order). Other keys are ignored.
+
+Traces that this program writes have chained checksums (`checksums`), which reading verifies. One written by hand need
+not have any.
 """
 
 import json
@@ -21,7 +24,10 @@ from msgspec import Meta
 
 from tokencollab.errors import ProtocolError, TraceError
 from tokencollab.protocol.candidates import Candidate, CandidateSet
+from tokencollab.protocol.checksums import CHECKSUM, check_lines
+from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.pieces import JsonPiece, Piece, piece_from_json, piece_to_json
+from tokencollab.protocol.replies import check_marginals
 
 VERSION: Final = 1
 
@@ -205,17 +211,7 @@ class _StepLine(msgspec.Struct):
             offsets=tuple(sorted(self.offsets.items())),
             lost=self.lost,
             joined=self.joined,
-            marginals=tuple(
-                TraceMarginals(
-                    m.model,
-                    m.offset,
-                    bytes.fromhex(m.pending),
-                    m.exact,
-                    m.end,
-                    tuple(m.following.get(byte, 0.0) for byte in range(256)),
-                )
-                for m in self.marginals
-            ),
+            marginals=tuple(map(_marginals, self.marginals)),
             heard=self.heard,
         )
 
@@ -226,6 +222,15 @@ class _StepLine(msgspec.Struct):
             return CandidateSet(listed, self.log_normalisers.get(model, computed)).checked()
         except ProtocolError as error:
             raise TraceError(f"the candidates of {model}: {error}") from error
+
+
+def _marginals(entry: _MarginalsEntry) -> TraceMarginals:
+    following = tuple(entry.following.get(byte, 0.0) for byte in range(256))
+    try:
+        check_marginals(entry.exact, entry.end, following)
+    except ProtocolError as error:
+        raise TraceError(f"the marginals of {entry.model}: {error}") from error
+    return TraceMarginals(entry.model, entry.offset, bytes.fromhex(entry.pending), entry.exact, entry.end, following)
 
 
 _HEADER: Final = msgspec.json.Decoder(_HeaderLine)
@@ -242,21 +247,26 @@ def parse_trace(lines: Iterable[str]) -> Trace:
 
     Raises TraceError: the first damage found, with its line number.
     """
-    rest = iter(lines)
+    texts = [line.rstrip("\r\n") for line in lines]
+    check_lines((text.encode(errors="surrogatepass") for text in texts), chained=True)
+    rest = iter(texts)
     with _damage(1, "not a header: "):
         if (first := next(rest, None)) is None:
             raise TraceError("the trace is empty; its first line must be the header")
         base, *others = models = _HEADER.decode(first).models
-        settings = msgspec.json.decode(first, type=dict[str, object])
+        settings = read_json(first)
         if base in others or len(set(others)) != len(others):
             raise TraceError(f"models must name the base and its collaborators, each once, not {list(models)!r}")
-    del settings["tokencollab_trace"], settings["models"]
+    for key in ("tokencollab_trace", "models", CHECKSUM):
+        settings.pop(key, None)
     may_rest = _may_rest(settings)
     steps: list[TraceStep] = []
     known, absent = set(models), set[str]()  # of the known, those that may be missing, because they were lost
     for expected, text in enumerate(rest, start=1):
         with _damage(expected + 1):
-            step = _STEP.decode(text).read()
+            line = _STEP.decode(text)
+            read_json(text)  # refuses what msgspec takes: a key that occurs twice
+            step = line.read()
             if step.step != expected:
                 raise TraceError(f"step {step.step} where step {expected} must be")
             known.update(step.joined)
@@ -297,7 +307,7 @@ def _damage(number: int, prefix: str = "") -> Iterator[None]:
         raise TraceError(f"line {number}: {prefix}{error}") from error
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise TraceError(f"line {number}: not whole JSON (a cut line?): {error}") from error
-    except (ProtocolError, TraceError) as error:
+    except (NotJson, ProtocolError, TraceError) as error:
         raise TraceError(f"line {number}: {error}") from error
 
 

@@ -14,7 +14,7 @@ from tokencollab.actors.platform.client import NAMESPACE, PlatformClient
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import written
-from tokencollab.actors.request import AnswerRequest
+from tokencollab.actors.request import AnswerRequest, running_loop
 from tokencollab.actors.runtimes.ray_actors import RayLink
 from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.errors import MalformedAnswer, ModelFailed, ModelGone, UsageError, error_named
@@ -95,6 +95,7 @@ class RemoteCollaboration:
         """
         if self._base is None:
             raise UsageError("a RemoteCollaboration answers inside `async with` only")
+        running_loop()
         request = AnswerRequest.of(self.method, prompt, max_tokens, stop, seed)
         answer = RemoteAnswer(self._client, request, self._base, self._collaborators, trace, self._notify)
         return AnswerStream(answer, answer.tokens(), answer.finish)
@@ -239,6 +240,10 @@ class RemoteAnswer:
             if self._pieces[seen] != message.piece:
                 raise ModelFailed("another coordinator writes another text than was streamed: the models have changed")
             return None
+        if len(self._pieces) > self._task.max_tokens:  # one more than the tokens only brings text
+            raise MalformedAnswer(
+                f"a coordinator sends more than the {self._task.max_tokens} tokens that were asked for"
+            )
         self._pieces.append(message.piece)
         efficacy = None if message.efficacy is None else Efficacy(*cast(Any, message.efficacy))
         if message.piece != b"":
@@ -256,7 +261,7 @@ class RemoteAnswer:
             told = json.loads(message.figures)
             told["models"] = tuple(told["models"])
             self._figures = Answer(**told, pieces=tuple(self.tally.pieces))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise MalformedAnswer(f"the figures of an answer cannot be read: {error!r}") from error
 
     def finish(self, text: str) -> Answer:

@@ -27,11 +27,11 @@ from tokencollab.actors.platform.client import PlatformRuntime
 from tokencollab.actors.platform.registry import ModelFigures
 from tokencollab.actors.platform.service import SharedSpec
 from tokencollab.actors.request import AnswerRequest
-from tokencollab.actors.runtimes.ray_actors import FrameActor, refusal_frame
+from tokencollab.actors.runtimes.ray_actors import FrameActor, received, refusal_frame
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
-from tokencollab.errors import ModelFailed, PlatformFull, ProtocolError, TokencollabError, TraceError, UsageError
+from tokencollab.errors import ModelFailed, PlatformFull, TokencollabError, TraceError, UsageError
 from tokencollab.files import cache_folder
 from tokencollab.policies.methods import Method
 from tokencollab.protocol import codec
@@ -91,7 +91,7 @@ class CoordinatorActor(FrameActor):
 
     async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
         try:
-            match codec.decode(frame):
+            match await received(frame, Task | Close, "a task"):
                 case Task() as task:
                     opened.add(task.session)
                     async with aclosing(self._write(task)) as replies:
@@ -102,8 +102,6 @@ class CoordinatorActor(FrameActor):
                     if session in self._answers:
                         self._answers[session].cancel()
                     yield codec.encode(Closed(session))
-                case message:
-                    raise ProtocolError(f"{type(message).__name__} came where a task was expected")
         except Exception as error:
             yield refusal_frame(error, type(error) if isinstance(error, TokencollabError) else ModelFailed)
 

@@ -83,7 +83,7 @@ class Driver:
 
         The open questions of a model that is lost are dropped.
         """
-        if isinstance(event, e.ModelLost):
+        if isinstance(event, e.ModelLost | e.ModelExhausted):
             self.open = [question for question in self.open if question.model != event.model]
         before, number = self.state, getattr(event, "question", None)
         question = None if number is None else self.questions.get(number)

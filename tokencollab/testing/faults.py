@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import nan
+from math import log, nan
 from random import Random
 from typing import Any
 
 from tokencollab.actors.model_session import ModelReply
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
-from tokencollab.actors.runtimes.threads import checked
 from tokencollab.actors.solo_generation import Writing
 from tokencollab.engines.base import Engine, EngineReply
 from tokencollab.errors import ModelGone, ModelUnavailable
@@ -19,11 +18,14 @@ from tokencollab.protocol.messages import (
     CandidatesReply,
     Close,
     Closed,
+    ContextExhausted,
     GenerateSolo,
+    MarginalsReply,
     ModelInfo,
     NextCandidates,
     Open,
     Opened,
+    Refused,
     Reply,
     Request,
     ScorePieces,
@@ -31,6 +33,7 @@ from tokencollab.protocol.messages import (
     SoloPiece,
     Unsure,
 )
+from tokencollab.protocol.pieces import piece_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class Faults:
         hang: it never says anything more until it is restarted.
         unstartable: a restart fails.
         forget: the model drops the session, as under memory pressure.
+        refuse: it refuses the conversation, or the question, for one of the reasons that there are.
+        exhaust: it says that its context is full.
+        ramp: from now on every answer takes longer than the one before.
+        lie: candidates, or masses of bytes, are a distribution that is not the model's, but a valid one.
+        flood: a model that writes alone sends an answer many times over.
     """
 
     drop: float = 0.0
@@ -58,12 +66,17 @@ class Faults:
     hang: float = 0.0
     unstartable: float = 0.0
     forget: float = 0.0
+    refuse: float = 0.0
+    exhaust: float = 0.0
+    ramp: float = 0.0
+    lie: float = 0.0
+    flood: float = 0.0
     latency: float = 0.01
     lateness: float = 60.0
 
     @classmethod
     def all(cls, share: float) -> "Faults":
-        return cls(share, share, share, share, share, share, share, share, share)
+        return cls(*[share] * 14)
 
 
 class _Model:
@@ -73,6 +86,7 @@ class _Model:
         self.engine = engine
         self.state = "up"
         self.before: Reply | None = None
+        self.slowness = 0.0  # seconds that the next answer takes at least
 
 
 class _FaultyLink:
@@ -86,6 +100,8 @@ class _FaultyLink:
             self._model.engine.close(request.session)
             return Closed(request.session)
         await self._befall(request.session)
+        if (refused := self._refused(request)) is not None:
+            return refused
         match request:
             case Open():
                 reply: Reply = self._model.engine.open(request)
@@ -100,9 +116,13 @@ class _FaultyLink:
         question: NextCandidates | None = writing.first
         while question is not None:
             await self._befall(request.session)
+            if (refused := self._refused(request)) is not None:
+                yield refused
+                return
             replies, question = writing.heard(self._answer(question))
             for reply in replies:
-                yield await self._deliver(reply)
+                for _ in range(_FLOOD if self._chance(self._faults.flood) else 1):
+                    yield await self._deliver(reply)
 
     async def alive(self) -> None:
         await self._travel()
@@ -119,7 +139,16 @@ class _FaultyLink:
             raise ModelGone("crashed")
         if self._model.state == "hanging":
             await asyncio.get_running_loop().create_future()
-        await asyncio.sleep(self._random.uniform(0, self._faults.latency))
+        await asyncio.sleep(self._random.uniform(0, self._faults.latency) + self._model.slowness)
+        self._model.slowness *= self._random.uniform(1, 1.6)
+
+    def _refused(self, request: Request) -> Reply | None:
+        """An answer in place of the one that was asked for."""
+        if self._chance(self._faults.refuse):
+            return Refused(request.session, self._random.choice(_REFUSALS), "no")
+        if self._chance(self._faults.exhaust) and not isinstance(request, Open):
+            return ContextExhausted(request.session, 0)
+        return None
 
     async def _befall(self, session: str) -> None:
         """What can happen before the model answers."""
@@ -128,6 +157,8 @@ class _FaultyLink:
             self._model.state = "crashed"
         if self._chance(faults.hang):
             self._model.state = "hanging"
+        if self._chance(faults.ramp) and not self._model.slowness:
+            self._model.slowness = self._random.uniform(0.01, 1)
         await self._travel()
         if self._chance(faults.fail):
             raise RuntimeError("the engine failed")
@@ -144,9 +175,11 @@ class _FaultyLink:
             await asyncio.sleep(self._random.uniform(0, faults.lateness))
         if before is not None and self._chance(faults.repeat):
             return before
+        if self._chance(faults.lie):
+            reply = _lie(reply, self._random)
         if self._chance(faults.corrupt):
             reply = self._random.choice(_CORRUPTIONS)(reply)
-        return checked(reply)
+        return reply
 
     def _chance(self, probability: float) -> bool:
         return probability > 0 and self._random.random() < probability
@@ -196,7 +229,37 @@ class FaultyRuntime:
         return _FaultyLink(model, self._faults, self._random)
 
 
-# ---------------------------------------------------------------- corruptions
+# ---------------------------------------------------------------- lies and corruptions
+
+_REFUSALS = ("PromptTooLong", "ModelRefused", "PlatformFull", "ModelFailed", "UsageError", "no such kind")
+_FLOOD = 40
+
+
+def _lie(reply: Reply, random: Random) -> Reply:
+    """The reply with another distribution, which no check can find fault with."""
+    match reply:
+        case CandidatesReply(candidates=sent):
+            pieces: set[bytes | None] = {random.randbytes(random.randint(1, 4)) for _ in sent.candidates}
+            pieces |= {None} if random.random() < 0.2 else set()
+            shares = sorted(_shares(random, len(pieces)), reverse=True)
+            normaliser = random.uniform(-50, 50)
+            told = [
+                Candidate(piece, log(share) + normaliser, log(share))
+                for piece, share in zip(sorted(pieces, key=piece_order), shares, strict=True)
+            ]
+            return replace(reply, candidates=CandidateSet(tuple(told), normaliser))
+        case MarginalsReply(end=end):
+            exact, own, *following = _shares(random, 258)
+            return replace(reply, exact=exact, end=own if end else 0.0, following=tuple(following))
+        case _:
+            return reply
+
+
+def _shares(random: Random, count: int) -> list[float]:
+    """Parts of a whole, not all of it, of very different sizes."""
+    drawn = [random.random() ** random.choice([1, 20]) + 1e-9 for _ in range(count)]
+    whole = sum(drawn) * random.uniform(1, 2)
+    return [one / whole for one in drawn]
 
 
 def _with_candidates(change: Callable[[CandidateSet], CandidateSet]) -> Callable[[Reply], Reply]:

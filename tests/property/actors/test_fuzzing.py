@@ -25,6 +25,7 @@ from tests.property.actors.fuzzing import (
     fuzz_model,
     script,
 )
+from tests.property.actors.lying import LIES, fuzz_lies, fuzz_sockets
 from tokencollab import EOS, Answer, Collaboration
 from tokencollab.actors.runtimes import ray_actors
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
@@ -50,6 +51,19 @@ async def test_the_model_actor(count: int) -> None:
     found = await fuzz_model(2, count)
     assert found.frames == count
     assert found.valid > count / 100
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(5_000, marks=pytest.mark.slow)])
+def test_a_member_that_lies_in_well_formed_frames(count: int) -> None:
+    told = fuzz_lies(3, count)
+    assert told.frames >= count
+    assert set(told.kinds) == set(LIES)
+    assert 0 < told.counted < told.answers, "some lies are counted as votes, some are refused"
+
+
+@pytest.mark.parametrize("count", [15, pytest.param(500, marks=pytest.mark.slow)])
+async def test_hostile_servers_and_clients(count: int) -> None:
+    assert await fuzz_sockets(4, count) == count
 
 
 def large(data: bytes) -> bytes:

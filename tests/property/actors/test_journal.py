@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.actors.torture import METHODS, NAMES, engine, method_named
+from tests.support.checksums import with_checksums, without_checksum
 from tokencollab import Answer, Collaboration, UsageError
 from tokencollab.actors.journal import SUFFIX, read_journal
 from tokencollab.policies.replay import replay
@@ -183,10 +184,15 @@ def journal_lines(journal: Path) -> list[str]:
     ],
 )
 def test_a_damaged_journal_is_refused_with_the_reason(damage: Damage, reason: str, tmp_path: Path) -> None:
+    """Also where its checksums are right, or there are none, as in a journal of an earlier version."""
     journal = cut_off("duetnet", 2, 20, 3, tmp_path, 4)
-    journal.write_text("".join(damage(journal_lines(journal))))
-    with pytest.raises(UsageError, match=reason):
-        run_on_fake_clock(resumed("duetnet", 2, journal))
+    written = journal_lines(journal)
+    damaged = damage([without_checksum(line) for line in written])
+    whole = damaged[-1].endswith("\n")
+    for lines in [damaged, *([with_checksums(damaged, chained=True)] if whole else [])]:
+        journal.write_text("".join(lines))
+        with pytest.raises(UsageError, match=reason):
+            run_on_fake_clock(resumed("duetnet", 2, journal))
     assert journal.exists()
 
 

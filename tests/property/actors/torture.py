@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from tokencollab import Collaboration, ModelFailed, Piece, Token
+from tokencollab import Collaboration, ModelFailed, ModelRefused, Piece, PlatformFull, PromptTooLong, Token
 from tokencollab.actors.journal import Past, read_journal
 from tokencollab.actors.supervisor import FaultPolicy
 from tokencollab.engines.base import EXTRA_CANDIDATES
@@ -26,6 +27,7 @@ from tokencollab.policies.replay import replay
 from tokencollab.policies.selection import choose_solo
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.trace import TraceStep
 from tokencollab.testing import Faults, FaultyRuntime, ScriptedEngine, run_on_fake_clock
 
 NAMES = ("a", "b", "c", "d")
@@ -80,6 +82,8 @@ class Course:
     text: str
     past: Past
     failed: bool
+    lied: bool
+    exhausted: bool
     faults: Counter[str]
     restarts: int
 
@@ -90,6 +94,8 @@ def fault_policy(random: Random) -> FaultPolicy:
         multiple=random.uniform(5, 50),
         floor=random.uniform(0.05, 3),
         ceiling=20,
+        prefill=random.uniform(1, 100),
+        lag=random.choice([0, random.uniform(0, 3)]),
         failures=random.randint(1, 3),
         restarts=random.randint(0, 4),
         healthy=random.randint(1, 20),
@@ -106,16 +112,20 @@ def faults(random: Random) -> Faults:
     return replace(every, **spared)
 
 
-async def write(seed: int, journals: Path) -> Course:
-    """One session under faults; afterwards no session is left at any model, and no task anywhere."""
+async def write(seed: int, journals: Path) -> Course | None:
+    """One session under faults; afterwards no session is left at any model, and no task anywhere.
+
+    None: the base refused the conversation.
+    """
     random = Random(seed)  # noqa: S311 - chance for tests
     models = NAMES[: random.randint(1, 3)]
     method = method_named(random.choice(METHODS))
     limit = random.randint(1, 24)
     make = {name: lambda name=name: engine(name) for name in NAMES}
-    runtime = FaultyRuntime(make, faults(random), seed)
+    bad = faults(random)
+    runtime = FaultyRuntime(make, bad, seed)
     tokens: list[Token] = []
-    failed, slow = False, random.random() < 0.3
+    failed, refused, slow = False, False, random.random() < 0.3
     joins_at, leaves_at = random.randint(1, 40), random.randint(1, 40)
     options: dict[str, Any] = {"fault_policy": fault_policy(random), "journal": journals, "keep_journal": True}
     async with Collaboration(models[0], models[1:], method, runtime=runtime, **options) as team:
@@ -131,6 +141,8 @@ async def write(seed: int, journals: Path) -> Course:
                     await team.remove(list(team.members)[-1])
         except ModelFailed:
             failed = True
+        except (PromptTooLong, ModelRefused, PlatformFull):
+            refused = True
         await asyncio.sleep(10_000)  # whatever was late has come, and every restart is over
         for name, left in runtime.engines.items():
             assert not left.texts or team.members[name].health == "out", f"a session is left at {name}"
@@ -138,11 +150,17 @@ async def write(seed: int, journals: Path) -> Course:
         for member in team.members.values():
             total.update(member.faults)
         restarts = sum(member.restarts for member in team.members.values())
-        text = stream.answer.text
+        answer = stream.answer
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is left"
     assert stream.journal is not None
+    if refused:
+        assert not tokens
+        assert stream.journal.name not in os.listdir(journals)
+        return None
     past = read_journal(stream.journal)
-    return Course(method, models, seed, limit, tokens, text, past, failed, total, restarts)
+    exhausted = answer.finish_reason == "length" and answer.tokens < limit
+    lied = bad.lie > 0
+    return Course(method, models, seed, limit, tokens, answer.text, past, failed, lied, exhausted, total, restarts)
 
 
 def check(course: Course) -> None:
@@ -152,21 +170,31 @@ def check(course: Course) -> None:
     assert course.text == "".join(token.text for token in course.tokens)
     if not course.failed:
         assert course.text == written.decode("utf-8", "replace")
-        assert pieces[-1] is None or len(pieces) == course.max_tokens
+        assert course.exhausted or pieces[-1] is None or len(pieces) == course.max_tokens
     trace = course.past.trace
     assert [step.chosen for step in trace.steps] == pieces
     text = b""
     for step in trace.steps:
         for model, sent in step.candidates:
+            if course.lied:
+                continue
             at = dict(step.offsets).get(model, len(text)) if course.method.aggregation == "bytewise" else len(text)
             assert sent == candidates(model, text[:at], len(sent.candidates)), (step.step, model)
         text += step.chosen or b""
+    if course.lied and any(answers_twice(step) for step in trace.steps):
+        return  # a step has one answer of each model: a liar's other one is not in the trace, and is not replayed
     assert again(course)[: len(pieces)] == pieces
     if trace.steps:
         assert [step.chosen for step in replay(trace, None, past_exit=True)] == pieces
-    if course.method.aggregation != "bytewise":
+    if course.method.aggregation != "bytewise" and not course.lied:
         voters = [(token.alone, frozenset(token.ranks)) for token in course.tokens if token.piece != b""]
         assert without_faults(course, voters) == pieces
+
+
+def answers_twice(step: TraceStep) -> bool:
+    """Whether a model was asked anew within a step, because the others were lost."""
+    answers = [(heard.event, heard.model) for heard in step.heard if heard.event == "candidates"]
+    return len(set(answers)) < len(answers)
 
 
 def again(course: Course) -> list[Piece]:
@@ -246,12 +274,15 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
 def main(first: int, number: int) -> None:
     """Runs sessions and says what befell them."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    courses, failed, restarts, pieces = 0, 0, 0, 0
+    courses, refused, failed, restarts, pieces = 0, 0, 0, 0, 0
     befallen: Counter[str] = Counter()
     for seed in range(first, first + number):
         try:
             with TemporaryDirectory() as folder:
                 course = run_on_fake_clock(write(seed, Path(folder)))
+            if course is None:
+                refused += 1
+                continue
             check(course)
         except BaseException:
             print(f"seed {seed}", file=sys.stderr)
@@ -262,7 +293,10 @@ def main(first: int, number: int) -> None:
         pieces += len(course.tokens)
         befallen.update(course.faults)
     kinds = ", ".join(f"{kind} {times}" for kind, times in befallen.items())
-    print(f"{courses} sessions, {pieces} pieces, {failed} lost every model for good; {restarts} restarts; {kinds}")
+    print(
+        f"{courses} sessions, {pieces} pieces, {failed} lost every model for good; {refused} more were refused by the "
+        f"base; {restarts} restarts; {kinds}"
+    )
 
 
 if __name__ == "__main__":

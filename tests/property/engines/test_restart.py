@@ -17,7 +17,8 @@ from tokencollab.actors.runtimes.threads import LocalRuntime
 from tokencollab.engines.base import EngineReply, EngineRequest
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.protocol import messages as m
-from tokencollab.protocol.spelling import Spelling
+from tokencollab.protocol.replies import check_spelling
+from tokencollab.protocol.spelling import KeptSpelling, Spelling
 
 Engines = Callable[..., TransformersEngine]
 
@@ -59,9 +60,12 @@ def step(
     reply = ask(engine, m.NextCandidates("s", start, data, 10)).reply
     assert isinstance(reply, m.CandidatesReply)
     assert reply.spelling is not None
-    whole = reply.spelling.after(spelt)
-    assert whole is not None
-    return reply, whole
+    check_spelling(reply.spelling, reply.offset)
+    kept = KeptSpelling()
+    for change in (spelt, reply.spelling):
+        kept.take(change)
+    assert kept.whole is not None
+    return reply, kept.whole
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,15 +152,6 @@ def test_a_reply_that_was_not_received(tiny_engine: Engines) -> None:
     reply, _ = step(engine, len(b"The quick brown"), b" fox", whole)
     assert reply.spelling is not None
     assert len(reply.spelling.tokens) == 8
-
-
-def test_spellings_that_do_not_fit_together_are_not_joined() -> None:
-    whole = Spelling(0, b"12345678" * 2, b"")
-    assert Spelling(1, b"abcdefgh", b"s").after(whole) == Spelling(0, b"12345678abcdefgh", b"s")
-    assert Spelling(3, b"", b"").after(whole) is None
-    assert Spelling(1, b"", b"").after(None) is None
-    assert Spelling(1, b"", b"").after(Spelling(1, b"", b"")) is None
-    assert whole.after(None) == whole
 
 
 class Forgetful:

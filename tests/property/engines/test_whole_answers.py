@@ -17,13 +17,25 @@ from tokencollab.protocol import messages as m
 
 Engines = Callable[..., TransformersEngine]
 SPELLING = ("bytes", "nfc", "llama", "metaspace", "gemma")
-MARKER = "▁".encode()  # tokenizers that write spaces so cannot tell it from one
 
 characters = st.characters(codec="utf-8")
 texts = st.text(characters, min_size=1, max_size=4).map(str.encode)
 known = st.tuples(st.integers(0, len(TEXT) - 8), st.integers(1, 8)).map(lambda at: TEXT[at[0] : at[0] + at[1]].encode())
 traps = st.sampled_from(
-    [b" ", b"  ", b"\n", b"\n\n", b"\t", b"\r\n", b"\x00", b"<0x0A>", b" </s>", "e\u0301".encode(), "👨‍👩‍👧".encode()]
+    [
+        b" ",
+        b"  ",
+        b"\n",
+        b"\n\n",
+        b"\t",
+        b"\r\n",
+        b"\x00",
+        b"<0x0A>",
+        "▁".encode(),
+        b" </s>",
+        "e\u0301".encode(),
+        "👨‍👩‍👧".encode(),
+    ]
     + [token.encode() for token in SPECIAL]
 )
 parts = st.tuples(characters, st.integers(0, 3), st.integers(1, 4)).map(
@@ -47,7 +59,7 @@ def check_tokens(kind: str, engine: TransformersEngine, text: bytes) -> None:
     assert all(piece or token == vocabulary.unknown_id for piece, token in zip(spelt, held.ids, strict=True))
     whole = held.lead + text if text else b""
     assert whole.endswith(held.pending)
-    if kind in SPELLING and MARKER not in text:
+    if kind in SPELLING:
         assert b"".join(piece or b"?" for piece in spelt) == whole
         assert held.pending == b""
 

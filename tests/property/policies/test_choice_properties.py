@@ -12,9 +12,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.property.policies.test_machine_pieces import candidate_sets
-from tests.support.candidates import by_logit, toy
+from tests.support.candidates import Lists, by_logit, toy
 from tests.support.oracle import best, score
 from tokencollab.policies import events as e
+from tokencollab.policies.aggregations import DK, Ballot
 from tokencollab.policies.machine import make_policy
 from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.policies.pieces import Decider
@@ -23,7 +24,7 @@ from tokencollab.protocol.candidates import Candidate, CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece, piece_order
 from tokencollab.protocol.trace import header_line, parse_trace, step_line
-from tokencollab.testing import Driver
+from tokencollab.testing import Driver, drive
 
 quick = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 AGGREGATIONS = ("gac", "unite", "duetnet", "dp", "dk")
@@ -198,3 +199,63 @@ def test_whole_answers_are_the_same_in_any_order_of_members(name: str) -> None:
         policy = make_policy(method, max_tokens=30, seed=0, report=False)
         texts.add(tuple(Driver(policy, book, members=("m", *others)).run().commits))
     assert len(texts) == 1
+
+
+LEVELS = st.tuples(st.sampled_from([b"x", b"xy", None]), st.integers(1, 9), st.integers(1, 9)).map(
+    lambda drawn: {drawn[0]: drawn[1] / 10, b"y": drawn[2] / 10}
+)
+ALL_METHODS = ("gac", "unite", "duetnet", "dp", "dk", "duetnet:reference=floor", "dk:reference=floor", "bytewise")
+
+
+def turning(sent: list[CandidateSet]) -> Lists:
+    return Lists(lambda text: sent[len(text) % len(sent)])
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
+@settings(quick, max_examples=150)
+@given(tables=st.tuples(LEVELS, LEVELS, LEVELS), t=st.integers(1, 2), offset=st.sampled_from([0.0, 0.1, 1e3]))
+def test_names_decide_nothing(name: str, tables: tuple[dict[Piece, float], ...], t: int, offset: float) -> None:
+    """Logits in tenths and shared tables make ties that only rounding breaks."""
+    name, _, floor = name.partition(":")
+    method = parse_method(name, top_t=t, **({"reference": "floor"} if floor else {}))
+    sent = [by_logit(*((piece, logit + offset) for piece, logit in table.items())) for table in tables]
+    answers = set()
+    for names in permutations("abc"):
+        models = {model: turning(sent[n:] + sent[:n]) for n, model in enumerate(names)}
+        policy = make_policy(method, max_tokens=4, seed=3, report=False)
+        answers.add(tuple(drive(policy, models).pieces))
+    assert len(answers) == 1
+
+
+def test_equal_sums_go_to_the_higher_probability_under_every_name() -> None:
+    tables = ({b"x": 1.0, b"y": 0.1}, {b"x": 0.3, b"y": 1.0}, {b"x": 0.1, b"y": 0.3})  # 1.4 each
+    for names in permutations("abc"):
+        sent = {model: by_logit(*table.items()) for model, table in zip(names, tables, strict=True)}
+        assert choose(parse_method("dk"), sent) == b"y"
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((0.1, 0.2), (0.3, 0.0)),
+        ((0.1, 0.2, 0.3), (0.3, 0.2, 0.1)),
+        ((0.1, 0.2, -0.3), (0.0, 0.0, 0.0)),
+        ((1e6, 0.1, -1e6), (0.0, 0.1, 0.0)),
+        ((1e15, 1.0, -1e15), (1.0, 0.0, 0.0)),
+        ((0.7, 0.1, 0.2), (0.5, 0.3, 0.2)),
+        ((-0.1, -0.2), (-0.3, 0.0)),
+    ],
+)
+def test_equal_sums_are_equal(left: tuple[float, ...], right: tuple[float, ...]) -> None:
+    """Where all else is equal EOS comes before bytes, whichever sum rounding favours."""
+    for first, second in ((left, right), (right, left)):
+        scored = [
+            (piece, score, 0.5)
+            for piece, score, _ in DK().score(
+                [
+                    Ballot(str(n), 1.0, sent.candidates, sent.candidates, {})
+                    for n, sent in enumerate(by_logit((b"x", x), (None, y)) for x, y in zip(first, second, strict=True))
+                ]
+            )
+        ]
+        assert select([*scored, (b"w", -5.0, 0.5)], sampling_of(parse_method("dk"), 0), 1) is None

@@ -160,9 +160,13 @@ class Course(RuleBasedStateMachine):
         self.nothing(e.MarginalsArrived(model, number, 0.0, 0.0, (0.0,) * 256))
         self.nothing(e.SoloStep(model, number, b"0", sent))
 
-    @rule(model=st.sampled_from((*NAMES, STRANGER)))
-    def a_model_is_lost(self, model: str) -> None:
-        event = e.ModelLost(model)
+    @rule(model=st.sampled_from((*NAMES, STRANGER)), full=st.booleans())
+    def a_model_is_lost(self, model: str, full: bool) -> None:
+        """For now; or for good, because the context of a collaborator is full."""
+        event: e.Event = e.ModelLost(model)
+        if full and model != BASE and self.phase != "stopped" and model in self.live | self.joining:
+            event = e.ModelExhausted(model)
+            self.left.add(model)
         if self.phase == "stopped" or model not in self.live | self.joining:
             self.nothing(event)
             return
@@ -196,7 +200,7 @@ class Course(RuleBasedStateMachine):
             assert {command.model for command in commands} == heirs
             assert all(isinstance(command, e.RequestCandidates) for command in commands)
         else:
-            assert commands == [e.Stop("failed")]
+            assert commands == [e.Stop("failed" if isinstance(event, e.ModelLost) else "length")]
         self.follow(commands)
 
     @rule(model=st.sampled_from((*NAMES, STRANGER)))
@@ -210,11 +214,10 @@ class Course(RuleBasedStateMachine):
         self.hear(event)
 
     @precondition(lambda self: len(self.driver.commits) > 4)
-    @rule(model=st.sampled_from(NAMES), cancelled=st.booleans())
-    def it_is_ended(self, model: str, cancelled: bool) -> None:
-        writes = model in {"together": self.live, "solo": {BASE}}.get(self.phase, set())
-        event = e.Cancelled() if cancelled else e.ModelExhausted(model)
-        if self.phase == "stopped" or not (cancelled or writes):
+    @rule(cancelled=st.booleans())
+    def it_is_ended(self, cancelled: bool) -> None:
+        event = e.Cancelled() if cancelled else e.ModelExhausted(BASE)
+        if self.phase == "stopped":
             self.nothing(event)
             return
         commands = self.driver.hear(event)

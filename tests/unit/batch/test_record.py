@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,12 @@ def open_file(path: Path, settings: dict[str, Any] | None = None, **options: Any
 
 
 def records(path: Path) -> list[dict[str, Any]]:
+    """Without their checksums."""
     data = path.read_bytes()
     assert data.endswith(b"\n") or not data
-    return [json.loads(raw) for raw in data.splitlines()]
+    found = [json.loads(raw) for raw in data.splitlines()]
+    assert all(re.fullmatch("[0-9a-f]{8}", record.pop("crc32")) for record in found)
+    return found
 
 
 @pytest.fixture
@@ -267,3 +271,40 @@ def test_a_folder_a_device_or_a_place_that_is_not_there_is_refused(tmp_path: Pat
     for place, words in ((tmp_path, "no file"), (Path("/dev/null"), "no file"), (tmp_path / "a" / "b", "No such file")):
         with pytest.raises(UsageError, match=words):
             open_file(place, resume=True)
+
+
+def test_an_answer_that_was_changed_is_an_error_with_the_line_and_the_file_is_left_alone(path: Path) -> None:
+    with open_file(path) as file:
+        for question in LINES[:3]:
+            file.answer(question, {"text": f"answer {question.number}"})
+    whole = path.read_bytes()
+    for at in range(0, len(whole) - 1, 3):
+        path.write_bytes(changed := whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(UsageError, match=r"answers\.jsonl.* line [123]"):
+            open_file(path, resume=True)
+        assert path.read_bytes() == changed
+
+
+def test_answers_of_an_earlier_version_are_resumed_without_checksums(path: Path) -> None:
+    with open_file(path) as file:
+        file.answer(LINES[0], {"text": "x"})
+        assert file.checksums
+    path.write_bytes(before := re.sub(rb',"crc32":"[0-9a-f]{8}"', b"", path.read_bytes()))
+    with open_file(path, resume=True) as file:
+        assert not file.checksums
+        assert file.answered == {1}
+        file.answer(LINES[1], {})
+    assert path.read_bytes().startswith(before)
+    assert b"crc32" not in path.read_bytes()
+
+
+def test_answers_and_settings_are_for_their_owner_alone(path: Path) -> None:
+    with open_file(path) as file:
+        file.answer(LINES[0], {})
+        assert {place.stat().st_mode & 0o777 for place in path.parent.iterdir()} == {0o600}
+
+
+def test_a_name_that_leaves_no_room_for_that_of_the_settings_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="File name too long"):
+        open_file(tmp_path / ("n" * 250))
+    assert os.listdir(tmp_path) == []

@@ -47,7 +47,7 @@ class Failing(ScriptedEngine):
 
 
 def team(*engines: ScriptedEngine) -> Collaboration:
-    chosen = engines or (ScriptedEngine("one", script), ScriptedEngine("two", script, context_length=100))
+    chosen = engines or (ScriptedEngine("one", script, context_length=100), ScriptedEngine("two", script))
     names = [engine.info.name for engine in chosen]
     return Collaboration(names[0], names[1:], "duetnet", runtime=scripted_runtime(*chosen), top_t="4", over="top_k")
 

@@ -13,12 +13,12 @@ from tokencollab.cli.batch import print_summary
 from tokencollab.cli.terminal import (
     ProgressView,
     RunView,
-    harmless,
     print_table,
     response_table,
     summary_table,
 )
 from tokencollab.pool import Progress
+from tokencollab.protocol.text import harmless
 from tokencollab.response import Response, Usage
 
 

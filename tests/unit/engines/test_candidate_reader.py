@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.unit.engines.test_alignment import answer_text
 from tokencollab.engines.candidate_reader import CandidateReader, _logsumexp, _top
 from tokencollab.engines.text.alignment import AnswerText
 from tokencollab.engines.text.vocabulary import Vocabulary
+from tokencollab.errors import MalformedAnswer
 from tokencollab.protocol.pieces import Piece
 
 CPU = torch.device("cpu")
@@ -191,3 +193,17 @@ def test_rows_read_together_are_read_alike() -> None:
             assert listed[: k - 1] == [tokens[i] for i in best if i not in (3, 4)][: k - 1]
             assert together.candidates.log_normaliser == pytest.approx(float(torch.logsumexp(row, 0)), abs=1e-5)
             assert (together.greedy is None) == (best[0] in (3, 4))
+
+
+def test_what_is_impossible_is_not_offered() -> None:
+    """A model may rule tokens out with a logit of -inf; its candidates are still a part of a distribution."""
+    lister, text = setting([b"a", b"b", b"c", None], (3,))
+    assert listed(lister, [1.0, -inf, 0.5, -inf], text) == {b"a": 1.0, b"c": 0.5}
+    assert listed(lister, [-inf, -inf, -inf, 2.0], text) == {None: 2.0}
+
+
+@pytest.mark.parametrize("logit", [nan, inf])
+def test_what_is_no_distribution_is_noticed(logit: float) -> None:
+    lister, text = setting([b"a", b"b", b"c", None], (3,))
+    with pytest.raises(MalformedAnswer, match="is not finite"):
+        listed(lister, [1.0, logit, 0.5, 0.0], text)

@@ -1,15 +1,17 @@
 """The six things that must hold of text and tokens (docs/architecture.md), on tiny models of every kind."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
 from transformers import AutoModelForCausalLM
 
-from tests.support.driving import QUESTION, answer_all, ask, candidates, feed, token_ids
+from tests.support.driving import QUESTION, answer_all, ask, candidates, feed, load, token_ids
 from tests.support.driving import answer as write
-from tests.support.tiny import KINDS
+from tests.support.tiny import KINDS, Kind, build
 from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.protocol import messages as m
 
@@ -58,6 +60,37 @@ def test_alone_is_transformers_greedy(
         assert token_ids(engine) == [token for token in expected if token not in ends]
         assert (outcome.pieces[-1] is None) == (expected[-1] in ends)
         assert len(outcome.pieces) == len(expected)
+
+
+def _prefix_space(tokenizer: Tokenizer) -> None:
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+
+
+def _regex_in_the_decoder(tokenizer: Tokenizer) -> None:
+    mark = decoders.Replace(Regex("[▁]"), " ")
+    tokenizer.decoder = decoders.Sequence([mark, decoders.ByteFallback(), decoders.Fuse()])
+
+
+def _added_tokens(tokenizer: Tokenizer) -> None:
+    tokenizer.add_tokens([AddedToken(text, lstrip=True, rstrip=True) for text in ("<tool>", "the", "\n\n")])
+
+
+def _saved_state(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=64, direction="left")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [("bytes", _prefix_space), ("gemma", _regex_in_the_decoder), ("llama", _added_tokens), ("bytes", _saved_state)],
+)
+def test_alone_with_tokenizers_of_other_forms(tmp_path: Path, kind: Kind, change: Callable[[Tokenizer], None]) -> None:
+    engine = load(build(tmp_path, kind, seed=5, change=change))
+    outcome = write({"a": engine}, "base", max_tokens=20)
+    candidates(engine, outcome.text, start=0)
+    expected = generate(tmp_path, engine, engine.pool["s"].prompt.ids, 20)
+    assert token_ids(engine) == [token for token in expected if token not in engine._vocabulary.end_ids]
+    assert len(engine.pool["s"].prompt.ids) > 8
 
 
 def test_alone_ends_where_transformers_ends(tiny_engine: Engines, tiny_model: Any) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import torch
 
 from tests.support.driving import QUESTION, answer, answer_all, candidates, feed, token_ids
 from tests.support.gguf_files import write_gguf
+from tests.support.tiny import CHAT_TEMPLATE, build
 from tokencollab.actors.runtimes.base import ModelSpec
 from tokencollab.actors.runtimes.threads import load_engine
 from tokencollab.engines.options import EngineOptions
+from tokencollab.engines.transformers_engine import TransformersEngine
 from tokencollab.errors import MissingExtra, ModelRefused, ModelUnavailable
+from tokencollab.models import convert
 from tokencollab.protocol import messages as m
+from tokencollab.protocol.pieces import TURN_ENDS
 
 xllamacpp = pytest.importorskip("xllamacpp", reason="needs the extra tokencollab[gguf]")
 
@@ -44,6 +49,56 @@ def load(gguf: Path, tiny_model: Callable[..., Path], monkeypatch: pytest.Monkey
         return engine
 
     return make
+
+
+def test_both_engines_end_at_the_end_tokens_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the file names, those of files of code, and those with names of chat formats, whatever their type."""
+    from gguf import TokenType
+    from tokenizers import AddedToken, Tokenizer
+    from transformers import AutoTokenizer
+
+    kinds = cycle((TokenType.NORMAL, TokenType.USER_DEFINED, TokenType.CONTROL))
+    names = {
+        **dict(zip(filter(str.isascii, TURN_ENDS), kinds, strict=False)),
+        "<|file_sep|>": TokenType.NORMAL,
+        "<turn over>": TokenType.NORMAL,
+        "<message over>": TokenType.USER_DEFINED,
+        "<repository>": TokenType.CONTROL,
+        "<|im_end": TokenType.NORMAL,  # no end
+        "<eos>": TokenType.NORMAL,  # text, as "</s>" is in Gemma's vocabulary
+    }
+
+    def change(tokenizer: Tokenizer) -> None:
+        tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
+
+    folder = build(tmp_path / "model", hidden=64, change=change, chat=CHAT_TEMPLATE.replace("<|end|>", "<|im_end|>"))
+    ids = AutoTokenizer.from_pretrained(folder).get_vocab()
+    ends = {"eot": ids["<turn over>"], "eom": ids["<message over>"], "fim_rep": ids["<repository>"], "fim_pad": 99_999}
+    file = write_gguf(folder, tmp_path / "ends.gguf", with_tokenizer=True, types=names, ends=ends)
+    monkeypatch.setenv("TOKENCOLLAB_CACHE", str(tmp_path / "cache"))
+    (converted := tmp_path / "converted").mkdir()
+    convert.convert(file, converted, TURN_ENDS)
+    options: dict[str, Any] = {"threads": 1, "device": "cpu", "kv_megabytes": 8}
+    engines = [
+        load_engine(ModelSpec("tiny", str(file), EngineOptions(engine="llamacpp", **options))),
+        load_engine(ModelSpec("tiny", str(converted), EngineOptions(engine="transformers", **options))),
+    ]
+    wanted = {"</s>", *names} - {"<|im_end", "<eos>", "<|end|>"}  # with <|return|> and <|call|>, <|end|> ends a part
+    prompts = []
+    for engine in engines:
+        assert isinstance(engine, llamacpp_engine.LlamaCppEngine | TransformersEngine)
+        assert {name for name, index in ids.items() if index in engine._vocabulary.end_ids} == wanted
+        assert "99999" in engine.info.notices[0]
+        opened(engine, "s")
+        prompts.append(engine.pool["s"].prompt.ids)
+    assert prompts[0] == prompts[1]
+    assert ids["<|im_end|>"] in prompts[0]
+    (llama,) = [engine for engine in engines if isinstance(engine, llamacpp_engine.LlamaCppEngine)]
+    model, lib = llama._llama, llamacpp_binding.library()
+    vocab = lib.llama_model_get_vocab(model.model)
+    theirs = {name for name, index in ids.items() if lib.llama_vocab_is_eog(vocab, index)}
+    assert theirs - {"<eos>"} <= wanted
+    assert wanted - theirs <= {"<|EOT|>", "<|eot|>", "</s>"}  # where <|tool_response> is, it takes "</s>" for text
 
 
 def opened(engine: Any, *names: str) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from tests.support.tiny import KINDS, SPECIAL, TEXT, make_tokenizer
@@ -100,18 +100,36 @@ def test_added_tokens_that_are_text() -> None:
     assert read.pieces[marked.get_vocab()["▁▁▁"]] == b"   "
 
 
-def test_wordpiece_words_bring_their_space() -> None:
-    read, tokenizer = vocabulary("wordpiece")
-    assert read.pieces[tokenizer.token_to_id("the")] == b" the"
-    assert read.pieces[tokenizer.token_to_id("##s")] == b"s"
-
-
 def test_other_decoders() -> None:
-    suffix = token_decoder({"type": "BPEDecoder", "suffix": "</w>"})
-    assert suffix("the</w>") == b"the "
     assert token_decoder(None)("the") == b"the"
-    with pytest.raises(ModelRefused, match="CTC"):
-        token_decoder({"type": "CTC"})
+    for unknown in (decoders.CTC(), decoders.WordPiece(), decoders.BPEDecoder()):
+        with pytest.raises(ModelRefused, match="has a decoder of type"):
+            token_decoder(unknown)
+
+
+def test_decoders_apply_to_a_token_in_the_middle_of_a_text() -> None:
+    """Steps before the tokens are joined change each token; what comes later acts on a text's beginning and end."""
+    mark = decoders.Replace("▁", " ")
+    for steps, token, data in (
+        ([decoders.Replace(Regex("[▁_]"), " "), decoders.Fuse()], "▁a_b", b" a b"),
+        ([decoders.Replace(Regex("a+"), "b")], "aaca", b"bcb"),
+        ([decoders.Replace("<n>", "\n")], "<n><n>", b"\n\n"),
+        ([mark, decoders.Strip(" ", 1, 0)], "▁▁a", b" a"),
+        ([mark, decoders.Fuse(), decoders.Strip(" ", 1, 0)], "▁▁a", b"  a"),
+        ([mark, decoders.ByteFallback(), decoders.Fuse()], "<0xe6>", b"\xe6"),
+        ([mark, decoders.ByteFallback(), decoders.Fuse()], "<0xZZ>", b"<0xZZ>"),
+        ([decoders.Sequence([decoders.Sequence([mark])])], "▁", b" "),
+        ([decoders.Replace("_", "Ġ"), decoders.ByteLevel()], "_a", b" a"),
+    ):
+        assert token_decoder(decoders.Sequence(steps))(token) == data
+    for steps in (
+        [decoders.ByteLevel(), decoders.Replace("a", "b")],
+        [decoders.Replace("", "b")],
+        [decoders.Replace("a", "b" * 1000)],
+        [decoders.Replace("a", "b" * 10), decoders.Replace("b", "c" * 10)],
+    ):
+        with pytest.raises(ModelRefused, match=r"decoder of type|unbounded memory"):
+            token_decoder(decoders.Sequence(steps))
 
 
 def test_without_a_fast_tokenizer_or_with_an_unknown_decoder() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from tokencollab.answers import extract, same
 from tokencollab.errors import MissingExtra, ModelUnavailable, UsageError
 from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.hub import HUB_SETS
-from tokencollab.evaluation.items import Item
-from tokencollab.evaluation.prompts import kind_of, prompt_of
+from tokencollab.evaluation.items import Item, kind_of, read_rows
+from tokencollab.evaluation.prompts import prompt_of
 
 OPEN = {"id": "own/1", "question": "What is 2+2?", "choices": None, "answer": "4", "context": None}
 CHOICE = {"id": "own/2", "question": "Which?", "choices": ["this", "that"], "answer": "B", "context": None}
@@ -60,15 +61,38 @@ def test_simplemath_is_made_and_is_the_same_for_a_seed() -> None:
         (OPEN | {"choices": ["a", 2]}, "choices must be a list"),
         (CHOICE | {"answer": "C"}, "a letter from A to B"),
         (OPEN | {"context": 3}, "context must be"),
-        (OPEN | {"id": "\ud800"}, "contains a lone surrogate"),
-        (OPEN | {"context": "\ud800"}, "contains a lone surrogate"),
-        (CHOICE | {"choices": ["a", "\udfff"]}, "contains a lone surrogate"),
     ],
 )
 def test_a_row_that_is_no_item_is_named_with_its_number(tmp_path: Path, row: object, reason: str) -> None:
     write(tmp_path, OPEN, row)
-    with pytest.raises(UsageError, match=f"own.jsonl, item 2: .*{reason}"):
+    with pytest.raises(UsageError, match=f"own.jsonl, line 2: .*{reason}"):
         load_items("own", None, 0, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (json.dumps(OPEN | {"id": "\ud800"}), "contains a lone surrogate"),
+        (json.dumps(OPEN | {"context": "\ud800"}), "contains a lone surrogate"),
+        (json.dumps(CHOICE | {"choices": ["a", "\udfff"]}), "contains a lone surrogate"),
+        ('{"id": "a", "question": "?", "answer": "3", "answer": "4"}', 'the key "answer" occurs twice'),
+        ('{"id": "a", "question": "?", "answer": "3", "more": [{"x": 1, "x": 1}]}', 'the key "x" occurs twice'),
+        ('{"id": "a", "question": "?", "answer": "3", "more": NaN}', "NaN is no number of JSON"),
+        ('{"id": "a", "question": "?", "answer": "3", "more": ' + "[" * 101 + "]" * 101 + "}", "nested too deep"),
+    ],
+)
+def test_a_line_that_is_not_strict_json_is_named_with_its_number(tmp_path: Path, line: str, reason: str) -> None:
+    (tmp_path / "own.jsonl").write_text(f"\n{line}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"^own.jsonl, line 2: .*{reason}"):
+        load_items("own", None, 0, str(tmp_path))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_set(tmp_path: Path) -> None:
+    write(tmp_path, OPEN)
+    plain = load_items("own", None, 0, str(tmp_path))
+    file = tmp_path / "own.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_items("own", None, 0, str(tmp_path)) == plain
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
@@ -93,6 +117,48 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match="has 1 items, not 2"):
         load_items("own", 2, 0, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "She sells 9 eggs, and 9 * 2 = 18 dollars.",
+        "2*3=<<2*3=6>>6",
+        "3 + 4 = 7",
+        "The answer is 18.",
+        "so \\boxed{18}",
+        "Therefore, x = 5",
+        "Paris. It is the capital of France.",
+        "小明有5个苹果，给了3个，所以还剩2个。",
+        "1/0",
+        "?",
+    ],
+)
+def test_an_answer_that_no_model_can_give_is_refused_with_its_line(tmp_path: Path, answer: str) -> None:
+    write(tmp_path, OPEN, OPEN | {"id": "b", "answer": answer})
+    with pytest.raises(UsageError, match=r"^own.jsonl, line 2: the answer"):
+        load_items("own", None, 0, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("1,2,3", "math"),
+        ("(x-2)^2 + (y+3)^2 = 25", "math"),
+        ("y = 2x+3", "math"),
+        ("2*7", "math"),
+        ("\\boxed{18}", "math"),
+        ("\\begin{pmatrix} 1 \\\\\n 2 \\end{pmatrix}", "math"),
+        ("New York", "math"),
+        ("U.S.", "math"),
+        ("Yes.", "boolean"),
+        ("25. Dezember 1937", "date"),
+        ("1937年12月25日", "date"),
+    ],
+)
+def test_an_answer_of_its_kind_is_taken(tmp_path: Path, answer: str, kind: str) -> None:
+    write(tmp_path, OPEN | {"answer": answer})
+    assert [kind_of(item) for item in load_items("own", None, 0, str(tmp_path))] == [kind]
 
 
 HUB_ROWS: dict[str, dict[str, Any]] = {
@@ -176,3 +242,42 @@ def test_prompts_have_the_material_and_ask_for_the_fixed_form() -> None:
     assert choice.endswith("The answer is <letter>.")
     assert prompt_of(Item("i", "2+2", "4"), "bare") == "2+2"
     assert "The answer is <number>." in prompt_of(Item("i", "2+2", "4"), "brief")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        ("3 + 4 = <<3+4=7>>7.\n#### 7", "number", "The answer is 7."),
+        ("#### -19", "number", "#### -19"),
+        ("1937-12-25", "date", "The answer is December 25, 1937."),
+        ("December 25, 1937", "date", "The answer is 12/25/1937."),
+        ("12/25/1937", "date", "The answer is 25 December 1937."),
+        ("1937年12月25日", "date", "12/25/1937"),
+        ("$72", "math", "72 dollars"),
+        (
+            "x^8 + x^7 + x^6 + x^5 + x^4 + x^3 + x^2 + x + 1",
+            "math",
+            "$x^8 + x^7 + x^6 + x^5 + x^4 + x^3 + x^2 + x + 1$",
+        ),
+    ],
+)
+def test_the_key_in_another_form_is_right(answer: str, kind: str, said: str) -> None:
+    (item,) = read_rows([("line 1", {"id": "1", "question": "?", "answer": answer})], "own.jsonl")
+    assert kind_of(item) == kind
+    assert same(extract(said, kind) or "", item.answer, kind)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "She sells 9 eggs.\nSo she has 18 dollars.",
+        "Janet has 16 eggs and she eats three of them, so that she sells the nine others for two dollars each.",
+        "1/0",
+        "####",
+        "$ $",
+    ],
+)
+def test_a_key_that_no_answer_can_meet_is_refused(answer: str) -> None:
+    good = {"id": "1", "question": "?", "answer": "7"}
+    with pytest.raises(UsageError, match=r"own.jsonl, line 3: the answer"):
+        read_rows([("line 1", good), ("line 3", good | {"id": "2", "answer": answer})], "own.jsonl")

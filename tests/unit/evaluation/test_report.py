@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checksums import with_checksums
 from tests.unit.evaluation.made import make_run
 from tokencollab.errors import UsageError
-from tokencollab.evaluation.folder import read_records
+from tokencollab.evaluation.folder import are_verified, read_records, read_run, write_json
 from tokencollab.evaluation.report.charts import Picture
 from tokencollab.evaluation.report.document import make_parts, write_report
 from tokencollab.evaluation.report.evaluations import Evaluation
@@ -211,3 +212,20 @@ def test_similarity_is_one_for_the_same_text_and_falls_with_difference() -> None
 
 def test_small_p_values_keep_their_order_of_magnitude() -> None:
     assert (probability(0.0312), probability(3.2e-8)) == ("0.031", "3e-08")
+
+
+def test_a_run_that_was_changed_is_not_reported(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", ["base"], n=3)
+    items, run = folder / "items.jsonl", folder / "run.json"
+    write_json(run, read_run(folder), checksum=True)
+    items.write_text("".join(with_checksums(items.read_text().splitlines(), chained=False)))
+    assert are_verified(folder)
+    Evaluation(folder)
+    for file, line in ((items, "line 2: "), (run, "")):
+        whole = file.read_text()
+        at = whole.index('"seed"' if file is run else '"tokens"', whole.index("\n"))
+        digit = next(index for index in range(at, len(whole)) if whole[index].isdigit())
+        file.write_text(whole[:digit] + str(9 - int(whole[digit])) + whole[digit + 1 :])
+        with pytest.raises(UsageError, match=f"{file.name}.*{line}it was changed since it was written"):
+            Evaluation(folder)
+        file.write_text(whole)

@@ -1,18 +1,18 @@
 """The five piece-level paradigms, on figures worked out by hand."""
 
 from itertools import permutations
-from math import exp
+from math import exp, isfinite
 
 import pytest
 
 from tests.support.candidates import by_logit, by_probability
-from tokencollab.policies.aggregations import foreign_pieces, negative_logit
+from tokencollab.policies.aggregations import foreign_pieces
 from tokencollab.policies.events import CandidatesArrived, Commit, RequestCandidates
 from tokencollab.policies.machine import make_policy
 from tokencollab.policies.methods import Method, parse_method, sampling_of
 from tokencollab.policies.pieces import Decider
 from tokencollab.policies.selection import select
-from tokencollab.protocol.candidates import CandidateSet
+from tokencollab.protocol.candidates import LARGEST, Candidate, CandidateSet
 from tokencollab.protocol.pieces import Piece
 
 
@@ -79,14 +79,12 @@ def test_ties_count_the_summed_probability_of_those_that_list_a_piece(name: str)
     assert ties == pytest.approx({b"a": 0.5, b"b": 0.65, b"c": 0.3})
 
 
-def test_unite_counts_them_only_where_two_scores_are_equal() -> None:
+def test_unite_counts_them_too() -> None:
     method = parse_method("unite", top_k=2)
     decider = Decider(method, sampling_of(method, 0))
     a, b = by_probability((b"a", 0.4), (b"b", 0.4)), by_probability((b"b", 0.3), (b"a", 0.3))
     equal = method.scoring.score([decider.ballot("A", a), decider.ballot("B", b)])
     assert {piece: tie for piece, _, tie in equal} == pytest.approx({b"a": 0.7, b"b": 0.7})
-    one = method.scoring.score([decider.ballot("A", by_probability((b"a", 0.5), (b"b", 0.4)))])
-    assert {piece: tie for piece, _, tie in one} == {b"a": 0.0, b"b": 0.0}
 
 
 def test_the_base_alone_and_bytewise_voting_have_no_ballots_to_add_up() -> None:
@@ -107,8 +105,10 @@ def test_negative_logits_are_noticed_only_where_they_are_kept() -> None:
     decider = Decider(method, sampling_of(method, 0))
     fine = decider.ballot("A", by_logit((b"a", 0.0), (b"b", -1.0)))
     bad = decider.ballot("B", by_logit((b"a", -0.5), (b"b", -1.0)))
-    assert negative_logit([fine]) is None
-    assert negative_logit([fine, bad]) == "B"
+    assert method.scoring.notice([fine]) is None
+    assert str(method.scoring.notice([fine, bad])).startswith("B keeps candidates with logits below zero")
+    assert parse_method("dk", top_k=1, reference="floor").scoring.notice([fine, bad]) is None
+    assert parse_method("dp", top_k=1).scoring.notice([fine, bad]) is None
 
 
 def test_fifty_exact_ties_do_not_depend_on_order_of_arrival() -> None:
@@ -133,3 +133,16 @@ def test_fifty_exact_ties_do_not_depend_on_order_of_arrival() -> None:
         assert len(chosen) == 1
         by_arrival += len(naive) > 1
     assert by_arrival > 0  # the cases do tell a sum in order of arrival from ours
+
+
+@pytest.mark.parametrize("name", ["duetnet", "dk", "dp", "gac", "unite"])
+@pytest.mark.parametrize("weight", [1.0, 1e150, 1e-150])
+def test_no_logits_that_arrive_make_a_score_that_is_no_number(name: str, weight: float) -> None:
+    """The largest float32, of both signs, from several models."""
+    high = CandidateSet((Candidate(b"a", LARGEST, 0.0), Candidate(b"b", 0.0, -LARGEST)), LARGEST).checked()
+    low = CandidateSet((Candidate(b"b", -LARGEST, -1e-9), Candidate(b"c", -LARGEST, -30.0)), -LARGEST).checked()
+    for reference in ("raw", "floor"):
+        settings = {"reference": reference} if name in ("duetnet", "dk") else {}
+        method = parse_method(name, weights={"A": weight, "B": weight}, **settings)
+        found = scores(method, {"A": high, "B": high, "C": low, "D": low})
+        assert all(map(isfinite, found.values()))

@@ -163,10 +163,11 @@ class TestDraws:
 class TestQuestions:
     def test_unlisted_mass_first_and_only_of_those_that_have_a_weight(self) -> None:
         """c had no piece for "y", so its weight is nothing. e: .5 + .9 * .3, a: .4 + .9 * .35, unlisted .9 * .35."""
-        table = Table(("a", "b", "c"))
-        table.answer(a=listed((b"yes", 0.5), (b"yam", 0.4), (b"x", 0.1)), b=surely(b"y"), c=surely(b"x"))
+        table = Table(("a", "b", "c", "d"))
+        within = listed((b"w", 0.6), (b"v", 0.39), (b"yzz", 0.01))
+        table.answer(a=listed((b"yes", 0.5), (b"yam", 0.4), (b"x", 0.1)), b=surely(b"y"), c=surely(b"x"), d=within)
         table.answer(b=listed((b"a", 0.35), (b"e", 0.3)), c=listed((b"s", 0.3), (b"e", 0.29)))
-        assert table.commands == [e.RequestMarginals("b", 5, 1, b"")]
+        assert table.commands == [e.RequestMarginals("b", 6, 1, b"")]
 
     def test_where_all_is_listed_the_debts_are_asked_about(self) -> None:
         """b moved past "a" with .6 + .1 or up to .2 more behind it: what it says about "c" hangs on that."""

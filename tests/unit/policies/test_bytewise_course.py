@@ -135,11 +135,20 @@ def test_a_boundary_that_hangs_on_unlisted_mass_is_asked_about() -> None:
     assert table.state == late
 
 
-def test_what_is_decided_is_committed_when_a_context_is_full() -> None:
+def test_what_is_decided_is_committed_when_the_context_of_the_base_is_full() -> None:
     table = held()
     assert table.hear(e.ModelExhausted("z")) == []
-    table.hear(e.ModelExhausted("a"))
+    table.hear(e.ModelExhausted(table.state.base))
     assert (table.text, table.stopped()) == (b"a", "length")
+
+
+def test_a_full_context_of_another_model_is_as_its_loss() -> None:
+    table, lost = held(), held()
+    (other,) = {"a", "b"} - {table.state.base}
+    table.hear(e.ModelExhausted(other))
+    lost.hear(e.ModelLost(other))
+    assert (table.text, table.commits()) == (lost.text, lost.commits())
+    assert table.state == lost.state._replace(left=(other,))
 
 
 def test_losing_the_model_that_is_waited_for_goes_on_without_it() -> None:

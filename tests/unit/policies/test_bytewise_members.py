@@ -91,32 +91,61 @@ class TestLost:
         assert (table.asked(), len(table.voters)) == ({"c": 1}, 1)
 
     def test_the_others_keep_their_weights_inside_a_token(self) -> None:
-        table = Table(("a", "b", "c"))
-        table.answer(a=surely(b"842"), b=surely(b"8"), c=surely(b"8"))
+        table = Table(("a", "b", "c", "d"))
+        table.answer(a=surely(b"842"), b=surely(b"8"), c=surely(b"8"), d=surely(b"842"))
         table.hear(e.ModelLost("c"))
-        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.9}
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.9, "d": 1.0}
+
+    def test_the_others_have_their_priors_where_one_alone_is_left_inside_a_token(self) -> None:
+        table = Table(("a", "b", "c", "d"))
+        table.answer(a=surely(b"842"), b=surely(b"8"), c=surely(b"8"), d=listed((b"842", 0.7), (b"9", 0.3)))
+        table.hear(e.ModelLost("a"))
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"b": 1.0, "c": 1.0, "d": 1.0}
+        assert {v.name: round(v.weight * v.branch.listed, 9) for v in table.voters if v.branch.listed} == {"d": 0.7}
 
     def test_a_context_that_is_full_ends_the_answer_of_whoever_writes(self) -> None:
         table = alone(until=0.5)
         assert table.hear(e.ModelExhausted("a")) == []
         table.hear(e.ModelLost("b"))
         assert table.state.phase == "waiting"
-        assert table.hear(e.ModelExhausted("b")) == []
-        table.hear(e.ModelJoined("b"))
         assert table.hear(e.ModelExhausted("b")) == [e.Stop("length")]
 
     def test_a_weight_of_nothing_gives_way_to_the_prior_when_nobody_else_is_left(self) -> None:
-        """b had no piece for "y", and c, which cuts finer, was asked inside the word of a and b."""
-        table = Table(("a", "b", "c"))
-        table.answer(a=surely(b"yes!"), b=listed((b"x", 0.3), (b"z", 0.7)), c=surely(b"y"))
+        """b had no piece for "y", and c, which cuts finer, was asked inside the word of a, d and b."""
+        table = Table(("a", "b", "c", "d"))
+        table.answer(a=surely(b"yes!"), b=listed((b"x", 0.3), (b"z", 0.7)), c=surely(b"y"), d=surely(b"yes!"))
         table.answer(b=listed((b"es?", 0.4), (b"en", 0.35), (b"ed", 0.25)), c=surely(b"e"))
         assert table.text == b"ye"
         assert table.asked() == {"c": 2}
-        assert [v.weight > 0 for v in table.voters] == [True, False, True]
-        table.hear(e.ModelLost("a"))
-        table.hear(e.ModelLost("c"))
+        assert [v.weight > 0 for v in table.voters] == [True, False, True, True]
+        for name in ("a", "d", "c"):
+            table.hear(e.ModelLost(name))
         assert table.text == b"yes?"
         assert table.asked() == {"b": 4}
+
+
+class TestOneWithinAPiece:
+    """All the others stand where it does not."""
+
+    def test_the_others_have_their_priors_and_it_has_what_its_piece_has(self) -> None:
+        table = Table(("a", "b", "c"))
+        table.answer(a=listed((b"842", 0.7), (b"9", 0.3)), b=surely(b"8"), c=listed((b"8", 0.6), (b"1", 0.4)))
+        assert table.text == b"8"
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 1.0, "c": 1.0}
+        assert [round(v.branch.listed, 9) for v in table.voters] == [0.7, 0.0, 0.0]
+        table.answer(b=surely(b"5"), c=surely(b"5"))  # .9 each against .7 for "4"
+        assert table.text == b"85"
+
+    def test_where_they_wanted_something_else_it_goes_on_alone(self) -> None:
+        table = Table(("a", "b", "c"))
+        table.answer(a=surely(b"842"), b=listed((b"9", 0.5), (b"7", 0.5)), c=listed((b"1", 0.5), (b"2", 0.5)))
+        assert table.text == b"8"
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.0, "c": 0.0}
+
+    def test_one_other_is_not_enough(self) -> None:
+        table = Table(("a", "b"))
+        table.answer(a=surely(b"842"), b=surely(b"8"))
+        assert {v.name: round(v.weight, 9) for v in table.voters} == {"a": 1.0, "b": 0.9}
 
 
 class TestJoined:

@@ -14,6 +14,7 @@ from tests.support.toys import (
     WORDS,
     Plain,
     Toy,
+    at_common_boundary,
     bytewise,
     play,
     toys,
@@ -81,9 +82,7 @@ def course(models: Sequence[Toy], base: str, method: Method, seed: int) -> Cours
         if x == END_BYTE:
             done.ended = True
             break
-        if all(moved):
-            for plain in plains:
-                plain.weight = plain.prior
+        at_common_boundary(plains, [plain for plain, there in zip(plains, moved, strict=True) if there])
     return done
 
 

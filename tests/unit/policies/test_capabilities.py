@@ -1,12 +1,15 @@
 """What methods require of members, and what is told where one does not have it."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 
 from tokencollab import Capabilities, UsageError
+from tokencollab.policies.aggregations import Aggregation, Ballot, Scored
 from tokencollab.policies.capabilities import check_capabilities
-from tokencollab.policies.methods import list_methods, parse_method
+from tokencollab.policies.methods import Method, list_methods, parse_method
 
 ALL = Capabilities()
 SERVER = Capabilities(raw_logits=False, max_candidates=64, piece_scores=False, marginals=False)
@@ -65,3 +68,45 @@ def test_what_has_everything_fits_every_method_and_a_server_fits_some() -> None:
 def test_capabilities_are_bounded(count: int) -> None:
     with pytest.raises(ValueError, match="max_candidates must be from 1 to 1024"):
         Capabilities(max_candidates=count)
+
+
+SUMS_OF_LOGITS = ["duetnet", "dk", "dpara-N", "confipara-d", "confipara-d-confidence", "confipara-d-reliability"]
+
+
+def test_methods_that_add_up_logits_are_refused_with_members_of_other_owners() -> None:
+    for name, what, _ in list_methods():
+        method = parse_method(name.replace("N", "5"))
+        check_capabilities(method, {"a": ALL, "b": ALL}, ["c"])
+        assert ("trusts the scale of every member's logits" in what) == (name in SUMS_OF_LOGITS)
+        if name not in SUMS_OF_LOGITS:
+            check_capabilities(method, {"a": ALL, "b": ALL}, ["b"])
+            continue
+        with pytest.raises(UsageError) as caught:
+            check_capabilities(method, {"a": ALL, "b": ALL}, ["b"])
+        assert str(caught.value) == (
+            f"b belongs to another owner, and {method.name} adds up raw logits, whose scale every member sets "
+            "itself, so it could decide alone: use another method, e.g. dp"
+        )
+
+
+def test_what_logits_are_counted_from_makes_no_difference() -> None:
+    for aggregation in ("duetnet", "dk"):
+        with pytest.raises(UsageError, match=r"belongs to another owner"):
+            check_capabilities(parse_method(aggregation, reference="floor"), {"a": ALL}, ["a"])
+
+
+@dataclass(frozen=True)
+class Loudest(Aggregation):
+    """One of somebody's own."""
+
+    name = "loudest"
+    trusts_scale = True
+
+    def score(self, ballots: Sequence[Ballot]) -> list[Scored]:
+        return [(ballot.kept[0].piece, ballot.kept[0].logit, 0.0) for ballot in ballots]
+
+
+def test_an_aggregation_of_ones_own_says_the_same_of_itself() -> None:
+    with pytest.raises(UsageError, match=r"^b belongs to another owner, and loudest adds up raw logits"):
+        check_capabilities(Method("loudest", Loudest()), {"a": ALL, "b": ALL}, {"b"})
+    assert Loudest().notice([]) is None

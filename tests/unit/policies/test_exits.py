@@ -1,6 +1,7 @@
 """Exit policies: ConfiPara by hand, its ablations, and those of our own."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -47,6 +48,17 @@ def test_confipara_by_hand() -> None:
     assert [verdict.alone for verdict in steps(eager, *ranks)] == [False, False, False, True]
     exactly = exit_of("self-efficacy", omega=2, theta=(4 / 6.5) * (2 / 4.5))
     assert not steps(exactly, *ranks)[-1].alone  # T0 must be above theta
+
+
+@pytest.mark.parametrize("collaborators", [1, 2, 3, 4])
+@pytest.mark.parametrize("agreed", range(1, 9))
+def test_a_t0_that_equals_theta_stays(collaborators: int, agreed: int) -> None:
+    """With windows of one step; two collaborators give 7/8 * 4/5 = 0.7 after three steps."""
+    duels = agreed * collaborators
+    theta = Fraction(1 + duels, 2 + duels) * Fraction(1 + agreed, 2 + agreed)
+    ranks: list[Ranks] = [dict.fromkeys(["b", *"acde"[:collaborators]], 0)] * 10
+    verdicts = steps(exit_of("self-efficacy", omega=1, theta=float(theta)), *ranks)
+    assert [verdict.alone for verdict in verdicts].index(True) == agreed
 
 
 def test_the_first_exit_of_full_agreement_comes_at_the_first_window() -> None:

@@ -70,7 +70,7 @@ def test_the_base_method_leaves_collaborators_alone() -> None:
     machine = policy("base", 2)
     state, commands = machine.start(("b", "a"))
     assert commands == (e.RunSolo("b", 0, 0, 1, 2, False),)
-    assert machine.step(state, e.ModelExhausted("a")) == (state, ())
+    assert machine.step(state, e.ModelExhausted("a"))[1] == ()
     assert machine.step(state, e.ModelExhausted("b"))[1] == (e.Stop("length"),)
     state, _ = machine.step(state, e.SoloStep("b", 0, b"x", None))
     state, commands = machine.step(state, e.SoloStep("b", 0, b"y", None))
@@ -259,17 +259,18 @@ def test_a_base_lost_while_alone_is_waited_for() -> None:
     state, _ = machine.step(state, e.SoloStep("b", 0, b"hello", None))
     state, commands = machine.step(state, e.ModelLost("b"))
     assert commands == ()
-    assert machine.step(state, e.ModelExhausted("b")) == (state, ())
+    assert machine.step(state, e.ModelExhausted("b"))[1] == (e.Stop("length"),)  # it came back to a full context
     state, commands = machine.step(state, e.ModelJoined("b"))
     assert commands == (e.RunSolo("b", 1, 5, 2, 9, False),)
     assert machine.step(state, e.SoloStep("b", 0, b"late", None)) == (state, ())
 
 
-def test_full_context_and_cancellation_stop() -> None:
+def test_the_full_context_of_the_base_and_cancellation_stop() -> None:
     machine = policy("dp")
     state, _ = machine.start(("b", "a"))
-    assert machine.step(state, e.ModelExhausted("a"))[1] == (e.Stop("length"),)
-    assert machine.step(state, e.ModelExhausted("stranger")) == (state, ())
+    assert machine.step(state, e.ModelExhausted("b"))[1] == (e.Stop("length"),)
+    assert machine.step(machine.step(state, e.ModelLost("b"))[0], e.ModelExhausted("b"))[1] == (e.Stop("length"),)
+    assert machine.step(state, e.ModelExhausted("stranger"))[1] == ()
     stopped, commands = machine.step(state, e.Cancelled())
     assert commands == (e.Stop("cancelled"),)
     assert machine.step(stopped, e.ModelLost("a")) == (stopped, ())
@@ -300,3 +301,29 @@ def test_marginals_are_none_of_its_questions() -> None:
     machine = policy("dp")
     state, _ = machine.start(("b", "a"))
     assert machine.step(state, e.MarginalsArrived("a", 0, 1.0, 0.0, (0.0,) * 256)) == (state, ())
+
+
+@pytest.mark.parametrize("method", ["gac", "unite", "duetnet", "dk", "bytewise", "consult", "upara-5"])
+def test_a_full_context_of_a_collaborator_is_its_own_affair(method: str) -> None:
+    machine = policy(method)
+    state, _ = machine.start(("b", "a", "c"))
+    before, _ = machine.step(state, e.ModelExhausted("a"))
+    assert (before.live, before.lost, before.left) == (("b", "c"), ("a",), ("a",))
+    assert machine.step(before, e.ModelExhausted("a")) == (before, ())
+    assert machine.step(before, e.ModelJoined("a")) == (before, ())  # the text only grows: it stays away
+    joining, _ = machine.step(machine.step(state, e.ModelLost("a"))[0], e.ModelJoined("a"))
+    away, commands = machine.step(joining, e.ModelExhausted("a"))
+    assert (away.joining, away.left, commands) == ((), ("a",), ())
+
+
+@pytest.mark.parametrize("method", ["gac", "unite", "duetnet", "bytewise"])
+def test_the_last_one_with_a_full_context_ends_the_answer_with_its_length(method: str) -> None:
+    machine = policy(method)
+    state, _ = machine.start(("b", "a", "c"))
+    for event in (e.ModelLost("b"), e.ModelExhausted("a")):
+        state, commands = machine.step(state, event)
+        assert commands == ()
+    assert machine.step(state, e.ModelExhausted("c"))[1] == (e.Stop("length"),)
+    assert machine.step(state, e.ModelLost("c"))[1] == (e.Stop("failed"),)
+    back, _ = machine.step(state, e.ModelJoined("b"))
+    assert machine.step(back, e.ModelExhausted("c"))[1][0].model == "b"  # type: ignore[union-attr]

@@ -83,7 +83,7 @@ def test_presets(name: str, expected: tuple[object, ...]) -> None:
 
 def test_defaults_are_the_papers() -> None:
     m = parse_method("confipara-d")
-    assert (m.omega, m.theta, m.rho, m.eps, m.ties) == (20, 0.6, 1.5, 0.05, "success")
+    assert (m.omega, m.theta, m.rho, m.eps, m.ties) == (20, 0.6, 1.5, 0.2, "success")
     assert (m.over, m.reference, m.top_t, m.temperature, m.weights) == ("vocabulary", "raw", (1, 1), 1.0, ())
     assert (m.carry, m.commit) == (True, 0.5)
     assert (m.patience, m.consult_below) == (20, 0.9)
@@ -339,7 +339,7 @@ def test_an_exit_of_ones_own_takes_the_place_of_the_methods(name: str) -> None:
 def test_the_figures_of_the_most_extreme_settings_are_numbers(losses: int) -> None:
     for rho in (1 + 2**-52, 1e6):
         policy = SelfEfficacy(rho=rho)
-        state = EfficacyState(policy.start("a").rt, 10**7, 10**7 - losses, losses)
+        state = EfficacyState(10**7, 10**7 - losses, losses)
         assert all(isfinite(figure) for figure in policy.figures(state) if figure is not None)
 
 

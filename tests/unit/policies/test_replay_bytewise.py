@@ -155,9 +155,10 @@ def test_a_collaborator_whose_piece_only_is_longer_is_not_decisive() -> None:
 def test_a_step_in_which_nothing_is_probable_is_named() -> None:
     lines = trace_of(AGREED, AGREED)
     nothing = json.loads(lines[2])
-    for candidates in nothing["candidates"].values():
+    for model, candidates in nothing["candidates"].items():
+        nothing["log_normalisers"][model] = 1e4
         for candidate in candidates:
-            candidate["logprob"] = -1e4
+            candidate["logprob"] = candidate["logit"] - 1e4
     with pytest.raises(TraceError, match="line 3: no candidate has a probability above zero"):
         replayed([*lines[:2], json.dumps(nothing)], "bytewise")
 

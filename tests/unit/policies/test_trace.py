@@ -22,7 +22,7 @@ from tokencollab.protocol.trace import (
 
 A1 = by_logit((b"x", 0.1), (b"\xf0\x9f", -7.25), (None, -8.0))
 B1 = CandidateSet(
-    (Candidate(b"y", 1e-300, -0.1), Candidate("é\n\u2028".encode(), -0.0, -5e-324 - 3)), 0.30000000000000004
+    (Candidate(b"y", 1e-300, -0.1), Candidate("é\n\u2028".encode(), -2.9, -5e-324 - 3)), 0.10000000000000002
 )
 HEADER = header_line(["b", "a"], {"method": "dp", "seed": 7, "note": "é"})
 
@@ -69,7 +69,7 @@ def test_lines_are_compact_readable_and_never_nan() -> None:
 
 
 def test_marginals_are_read_as_written() -> None:
-    following = tuple(0.1 * (1 + byte % 2) if byte % 3 == 0 else 0.0 for byte in range(256))
+    following = tuple(0.005 * (1 + byte % 2) if byte % 3 == 0 else 0.0 for byte in range(256))
     assert following[255] > 0
     marginals = (
         TraceMarginals("b", 7, b"\xe6", 1 / 3, 0.0, following),
@@ -135,6 +135,12 @@ DAMAGE: list[tuple[str, list[str], str]] = [
     ("empty", [], "line 1: the trace is empty"),
     ("cut", [*lines()[:2], lines()[2][:-5]], r"line 3: not whole JSON \(a cut line\?\)"),
     ("blank", [lines()[0], "", *lines()[1:]], "line 2: not whole JSON"),
+    (
+        "twice",
+        [lines()[0], lines()[1].replace('{"step":', '{"step":9,"step":', 1)],
+        'line 2: the key "step" occurs twice',
+    ),
+    ("header twice", [lines()[0].replace('"seed":', '"seed":1,"seed":', 1)], 'line 1: the key "seed" occurs twice'),
     ("deep", [lines()[0], "[" * 100_000], "line 2: Expected `object`, got `array`"),
     ("not an object", [lines()[0], "[1]"], "line 2: Expected `object`, got `array`"),
     (
@@ -199,6 +205,22 @@ DAMAGE: list[tuple[str, list[str], str]] = [
         edit(2, lambda s: first(s)[0].pop("logprob")),
         "line 2: Object missing required field `logprob` - at .*candidates",
     ),
+    (
+        "sum",
+        edit(2, lambda s: first(s)[1].update(logprob=-0.1, logit=0.0)),
+        r"line 2: the candidates of b: the probabilities of the candidates sum to 1\.80967, more than one",
+    ),
+    (
+        "apart",
+        edit(2, lambda s: first(s)[1].update(logprob=-4.0)),
+        "line 2: the candidates of b: the log-probability of piece .* not its logit less the log-normaliser",
+    ),
+    (
+        "marginals of more than one",
+        edit(3, lambda s: marginal(s, exact=0.9, following={"97": 0.25})),
+        r"line 3: the marginals of b: the masses of what may follow sum to 1\.15, more than one",
+    ),
+    ("negative marginal", edit(3, lambda s: marginal(s, end=-0.5)), "line 3: the marginals of b: a mass is not a prob"),
     ("over one", edit(2, lambda s: first(s)[0].update(logprob=0.01)), "line 2: .* probability is above one"),
     (
         "norm",

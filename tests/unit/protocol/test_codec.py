@@ -11,6 +11,7 @@ from tokencollab.errors import MalformedAnswer, ProtocolError
 from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, Candidate, CandidateSet
+from tokencollab.protocol.replies import checked_reply
 from tokencollab.protocol.spelling import Spelling
 
 pieces = st.none() | st.binary(min_size=1, max_size=8)
@@ -182,9 +183,14 @@ def frame_of(*candidates: tuple[object, float, float], normaliser: float = 1.0) 
 )
 def test_nonsense_is_refused_with_the_reason(frame: bytes, reason: str) -> None:
     with pytest.raises(MalformedAnswer, match=reason):
-        codec.decode(frame)
+        checked_reply(codec.decode(frame))  # type: ignore[arg-type]
 
 
 def test_a_message_larger_than_a_frame_is_not_sent() -> None:
     with pytest.raises(ProtocolError, match="larger"):
         codec.encode(m.NextCandidates("s", 0, b"x" * (codec.MAX_FRAME_BYTES + 1), 10))
+
+
+def test_a_long_refusal_is_sent_as_its_beginning() -> None:
+    sent = codec.decode(codec.encode(m.Refused("s", "k" * 5000, "r" * 1_000_000)))
+    assert sent == m.Refused("s", "k" * codec.MAX_REASON, "r" * codec.MAX_REASON)

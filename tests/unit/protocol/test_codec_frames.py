@@ -123,7 +123,20 @@ def alone(*sampling: Any, flag: Any = True) -> tuple[Any, ...]:
         ((1, "ask", "s", 0, b""), "ask: 3 fields instead of 5"),
         ((1, "ask", "s", 0, b"", 1, [], 0), "ask: 6 fields instead of 5"),
         ((1, "score", "s", 0, b""), "score: 3 fields instead of 4"),
-        ((1, "candidates", "s", 9, TWO_PLAIN, 1, None, [[2.5, []]]), "0 candidates, not 1 to 1024"),
+        ((1, "close", "s" * 513), "close: a name of at most 512 characters expected"),
+        ((1, "closed", "s" * 513), "closed: a name of at most 512 characters expected"),
+        (
+            (1, "task", "0" * 32, [], "b" * 513, None, "{}", 8, [], 7, True),
+            "task: a name of at most 512 characters expected",
+        ),
+        (
+            (1, "token", "", b"", 1, [["n" * 513, 0]], None, False, [], [], []),
+            "token: a name of at most 512 characters expected",
+        ),
+        (
+            (1, "token", "", b"", 1, [], None, False, ["n" * 513], [], []),
+            "token: a name of at most 512 characters expected",
+        ),
         (
             (1, "candidates", "s", 9, TWO_PLAIN, 1, None, [TWO_PLAIN] * 1024),
             "candidates: a list of at most 1023 items expected",

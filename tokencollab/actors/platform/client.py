@@ -1,8 +1,6 @@
 """A program that uses a platform: its way into the cluster, to the registry, and to the models."""
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -17,7 +15,8 @@ from tokencollab.actors.platform.ray_platform import HOLD, REGISTRY, RegistryAct
 from tokencollab.actors.platform.registry import Address, Entry
 from tokencollab.actors.platform.service import SharedSpec
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
-from tokencollab.actors.runtimes.ray_actors import RayLink
+from tokencollab.actors.runtimes.ray_actors import RayLink, check_cluster
+from tokencollab.actors.runtimes.reachable import START_ONE
 from tokencollab.actors.runtimes.sockets import Channel
 from tokencollab.actors.supervisor import FaultPolicy
 from tokencollab.errors import ModelFailed, UsageError, error_named
@@ -25,10 +24,6 @@ from tokencollab.protocol.messages import ModelInfo
 
 NAMESPACE = "tokencollab"
 
-_START_ONE = (
-    "start one: export RAY_AUTH_MODE=token; ray get-auth-token --generate > /dev/null; "
-    "ray start --head --disable-usage-stats"
-)
 _LOOKS = 4  # at the free CPUs of the cluster
 _GRACE = 30.0  # seconds that a registry may be late before it is taken for dead
 _LONGEST_ABSENCE = 120.0  # seconds that one may take to come back
@@ -42,24 +37,14 @@ def connect() -> bool:
     """
     if ray.is_initialized():
         return False
-    address = os.environ.get("RAY_ADDRESS", "")
-    if address.startswith("http"):
-        raise UsageError(
-            f"RAY_ADDRESS is {address}, which answers jobs only: unset it, or give the cluster's HOST:PORT"
-        )
-    if address not in ("", "auto"):  # Ray itself would try for two minutes, and then end this process
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except (OSError, ValueError):
-            raise UsageError(f"no Ray cluster answers at RAY_ADDRESS={address}; {_START_ONE}") from None
+    check_cluster()
     try:
         ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, SystemExit) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(
             f"no Ray cluster lets this program in ({reason}); where there is one, this program needs its RAY_AUTH_MODE "
-            f"and token; else {_START_ONE}"
+            f"and token; else {START_ONE}"
         ) from None
     return True
 
@@ -234,8 +219,10 @@ class PlatformClient:
 class PlatformRuntime:
     """The models of a platform, shared with other programs: nothing is started, nothing is ended."""
 
-    def __init__(self, namespace: str = NAMESPACE, *, grace: float = _GRACE) -> None:
-        """Nothing is connected yet; ``grace`` as of `PlatformClient`."""
+    def __init__(self, namespace: str = NAMESPACE, *, grace: float = _GRACE, trusted: bool = True) -> None:
+        """Nothing is connected yet; ``grace`` as of `PlatformClient`. ``trusted``: whether its models are one's own, as
+        of `Member`."""
+        self.trusted = trusted
         self._client = PlatformClient(namespace, grace=grace)
         self._links: dict[str, RayLink] = {}
         self._lives: dict[str, int] = {}

@@ -53,7 +53,7 @@ class ModelLink(Protocol):
         """What the model is."""
 
     async def ask(self, request: Request) -> Reply:
-        """One request, one checked reply. Any exception means that the model is lost for this request.
+        """One request, one reply; its caller checks it. Any exception means that the model is lost for this request.
 
         Raises ModelGone: its thread or process has ended.
         """
@@ -65,6 +65,7 @@ class ModelLink(Protocol):
         """Liveness probe: returns when the model's process answers, however busy the model is. Raises as `ask`."""
 
 
+@runtime_checkable
 class Runtime(Protocol):
     """Starts models, restarts them, and ends what it started."""
 

@@ -5,25 +5,41 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, TypeAlias
 
 import ray
+from ray._private.services import get_ray_address_from_environment
 from ray.exceptions import RayActorError
 
 from tokencollab.actors.metrics import install, uninstall
 from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.model import ModelActor, Prefix
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, gpu_shares
+from tokencollab.actors.runtimes.reachable import check_address
 from tokencollab.actors.runtimes.sockets import Channel, serve
 from tokencollab.actors.runtimes.threads import load_engine, make_actor
 from tokencollab.engines.base import Engine
-from tokencollab.errors import ModelFailed, ModelGone, ModelRefused, ModelUnavailable, ProtocolError
+from tokencollab.errors import (
+    ModelFailed,
+    ModelGone,
+    ModelRefused,
+    ModelUnavailable,
+    PromptTooLong,
+    ProtocolError,
+    TokencollabError,
+    UsageError,
+    named,
+    text_of,
+)
 from tokencollab.protocol import codec
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Opened, Refused, Reply, Request, Task
 
 _Ready: TypeAlias = tuple[ModelInfo | None, str, str, str]
+_LONG = 1 << 16  # bytes of a frame, which takes a fraction of a millisecond
+# Of a reader that falls behind so many replies are kept; then the model waits.
+_STREAMING: dict[str, Any] = {"num_returns": "streaming", "_generator_backpressure_num_objects": 256}
 _OBJECT_STORE_BYTES = 128 << 20  # tokens are small: nothing of ours lives in the object store
 
 
@@ -88,13 +104,13 @@ class RayModel(FrameActor):
         self._actor = make_actor(self._spec, self._load)
         try:
             info = await self._actor.ready()
-        except ModelRefused as error:
+        except TokencollabError as error:  # as Ray brings errors, they have their tracebacks in their text
             return None, str(error), "", ""
         return info, "", *await self._serve()
 
     async def _replies(self, frame: bytes, opened: set[str]) -> AsyncIterator[bytes]:
         try:
-            request = _decoded(frame, Request, "a request to a model")
+            request = await received(frame, Request, "a request to a model")
             if self._actor is None:
                 raise ProtocolError("the model is not loaded yet")
             match request:
@@ -120,9 +136,33 @@ class RayModel(FrameActor):
 
 def refusal_frame(error: Exception, kind: type[Exception] = ModelFailed) -> bytes:
     """The frame that tells what went wrong. Of another class than ``kind`` the reason has the name."""
-    reason = str(error) if type(error) is kind else f"{type(error).__name__}: {error}"
-    reason = reason[: codec.MAX_REASON].encode("utf-8", "replace").decode()
-    return codec.encode(Refused("", kind.__name__, reason))
+    reason = text_of(error) if type(error) is kind else named(error)
+    return codec.encode(Refused("", kind.__name__, reason.encode("utf-8", "replace").decode()))
+
+
+def frame_of(request: Request | Task) -> bytes:
+    """The frame of a request. Raises PromptTooLong: its conversation is longer than a frame may be."""
+    if not isinstance(request, Open | Task):
+        return codec.encode(request)
+    if len(request.messages) > codec.MAX_MESSAGES:
+        raise PromptTooLong(
+            f"the conversation has {len(request.messages)} messages; models in other processes take "
+            f"{codec.MAX_MESSAGES}: shorten it"
+        )
+    try:
+        return codec.encode(request)
+    except ProtocolError as error:
+        raise PromptTooLong(
+            f"the prompt does not fit into the {codec.MAX_FRAME_BYTES} bytes that models in other processes take: "
+            "shorten it"
+        ) from error
+
+
+async def received(frame: bytes, kinds: Any, what: str) -> Any:
+    """The message of a frame; others do not wait for a long one. Raises ProtocolError: it is none of ``kinds``."""
+    if len(frame) < _LONG:
+        return _decoded(frame, kinds, what)
+    return await asyncio.to_thread(_decoded, frame, kinds, what)
 
 
 def _decoded(frame: bytes, kinds: Any, what: str) -> Any:
@@ -141,13 +181,16 @@ class RayLink:
         self.channel = channel
 
     async def ask(self, request: Request) -> Reply:
-        frame = codec.encode(request)
+        try:
+            frame = frame_of(request)
+        except PromptTooLong as error:  # this conversation is the matter, not the model
+            return Refused(request.session, PromptTooLong.__name__, str(error))
         with said_as_gone():
             if self.channel is None:
                 answer = await self._handle.ask.remote(frame)
             else:
                 answer = await self._only_answer(self.channel, frame)
-        reply: Reply = _decoded(answer, Reply, "the reply of a model")
+        reply: Reply = await received(answer, Reply, "the reply of a model")
         return reply
 
     @staticmethod
@@ -163,16 +206,16 @@ class RayLink:
     async def write(self, request: GenerateSolo) -> AsyncIterator[Reply]:
         async with aclosing(self.stream(request)) as replies:
             async for reply in replies:
-                yield _decoded(reply, Reply, "the reply of a model")
+                yield await received(reply, Reply, "the reply of a model")
 
     async def stream(self, request: GenerateSolo | Task) -> AsyncGenerator[bytes, None]:
-        """The frames of the replies to a request that has several. Raises as `ask`."""
-        frame = codec.encode(request)
+        """The frames of the replies to a request that has several. Raises as `ask`, and PromptTooLong."""
+        frame = frame_of(request)
         finished = False
         try:
             with said_as_gone():
                 if self.channel is None:
-                    async for reference in self._handle.replies.options(num_returns="streaming").remote(frame):
+                    async for reference in self._handle.replies.options(**_STREAMING).remote(frame):
                         yield await reference
                 else:
                     async for answer in self.channel.call(frame):
@@ -196,6 +239,26 @@ def said_as_gone() -> Iterator[None]:
         raise ModelGone(f"the model's process has ended: {type(error).__name__}") from error
 
 
+def _address() -> str:
+    """The cluster that this process is told to use; "" where it starts one of its own."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return "" if address == "local" else address
+
+
+def check_cluster() -> None:
+    """Whether the cluster that `ray.init` is about to connect with answers.
+
+    Raises UsageError: it does not. Where no cluster is known at all, `ray.init` says so itself.
+    """
+    address = _address()
+    if address not in ("", "auto"):
+        check_address(address)
+        return
+    with suppress(ConnectionError):  # which ray.init says as well
+        last = get_ray_address_from_environment("auto", None)  # of `ray start` on this machine, which may be gone
+        check_address(last, "the address of the last one here, ")
+
+
 def start_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine] = load_engine, gpus: float = 0.0) -> Any:
     """The actor of a model, which reserves its threads as CPUs, and ``gpus``. The first call loads the model."""
     # No restarts by Ray: an empty actor under the old name would answer questions that were meant for the old one.
@@ -217,8 +280,10 @@ class RayRuntime:
         if not ray.is_initialized():
             try:
                 await asyncio.to_thread(self._connect, sum(spec.options.threads or 1 for spec in specs))
-            except Exception as error:  # Ray has no type of its own for this
-                address = os.environ.get("RAY_ADDRESS")
+            except UsageError:
+                raise
+            except (Exception, SystemExit) as error:  # Ray has no type of its own for this
+                address = _address()
                 where = (
                     f"the Ray cluster at RAY_ADDRESS={address} refuses the connection"
                     if address
@@ -274,7 +339,8 @@ class RayRuntime:
 
     def _connect(self, cpus: int) -> None:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        if os.environ.get("RAY_ADDRESS"):
+        if _address():
+            check_cluster()
             ray.init(log_to_driver=False, logging_level="ERROR")
         else:
             ray.init(

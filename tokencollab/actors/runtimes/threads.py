@@ -2,14 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from math import isfinite
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from tokencollab.actors.model import ModelActor
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, on_gpus
 from tokencollab.engines.base import Engine
 from tokencollab.engines.entry_points import engine_type
-from tokencollab.errors import MalformedAnswer
+from tokencollab.errors import ModelUnavailable, TokencollabError, named
 from tokencollab.protocol import messages as m
 
 
@@ -18,25 +19,35 @@ def load_engine(spec: ModelSpec) -> Engine:
 
 
 def make_actor(spec: ModelSpec, load: Callable[[ModelSpec], Engine]) -> ModelActor:
-    """The actor of a spec, which begins with ``load(spec)``."""
+    """The actor of a spec, which begins with ``load(spec)``.
+
+    What goes wrong there that is no `Exception` (a panic of a Rust library, `SystemExit`) is a `ModelUnavailable`.
+    """
     options = spec.options
-    return ModelActor(lambda: load(spec), max_sessions=options.max_sessions, max_batch=options.max_batch)
+
+    def begin() -> Engine:
+        with unavailable(f"the model {spec.name} could not be loaded"):
+            return load(spec)
+
+    return ModelActor(begin, max_sessions=options.max_sessions, max_batch=options.max_batch)
 
 
-def checked(reply: m.Reply) -> m.Reply:
-    """The reply, after the checks on arrival. Raises MalformedAnswer: a candidate or figure is out of range."""
-    match reply:
-        case m.CandidatesReply():
-            for candidates in (*reply.earlier, reply.candidates):
-                candidates.checked()
-        case m.SoloPiece() | m.Unsure() if reply.candidates is not None:
-            reply.candidates.checked()
-        case m.ScoresReply(_, _, numbers) | m.MarginalsReply(_, _, _, _, numbers):
-            if not all(map(isfinite, numbers)):
-                raise MalformedAnswer("a figure is not finite")
-        case _:
-            pass
-    return reply
+@contextmanager
+def unavailable(what: str) -> Iterator[None]:
+    """Somebody's code: what would end the program, or cannot be shown, is a `ModelUnavailable` with ``what``."""
+    try:
+        yield
+    except TokencollabError:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        raise ModelUnavailable(f"{what}: {named(error)}") from error
+
+
+def _prepare(name: str) -> None:
+    with unavailable(f"the engine {name} cannot be used"):
+        engine_type(name).prepare()
 
 
 class LocalLink:
@@ -45,13 +56,13 @@ class LocalLink:
         self.info = info
 
     async def ask(self, request: m.Request) -> m.Reply:
-        return checked(await self._actor.ask(request))
+        return await self._actor.ask(request)
 
     async def write(self, request: m.GenerateSolo) -> AsyncIterator[m.Reply]:
         stream = self._actor.write(request)
         try:
             async for reply in stream:
-                yield checked(reply)
+                yield reply
         finally:
             await stream.aclose()  # type: ignore[attr-defined]
 
@@ -72,7 +83,7 @@ class LocalRuntime:
         if self._load is load_engine:
             # Imported before the threads start: transformers cannot be imported by two threads at the same time.
             for name in dict.fromkeys(spec.options.engine for spec in specs):
-                await asyncio.to_thread(engine_type(name).prepare)
+                await asyncio.to_thread(_prepare, name)
             torch = sys.modules.get("torch")
             specs = on_gpus(specs, torch.cuda.device_count() if torch else 0, self._placed)
         actors = [make_actor(spec, self._load) for spec in specs]

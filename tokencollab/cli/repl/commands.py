@@ -14,11 +14,12 @@ from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.settings import LARGEST, change, described, setting_names, values_of, whole_number
 from tokencollab.cli.repl.shell import Shell
 from tokencollab.cli.repl.why import explore, headline, reason_of, sentences_of, state_of, table_of
-from tokencollab.cli.terminal import add_row, harmless, headed_table, response_table, summary_table
+from tokencollab.cli.terminal import add_row, headed_table, response_table, summary_table
 from tokencollab.errors import UsageError
-from tokencollab.files import read_text, typed_path, write_whole
+from tokencollab.files import read_text, reading, typed_path, write_whole
 from tokencollab.policies.methods import list_methods
 from tokencollab.policies.responses.response_methods import list_response_methods
+from tokencollab.protocol.text import harmless
 
 
 class Typed(NamedTuple):
@@ -270,7 +271,10 @@ async def _save(shell: Shell, name: str) -> None:
 
 
 async def _load(shell: Shell, name: str) -> None:
-    what = shell.session.load(read_text(typed_path(name), name))
+    path = typed_path(name)
+    text = read_text(path, name)
+    with reading(path, name):
+        what = shell.session.load(text)
     for turn in [shell.session.shown] if shell.session.shown else shell.session.turns:
         if turn.question:
             shell.tell(f"> {turn.question}")

@@ -17,9 +17,10 @@ from rich.text import Text
 from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import ASCII_MARKS, Marks, Palette, in_words
 from tokencollab.cli.repl.turns import ConversationTurn
-from tokencollab.cli.terminal import UNBROKEN, harmless
+from tokencollab.cli.terminal import UNBROKEN
 from tokencollab.errors import UsageError
 from tokencollab.policies.events import Efficacy
+from tokencollab.protocol.text import harmless, one_line
 
 # VT100: down and up a line, scrolling where need be and keeping the column; cursor saved and restored; clear below.
 _DOWN, _UP, _SAVE, _RESTORE, _CLEAR_BELOW = "\x1bD", "\x1bM", "\x1b7", "\x1b8", "\x1b[J"
@@ -131,7 +132,8 @@ class SpokenScreen(PipedScreen):
 
     def write(self, token: Token, base: str) -> None:
         if token.text or token.lost or token.joined:
-            print(in_words(token, base, self._before) + harmless(token.text), end="", file=self._file, flush=True)
+            said = harmless(in_words(token, base, self._before) + token.text)
+            print(said, end="", file=self._file, flush=True)
             self._before = token
 
     def end(self) -> None:
@@ -209,7 +211,7 @@ def _figures(figures: Figures, unicode: bool, short: bool = False) -> list[tuple
     """The parts in order, each with how little it matters."""
     parts: list[tuple[int, str]] = [(0, f"step {figures.step}")]
     if figures.away:
-        parts.append((1, f"{', '.join(figures.away)} lost"))
+        parts.append((1, f"{one_line(', '.join(figures.away))} lost"))
     if figures.alone:
         parts.append((2, "base alone"))
     if figures.ms_per_token is not None:
@@ -268,7 +270,7 @@ def picture(turn: ConversationTurn, name: str) -> str:
     console.print(Text(caption(turn, times=False), style="dim"))
     if kind == "html":
         return console.export_html(theme=_THEME, inline_styles=True)
-    title = f"tokencollab: {answer.method}, {' + '.join(answer.models)}"
+    title = one_line(f"tokencollab: {answer.method}, {' + '.join(answer.models)}")
     svg = console.export_svg(title=title, theme=_THEME, unique_id="answer")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # whoever looks at it fetches nothing
 

@@ -20,6 +20,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from tokencollab.cli.repl.commands import completions
 from tokencollab.cli.repl.session import Conversation
+from tokencollab.files import make_private_folder
+from tokencollab.protocol.text import one_line
 
 
 def typed_lines(session: Conversation, known_models: Sequence[str]) -> PromptSession[str]:
@@ -62,14 +64,14 @@ class _Completions(Completer):
         text = document.text_before_cursor
         last = len(text) - text.rfind(" ") - 1
         for word in completions(text, self._session, self._known):
-            yield Completion(word, start_position=-last)
+            yield Completion(word, start_position=-last, display=one_line(word))
 
 
 def _history() -> History:
     """Of earlier runs, readable for its owner alone; in memory where that cannot be."""
     path = user_state_path("tokencollab", appauthor=False) / "repl-history"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600))
     except OSError:
         return InMemoryHistory()

@@ -16,6 +16,7 @@ from tokencollab.cli.repl.shell import Shell
 from tokencollab.cli.terminal import UNBROKEN
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import CannotWrite, TokencollabError, UsageError
+from tokencollab.protocol.text import one_line
 
 
 def make_shell(session: Conversation, plain: bool) -> Shell:
@@ -70,7 +71,7 @@ async def _with_a_person(shell: Shell, known_models: Sequence[str]) -> int:
         except CannotWrite:  # nothing that is said would be seen
             raise
         except TokencollabError as error:
-            shell.talk.print(Text(" ".join(str(error).split()), style="red"), soft_wrap=True)
+            shell.talk.print(Text(one_line(str(error)), style="red"), soft_wrap=True)
     await shell.session.free()
     return 0
 

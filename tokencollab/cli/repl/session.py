@@ -15,6 +15,7 @@ from tokencollab.collaboration import Collaboration
 from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.policies.responses.response_methods import is_response_method, parse_response_method
+from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.trace import lines_of
 from tokencollab.response import Response
@@ -232,9 +233,9 @@ class Conversation:
             self.shown = turn_of_trace(lines)
             return f"a trace of {len(self.shown.parsed.steps)} steps"
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError):
-            data = None
+            data = read_json(text)
+        except NotJson as error:
+            raise UsageError(f"it is neither a trace nor a conversation: {error}") from None
         if not isinstance(data, Mapping) or data.get(CONVERSATION) != VERSION:
             raise UsageError("it is neither a trace nor a conversation that /save wrote")
         turns, system, method = data.get("turns"), data.get("system", ""), data.get("method")

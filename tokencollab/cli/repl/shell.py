@@ -16,8 +16,9 @@ from tokencollab.cli.repl.colours import Palette, happenings
 from tokencollab.cli.repl.display import Figures, PipedScreen, caption, speaks_unicode, status_line
 from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.turns import ConversationTurn
-from tokencollab.cli.terminal import harmless, response_table
+from tokencollab.cli.terminal import response_table
 from tokencollab.policies.events import Efficacy
+from tokencollab.protocol.text import harmless
 
 _REDRAW: Final = 0.05  # seconds between two drawings of the moving line
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import Palette, backing_of, label, visible
 from tokencollab.cli.repl.turns import ConversationTurn
-from tokencollab.cli.terminal import add_row, harmless
+from tokencollab.cli.terminal import add_row
 from tokencollab.errors import UsageError
 from tokencollab.policies.aggregations import Ballot
 from tokencollab.policies.methods import Method, sampling_of
@@ -26,6 +26,7 @@ from tokencollab.policies.pieces import Decider
 from tokencollab.policies.recording import method_of
 from tokencollab.protocol.candidates import Candidate
 from tokencollab.protocol.pieces import Piece
+from tokencollab.protocol.text import harmless
 from tokencollab.protocol.trace import TraceStep
 
 _NOT_SUMMED = ("base", "bytewise")
@@ -196,10 +197,10 @@ class Explorer:
             file=StringIO(), width=max(20, width), force_terminal=True, color_system="standard", legacy_windows=False
         )
         reason = reason_of(self.turn, self._tokens[self.at].step, most=8)
-        console.print(Text(headline(reason, self.turn.base), style="bold"))
+        console.print(Text(harmless(headline(reason, self.turn.base)), style="bold"))
         console.print(table_of(reason))
         for line in state_of(reason):
-            console.print(Text(line))
+            console.print(Text(harmless(line)))
         console.print(Text(_KEYS, style="dim"))
         output = console.file
         assert isinstance(output, StringIO)

@@ -4,34 +4,17 @@ Decoded strings are no basis for that: a token may be a part of a character, and
 the tokenizer's own decoder pipeline is applied to one token as it stands in the middle of a text.
 """
 
-import json
+import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import methodcaller
 from typing import Any
 
+from tokencollab.engines.text.pipeline import check_growth, literal, steps, tokenizer_errors
 from tokencollab.errors import ModelRefused
-
-END_TOKENS = frozenset(
-    (
-        "</s>",
-        "<eos>",
-        "<|endoftext|>",
-        "<|im_end|>",
-        "<|eot_id|>",
-        "<|eom_id|>",
-        "<|end_of_text|>",
-        "<end_of_turn>",
-        "<|end|>",
-        "<|return|>",
-        "<turn|>",
-        "<|EOT|>",
-        "<|eot|>",
-        "<｜end▁of▁sentence｜>",
-    )
-)
-"""Tokens that end a turn in public chat formats. A checkpoint's configuration often names only one of its own."""
+from tokencollab.protocol.pieces import END_TOKENS
 
 
 def _byte_level_table() -> dict[str, int]:
@@ -52,47 +35,71 @@ def _byte_level(token: str) -> bytes:
         return token.encode("utf-8")
 
 
-def _is_byte_fallback(token: str) -> bool:
-    return len(token) == 6 and token.startswith("<0x") and token.endswith(">")
+_BYTE_TOKEN = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 
-def token_decoder(decoder: dict[str, Any] | None) -> Callable[[str], bytes]:
-    """From a tokenizer's decoder (its JSON form) to the function "bytes of one token in the middle of a text".
+def token_decoder(decoder: Any) -> Callable[[str], bytes]:
+    """From a tokenizer's decoder to the function "bytes of one token in the middle of a text".
 
     Raises:
-        ModelRefused: a decoder that this project does not know.
+        ModelRefused: a decoder that this project does not know, or that makes much of little.
     """
-    steps = decoder["decoders"] if decoder and decoder["type"] == "Sequence" else [decoder] if decoder else []
-    replacements: list[tuple[str, str]] = []
-    fallback = False
-    for step in steps:
+    from tokenizers import Regex, decoders  # noqa: PLC0415  (kept out of `import tokencollab`)
+
+    changes: list[Callable[[str], str]] = []
+    growth = 1
+    byte_level = fallback = joined = False  # joined: later steps see the whole text instead of single tokens
+    for step in steps(decoder, "decoders"):
         match step["type"]:
             case "ByteLevel":
-                return _byte_level
-            case "Replace" if "String" in step["pattern"]:
-                replacements.append((step["pattern"]["String"], step["content"]))
-            case "Metaspace":
-                replacements.append((step["replacement"], " "))
-            case "BPEDecoder":
-                replacements.append((step["suffix"], " "))
+                byte_level = joined = True
+            case "Fuse":
+                joined = True
             case "ByteFallback":
                 fallback = True
-            case "WordPiece":
-                prefix = step["prefix"]
-                return lambda token: (token.removeprefix(prefix) if token.startswith(prefix) else f" {token}").encode()
-            case "Fuse" | "Strip":  # both act on a whole text's beginning or end, not in its middle
-                pass
+            case "Strip" if joined:
+                pass  # it acts on a whole text's beginning and end, not in its middle
+            case "Strip":
+                changes.append(_of_one(decoders.Strip(step["content"], step["start"], step["stop"])))
+            case "Metaspace" if not byte_level:
+                changes.append(methodcaller("replace", step["replacement"], " "))
+            case "Replace" if not byte_level and "" not in step["pattern"].values():
+                growth = check_growth(growth * max(1, len(step["content"])))
+                old, new = literal(step["pattern"]), step["content"]
+                if old is not None:
+                    changes.append(methodcaller("replace", old, new))
+                else:
+                    changes.append(_of_one(decoders.Replace(Regex(step["pattern"]["Regex"]), new)))
             case other:
-                raise ModelRefused(f"its tokenizer has a decoder of type {other!r}, which tokencollab does not know")
+                raise ModelRefused(
+                    f"its tokenizer has a decoder of type {other!r}, which tokencollab does not know in this place"
+                )
 
     def decode(token: str) -> bytes:
-        if fallback and _is_byte_fallback(token):
-            return bytes([int(token[3:5], 16)])
-        for old, new in replacements:
-            token = token.replace(old, new)
-        return token.encode("utf-8")
+        if fallback and len(token) == 6 and (byte := _BYTE_TOKEN.fullmatch(token)):
+            return bytes([int(byte[1], 16)])
+        for change in changes:
+            token = change(token)
+        return _byte_level(token) if byte_level else token.encode("utf-8")
 
     return decode
+
+
+def _of_one(decoder: Any) -> Callable[[str], str]:
+    """The library's own step, applied to one token."""
+    return lambda token: decoder.decode([token])
+
+
+def unknown_token(backend: Any) -> int | None:
+    """The token that the tokenizer's model writes for what is not in its vocabulary, if it has one."""
+    model = backend.model
+    if (content := getattr(model, "unk_token", None)) is not None:
+        token: int | None = model.token_to_id(content)
+        return token
+    # A unigram model says it in its saved form alone, before its vocabulary.
+    unigram = type(model).__name__ == "Unigram"
+    found = re.search(rb'"unk_id":(\d+)', model.__getstate__()[:200]) if unigram else None
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -167,32 +174,45 @@ def read_vocabulary(tokenizer: Any, end_ids: Sequence[int], size: int) -> Vocabu
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelRefused("it has no tokenizer.json (a tokenizer of the `tokenizers` library), which is needed")
-    decoder = json.loads(backend.decoder.__getstate__()) if backend.decoder is not None else None
-    decode = token_decoder(decoder)
-    tokens: dict[str, int] = tokenizer.get_vocab()
+    with tokenizer_errors(ModelRefused, "to show its vocabulary"):
+        return _read(tokenizer, backend, end_ids, size)
+
+
+def _read(tokenizer: Any, backend: Any, end_ids: Sequence[int], size: int) -> Vocabulary:
+    decode = token_decoder(backend.decoder)
+    byte_level = any(step["type"] == "ByteLevel" for step in steps(backend.decoder, "decoders"))
+    tokens: dict[str, int] = backend.get_vocab()
+    added = backend.get_added_tokens_decoder()
     pieces: list[bytes | None] = [None] * size
     for token, index in tokens.items():
         if index < size:
             pieces[index] = decode(token) or None
-    fallback = {tokens[f"<0x{byte:02X}>"] for byte in range(256) if f"<0x{byte:02X}>" in tokens}
-    ends = {*end_ids, tokenizer.eos_token_id} - {None}
-    for index, added in tokenizer.added_tokens_decoder.items():
-        if index >= size:
-            continue
+    for index, token in added.items():
         # An added token that is not special is text ("\n" in Gemma). It is written as it stands, so the table of
         # byte-level BPE does not apply; a marker for spaces does ("▁▁").
-        if added.special or decode is _byte_level:
-            pieces[index] = None if added.special else added.content.encode("utf-8")
-        if added.special and added.content in END_TOKENS:
-            ends.add(index)
-    unknown = tokenizer.unk_token_id
-    for index in {*ends, unknown} - {None}:
+        if index < size and (token.special or byte_level):
+            pieces[index] = None if token.special else token.content.encode("utf-8") or None
+    fallback = {tokens[f"<0x{byte:02X}>"] for byte in range(256) if f"<0x{byte:02X}>" in tokens}
+    special = {index: token.content for index, token in added.items() if token.special}
+    named = {*end_ids, tokenizer.eos_token_id, *turn_ends(special)} - {None}
+    ends = {index for index in named if 0 <= index < size}
+    unknown = [index for index in (unknown_token(backend), tokenizer.unk_token_id) if index is not None]
+    for index in (*ends, *unknown):
         if index < size:
             pieces[index] = None
     # SmolLM2's unknown token is also its end of text: it stays an EOS, and is no stand-in for unknown characters.
     return Vocabulary(
         pieces=tuple(pieces),
-        end_ids=tuple(sorted(index for index in ends if index < size)),
-        unknown_id=unknown if unknown not in ends else None,
+        end_ids=tuple(sorted(ends)),
+        unknown_id=next((index for index in unknown[:1] if index < size and index not in ends), None),
         fallback_ids=frozenset(index for index in fallback if index < size),
     )
+
+
+def turn_ends(special: Mapping[int, str]) -> set[int]:
+    """Those of the special tokens that end a turn in public chat formats."""
+    names = set(special.values())
+    # Formats that end calls of tools and whole answers by tokens of their own use <|end|> between parts of an answer.
+    parts = names >= {"<|call|>", "<|return|>"} or names >= {"<|calls|>", "<|flush|>"}
+    ends = END_TOKENS - {"<|end|>"} if parts else END_TOKENS
+    return {index for index, name in special.items() if name in ends}

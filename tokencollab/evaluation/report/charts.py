@@ -5,12 +5,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
+from warnings import catch_warnings, simplefilter
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from tokencollab.protocol.text import harmless
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Okabe and Ito's, the yellow left out (it is lost on white). Markers differ too."""
@@ -29,6 +32,7 @@ _STYLE: Final[Any] = {
     "legend.fontsize": 8,
     "svg.hashsalt": "tokencollab",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a name may have dollar signs
 }
 
 
@@ -44,10 +48,14 @@ class Picture:
     figure: Figure
 
     def svg(self) -> bytes:
-        """The figure as SVG; the same every time."""
-        with styled():
+        """The figure as SVG; the same every time, and well-formed whatever the names in it are.
+
+        Characters that the font lacks are boxes, without a warning.
+        """
+        with styled(), catch_warnings():
+            simplefilter("ignore", UserWarning)
             self.figure.savefig(data := BytesIO(), format="svg", metadata={"Date": None})
-        return data.getvalue()
+        return harmless(data.getvalue().decode()).encode()
 
 
 def make_figure(title: str, panels: int = 1, height: float = 4.0) -> tuple[Figure, list[Axes]]:
@@ -118,7 +126,7 @@ def chart(
                 markersize=5,
                 linewidth=1,
                 capsize=2,
-                label=name,
+                label=f" {name}" if name.startswith("_") else name,  # matplotlib keeps `_...` out of the legend
             )
         axes.set(title=panel, xlabel=x, ylabel=y)
         if categories["x"] is not None:

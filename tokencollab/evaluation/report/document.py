@@ -11,7 +11,16 @@ from tokencollab.evaluation.report.budgets import study_of
 from tokencollab.evaluation.report.charts import Picture, styled
 from tokencollab.evaluation.report.evaluations import Evaluation
 from tokencollab.evaluation.report.figures import latency, token_pictures
-from tokencollab.evaluation.report.tables import Table, about_table, cross_tables, token_tables, usage_table
+from tokencollab.evaluation.report.tables import (
+    Table,
+    about_table,
+    cross_tables,
+    markdown_text,
+    token_tables,
+    usage_table,
+)
+from tokencollab.files import reading
+from tokencollab.protocol.text import harmless
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
@@ -38,19 +47,20 @@ def write_report(evaluations: Sequence[Evaluation], out: Path) -> Path:
         match part:
             case str():
                 html.append(f"<h2>{escape(part)}</h2>")
-                markdown.append(f"## {part}")
+                markdown.append(f"## {markdown_text(part)}")
             case Table():
                 html.append(part.html())
                 markdown.append(part.markdown())
             case Picture(name=name, title=title, caption=caption):
-                file = f"{len(pictures) + 1:02}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.svg"
+                file = f"{len(pictures) + 1:02}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:80]}.svg"
                 pictures[file] = part.svg()
                 image = (
                     f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{b64encode(pictures[file]).decode()}">'
                 )
                 text = f"<figcaption>{escape(caption)}</figcaption>"
                 html.append(f"<figure><h3>{escape(title)}</h3>{image}{text}</figure>")
-                markdown.append(f"### {title}\n\n![{title}]({file})\n\n{caption}")
+                heading = markdown_text(title)
+                markdown.append(f"### {heading}\n\n![{heading}]({file})\n\n{markdown_text(caption)}")
     head = f'<meta charset="utf-8"><title>tokencollab: evaluation</title><style>{_STYLE}</style>'
     body = "\n".join(["<h1>Evaluation</h1>", *html])
     page = out / "index.html"
@@ -58,9 +68,8 @@ def write_report(evaluations: Sequence[Evaluation], out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         for file, data in pictures.items():
             (out / file).write_bytes(data)
-        page.write_text(
-            f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n', encoding="utf-8"
-        )
+        html_page = f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+        page.write_text(harmless(html_page), encoding="utf-8")
         (out / "report.md").write_text("\n\n".join(markdown) + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"the report cannot be written to {out}: {error.strerror}") from None
@@ -79,9 +88,10 @@ def make_parts(evaluations: Sequence[Evaluation]) -> list[str | Table | Picture]
             parts.append(f"{evaluation.title} ({evaluation.path.name})")
             if evaluation.methods.empty:
                 continue
-            parts += [*token_tables(evaluation), *token_pictures(evaluation)]
-            if (usage := usage_table(evaluation)) is not None:
-                parts.append(usage)
-            if (study := study_of(evaluation)) is not None:
-                parts += [*study.tables(), *study.pictures()]
+            with reading(evaluation.path):
+                parts += [*token_tables(evaluation), *token_pictures(evaluation)]
+                if (usage := usage_table(evaluation)) is not None:
+                    parts.append(usage)
+                if (study := study_of(evaluation)) is not None:
+                    parts += [*study.tables(), *study.pictures()]
     return [*parts, "Runs", about_table(evaluations)]

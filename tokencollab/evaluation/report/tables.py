@@ -1,5 +1,6 @@
 """The tables of token-level methods, and how a table becomes HTML or Markdown."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from tokencollab.evaluation.report.evaluations import OUTCOMES, Evaluation
+from tokencollab.protocol.text import one_line
 
 NONE = "–"
 
@@ -30,9 +32,19 @@ class Table:
 
     def markdown(self) -> str:
         rule = ["---", *["---:"] * (self.cells.shape[1] - 1)]
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in (self.cells.columns, *self.cells.to_numpy())]
+        rows = [[markdown_text(str(cell)) for cell in row] for row in (self.cells.columns, *self.cells.to_numpy())]
         lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
-        return "\n".join([f"### {self.title}\n", *lines, *(["", self.note] if self.note else [])])
+        note = ["", markdown_text(self.note)] if self.note else []
+        return "\n".join([f"### {markdown_text(self.title)}\n", *lines, *note])
+
+
+def markdown_text(text: str) -> str:
+    """``text`` on one line of Markdown, in which nothing is markup, HTML, a link or the beginning of a block."""
+    text = escape(one_line(text), quote=False)
+    text = re.sub(r"[\\`*|~$]|\](?=[(\[:])", r"\\\g<0>", text)
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it is no emphasis
+    text = re.sub(r"(?i):(?=//)|(?<=\bwww)\.", r"\\\g<0>", text)  # else some renderers make links of addresses
+    return re.sub(r"^(\d*)([-+=#.)]+)(?=\s|$)", r"\1\\\2", text)  # a list, a heading, a rule
 
 
 def number(value: float | None, bounds: Any = None, digits: int = 1, sign: bool = False) -> str:

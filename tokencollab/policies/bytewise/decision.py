@@ -11,9 +11,9 @@ and, with W_m between low_m and high_m,
 
 If the right side is positive for every y, listed or not, x is the choice of the full vocabularies, whatever
 was not listed and whatever the weights are within their bounds. The bound is reached, so nothing better is
-known without asking. A cheaper test comes first: with the *slack* s = sum of W_m * u_m + spread_m * (L_m +
-u_m), spread_m the larger distance of W_m from its bounds, every difference of two scores, and of two sums of
-disjoint scores, is within s of its listed value.
+known without asking. "Positive" is beyond `ties.TIE`, within which scores are equal. A cheaper test comes first:
+with the *slack* s = sum of W_m * u_m + spread_m * (L_m + u_m), spread_m the larger distance of W_m from its
+bounds, every difference of two scores, and of two sums of disjoint scores, is within s of its listed value.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from typing import Final
 from tokencollab.policies.bytewise.branch import EOS_SYMBOL
 from tokencollab.policies.bytewise.voter import ByteVotes
 from tokencollab.policies.selection import select
+from tokencollab.policies.ties import TIE
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import EOS, Piece
 from tokencollab.protocol.seeds import uniform
@@ -48,12 +49,11 @@ def scores_of(rows: Sequence[ByteVotes]) -> dict[int, float]:
 
 
 def best_of(scores: dict[int, float]) -> int:
-    """The symbol with the highest score; ties go to EOS, then to the smaller byte."""
-    best, highest = UNLISTED, -1.0
-    for symbol, score in scores.items():
-        if score > highest or (score == highest and symbol < best):
-            best, highest = symbol, score
-    return best
+    """The symbol with the highest score; ties (`ties.TIE`) go to EOS, then to the smaller byte."""
+    if not scores:
+        return UNLISTED
+    least = max(scores.values()) * (1.0 - TIE)
+    return min([symbol for symbol, score in scores.items() if score >= least])
 
 
 def choose(scores: dict[int, float], sampling: Sampling, position: int) -> int:
@@ -86,14 +86,15 @@ def certain(
     for symbol, score in scores.items():
         if score > second and symbol != chosen:
             second = score
-    if scores[chosen] - second > slack:
+    margin = TIE * (scores[chosen] + slack)  # the true score is at most the sum
+    if scores[chosen] - second > slack + margin:
         return True
     # The slack lets every weight err both ways at the same time. Per symbol a weight errs one way only, so the full
     # test can still pass. With known weights the two tests are the same.
-    return spread and _leads(rows, scores, chosen)
+    return spread and _leads(rows, scores, chosen, margin)
 
 
-def _leads(rows: Sequence[ByteVotes], scores: dict[int, float], chosen: int) -> bool:
+def _leads(rows: Sequence[ByteVotes], scores: dict[int, float], chosen: int, margin: float) -> bool:
     """The certificate itself, for each other symbol and for one that nobody lists."""
     for other in (*scores, UNLISTED):
         if other == chosen:
@@ -104,7 +105,7 @@ def _leads(rows: Sequence[ByteVotes], scores: dict[int, float], chosen: int) -> 
             # bounded then takes the bound that hurts: the low one of a model that leads, the high one of one that lags.
             least = row.votes.get(chosen, 0.0) - row.votes.get(other, 0.0) - row.unlisted
             lead += (row.low if least >= 0.0 else row.high) * least
-        if lead <= 0.0:
+        if lead <= margin:
             return False
     return True
 
@@ -119,7 +120,7 @@ def _certain_draw(scores: dict[int, float], chosen: int, size: int, point: float
     ordered = sorted(scores.items(), key=lambda item: -item[1])
     listed = [score for _, score in ordered]
     for score, after in pairwise([*listed, 0.0][: size + 1]):
-        if score - after <= slack:
+        if score - after <= slack + TIE * (listed[0] + slack):
             return False
     place = [symbol for symbol, _ in ordered].index(chosen)
     below, total = fsum(listed[:place]), fsum(listed[:size])

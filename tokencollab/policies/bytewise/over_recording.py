@@ -136,7 +136,10 @@ class InOrder(Follower):
 
     def _hear_again(self, event: e.Event, step: TraceStep) -> None:
         match event:
-            case e.ModelLost() | e.ModelJoined():
+            case e.ModelLost(model) | e.ModelExhausted(model):  # which closes its questions
+                self._todo = [command for command in self._todo if getattr(command, "model", None) != model]
+                self._hear(event)
+            case e.ModelJoined():
                 self._hear(event)
             case e.CandidatesArrived(model) if self._state.solo and model == self._base:
                 self._hear_unsure(step)

@@ -11,15 +11,28 @@ When it could have stopped at an exact match and stays, D(pending) takes the pla
 denominator: W becomes W * F / D. At every byte W_m * D_m(pending) is w_m of docs/specification.md up to the common
 factor that normalises.
 
+By the definition of W the vote of a model is never more than the weight with which it began at the last common
+boundary: W * D <= ``cap``. What a model says of one place need not agree with what it says of another (it may lie, or
+round in bfloat16), so this is held (`row_of`): nobody gets more than its vote.
+
 F and D are bounded rather than known where a model does not list all its mass. A factor of W that is not
 known is kept as a `Debt`, and W has the bounds ``low`` and ``high`` besides the value ``weight`` that listed
 mass gives. A common boundary cancels all debts. A decision that hangs on them asks for the marginals at the
 places where they were made.
 """
 
+from math import inf
 from typing import Final, NamedTuple
 
-from tokencollab.policies.bytewise.branch import EOS_SYMBOL, Branch, branch_from, follow, informed, votes_of
+from tokencollab.policies.bytewise.branch import (
+    EOS_SYMBOL,
+    ROUNDING,
+    Branch,
+    branch_from,
+    follow,
+    informed,
+    votes_of,
+)
 from tokencollab.policies.methods import Method
 from tokencollab.protocol.candidates import CandidateSet
 
@@ -49,11 +62,12 @@ class Voter(NamedTuple):
     ``start`` is the known part of its weight, ``debts`` are the other factors; ``low``, ``weight`` and
     ``high`` are the product. ``misses`` counts the bytes since the last `Commit` at which the model's own
     first choice was another, ``rank`` those before it since the base's last boundary (None: it had no vote
-    there).
+    there). ``cap``: the most that its vote may be.
     """
 
     name: str
     prior: float
+    cap: float
     start: float
     debts: tuple[Debt, ...]
     low: float
@@ -80,28 +94,36 @@ class Settled(NamedTuple):
 
 def fresh(name: str, prior: float, weight: float, boundary: int, rank: int | None = 0, misses: int = 0) -> Voter:
     """A voter that is to be asked at ``boundary``."""
-    return Voter(name, prior, weight, (), weight, weight, weight, Branch(boundary), None, (), misses, rank)
+    return Voter(name, prior, weight, weight, (), weight, weight, weight, Branch(boundary), None, (), misses, rank)
 
 
 def questioned(voter: Voter, question: int) -> Voter:
     """``voter``, asked for candidates."""
-    name, prior, start, debts, low, weight, high, branch, _, marginals, misses, rank = voter
-    return Voter(name, prior, start, debts, low, weight, high, branch, question, marginals, misses, rank)
+    name, prior, cap, start, debts, low, weight, high, branch, _, marginals, misses, rank = voter
+    return Voter(name, prior, cap, start, debts, low, weight, high, branch, question, marginals, misses, rank)
 
 
 def answered(voter: Voter, candidates: CandidateSet) -> Voter:
     """``voter`` with the ``candidates`` it was asked for."""
-    name, prior, start, debts, low, weight, high, branch, _, marginals, misses, rank = voter
+    name, prior, cap, start, debts, low, weight, high, branch, _, marginals, misses, rank = voter
     told = branch_from(branch.boundary, candidates)
-    return Voter(name, prior, start, debts, low, weight, high, told, None, marginals, misses, rank)
+    return Voter(name, prior, cap, start, debts, low, weight, high, told, None, marginals, misses, rank)
 
 
 def committed(voter: Voter, common: bool, rank: int | None) -> Voter:
     """``voter`` after a `Commit`: at a ``common`` boundary its prior is its weight."""
     if common:
         prior = voter.prior
-        return Voter(voter.name, prior, prior, (), prior, prior, prior, voter.branch, rank=rank)
+        return Voter(voter.name, prior, prior, prior, (), prior, prior, prior, voter.branch, rank=rank)
     return voter._replace(misses=0, rank=rank)
+
+
+def within_piece(voter: Voter) -> Voter:
+    """``voter`` where all the others stand at their boundary and have their priors again: it keeps its weight, as a
+    part of its prior."""
+    if voter.cap == voter.prior:
+        return voter
+    return weighed(voter._replace(cap=voter.prior), voter.start * (voter.prior / voter.cap), voter.debts)
 
 
 def weighed(voter: Voter, start: float, debts: tuple[Debt, ...]) -> Voter:
@@ -111,7 +133,19 @@ def weighed(voter: Voter, start: float, debts: tuple[Debt, ...]) -> Voter:
         low *= debt.low
         weight *= debt.weight
         high *= debt.high
-    return voter._replace(start=start, debts=debts, low=low, weight=weight, high=high)
+    limit = _limit(voter.cap, voter.branch.listed)
+    return voter._replace(
+        start=start if debts else min(start, limit),
+        debts=debts,
+        low=min(low, limit),
+        weight=min(weight, limit),
+        high=min(high, limit),
+    )
+
+
+def _limit(cap: float, listed: float) -> float:
+    """The most that W may be where ``listed`` may follow. Rounding stays below it: it changes no honest vote."""
+    return cap * (1.0 + ROUNDING) / listed if listed > 0.0 else inf
 
 
 def with_marginals(
@@ -150,10 +184,10 @@ def after_byte(voter: Voter, length: int, symbol: int, missed: bool) -> Voter:
 
     ``missed``: its own first choice was another. After EOS nothing follows, and only that is noted.
     """
-    name, prior, start, debts, low, weight, high, branch, _, _, misses, rank = voter
+    name, prior, cap, start, debts, low, weight, high, branch, _, _, misses, rank = voter
     if symbol != EOS_SYMBOL:
         branch = follow(branch, length - branch.boundary, symbol)
-    return Voter(name, prior, start, debts, low, weight, high, branch, None, (), misses + missed, rank)
+    return Voter(name, prior, cap, start, debts, low, weight, high, branch, None, (), misses + missed, rank)
 
 
 def backing(voter: Voter, length: int, byte: int) -> Voter | None:
@@ -183,7 +217,7 @@ def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | 
 
     None: it hangs on unlisted mass, so the voter's marginals must be asked for.
     """
-    name, prior, start, debts, lowest, carried, highest, branch, _, _, misses, rank = voter
+    name, prior, cap, start, debts, lowest, carried, highest, branch, _, _, misses, rank = voter
     boundary, _, _, listed, unlisted, largest, known, sure, _ = branch
     bound = known if sure else known + min(unlisted, largest)
     moving = moves(known, bound, listed, listed + unlisted, method.commit)
@@ -201,12 +235,16 @@ def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | 
     else:
         start *= weight
     low, weight, high = lowest * low, carried * weight, highest * high
-    return Settled(Voter(name, prior, start, debts, low, weight, high, branch, None, (), misses, rank), moving)
+    if high * branch.listed > cap:
+        limit = _limit(cap, branch.listed)
+        low, weight, high = min(low, limit), min(weight, limit), min(high, limit)
+        start = start if debts else min(start, limit)
+    return Settled(Voter(name, prior, cap, start, debts, low, weight, high, branch, None, (), misses, rank), moving)
 
 
 def at_prior(voter: Voter) -> Voter:
     """``voter`` with its prior as its weight: what a common boundary does."""
-    return weighed(voter, voter.prior, ())
+    return weighed(voter._replace(cap=voter.prior), voter.prior, ())
 
 
 class ByteVotes(NamedTuple):
@@ -224,6 +262,9 @@ class ByteVotes(NamedTuple):
 def row_of(voter: Voter, length: int, carry: bool) -> ByteVotes:
     """The vote of ``voter`` on byte number ``length``.
 
+    Its sum is at most the voter's cap. Of a model that is true to itself that holds for the true W and D, and so for
+    the bounds of W as well.
+
     Without ``carry`` the vote is prior * F(x) / D. D is only known to lie between listed and listed +
     unlisted, and the larger one is taken: the lead of x over y is then prior * (F(x) - F(y)) / D, and its
     least value over all distributions of u unlisted mass is prior * (listed(x) - listed(y) - u) / (listed +
@@ -233,7 +274,11 @@ def row_of(voter: Voter, length: int, carry: bool) -> ByteVotes:
     votes = votes_of(branch, length - branch.boundary)
     listed, unlisted = branch.listed, branch.unlisted
     if carry:
-        return ByteVotes(voter.low, voter.weight, voter.high, votes, listed, unlisted)
+        low, weight, high = voter.low, voter.weight, voter.high
+        if high * listed > voter.cap:
+            limit = _limit(voter.cap, listed)
+            low, weight, high = min(low, limit), min(weight, limit), min(high, limit)
+        return ByteVotes(low, weight, high, votes, listed, unlisted)
     whole = listed + unlisted
     weight = voter.prior / whole if whole > 0.0 else 0.0
     return ByteVotes(weight, weight, weight, votes, listed, unlisted)

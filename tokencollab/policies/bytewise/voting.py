@@ -34,6 +34,7 @@ from tokencollab.policies.bytewise.voter import (
     settle,
     weighed,
     with_marginals,
+    within_piece,
 )
 from tokencollab.policies.events import CandidatesArrived, MarginalsArrived, RequestCandidates, RequestMarginals
 from tokencollab.policies.methods import Method, sampling_of
@@ -112,10 +113,11 @@ class ByteVoting:
     def without(self, turn: Turn, model: str) -> ByteVote:
         """The vote without ``model``; where the others have a common boundary they vote with their priors."""
         vote: ByteVote = turn.vote
-        voters = tuple([voter for voter in vote.voters if voter.name != model])
-        if all(voter.branch.boundary == vote.length for voter in voters):
-            voters = tuple([at_prior(voter) for voter in voters])
-        return vote._replace(voters=voters)
+        voters = [voter for voter in vote.voters if voter.name != model]
+        there = [voter for voter in voters if voter.branch.boundary == vote.length]
+        if is_common(len(voters), there):
+            voters = [at_prior(voter) if voter in there else within_piece(voter) for voter in voters]
+        return vote._replace(voters=tuple(voters))
 
     def flush(self, turn: Turn) -> DecidedPiece | None:
         """The bytes that are held."""
@@ -132,11 +134,13 @@ class ByteVoting:
         staying = vote.voters
         if len(staying) > len(live) - len(joined):
             staying = tuple([voter for voter in staying if voter.name in live])
-        common = decision.common or {voter.name for voter in staying}.issubset(asked)
+        common = decision.common or is_common(len(staying), [voter for voter in staying if voter.name in asked])
         voters = []
         for voter in staying:
             rank = 0 if closes else None if voter.rank is None else voter.rank + voter.misses
-            voters.append(committed(voter, common, rank))
+            there = common and (decision.common or voter.name in asked)
+            after = committed(voter, there, rank)
+            voters.append(within_piece(after) if common and not there else after)
         if joined:
             asked = (*asked, *joined)
             voters = self._joined(voters, joined, turn.offset, 0 if closes else None)
@@ -168,7 +172,7 @@ class ByteVoting:
         for voter in voters:
             priors += voter.prior
             whole = voter.branch.listed if voter.branch.boundary < length else 1.0
-            mass += voter.weight * whole
+            mass += min(voter.weight * whole, voter.cap)
         per_prior = mass / priors
         for name in names:
             prior = weight_of(name)
@@ -373,6 +377,19 @@ class Count:
         return DecidedPiece(piece, ranks_of(voters), evidence, self.decisive, offsets, moved, common)
 
 
+def is_common(members: int, there: Sequence[Voter]) -> bool:
+    """Whether a boundary where those of ``there`` stand, of so many members, is a common one: their weights are the
+    priors again.
+
+    One member that is within a piece of its own does not keep that from the others, two at least: else it could let
+    their weights fade by never standing where they stand, and decide alone. One of the others must have ended a piece
+    of its own there: where all of them wanted something else, the one goes on with its piece.
+    """
+    if len(there) == members:
+        return True
+    return len(there) == members - 1 >= 2 and any(voter.weight > 0.0 for voter in there)
+
+
 def waiting(voters: Sequence[Voter]) -> bool:
     """Whether one of them has an open question."""
     for voter in voters:  # noqa: SIM110 - any() takes twice as long
@@ -399,4 +416,4 @@ def refreshed(voters: list[Voter]) -> list[Voter]:
     highest = max([voter.high for voter in voters])
     if not 0.0 < highest < FADED:
         return voters
-    return [weighed(voter, voter.start / highest, voter.debts) for voter in voters]
+    return [weighed(voter._replace(cap=voter.cap / highest), voter.start / highest, voter.debts) for voter in voters]

@@ -123,6 +123,8 @@ def _check_types(panel: Panel) -> None:
     texts += [stage.task for stage in panel.stages] + [name for stage in panel.stages for name in stage.speakers]
     if not all(isinstance(text, str) for text in texts):
         raise UnknownMethod("not a panel: names, briefs and tasks must be texts")
+    if not all(type(number) is int for number in (panel.rounds, panel.once, *(role.model for role in panel.roles))):
+        raise UnknownMethod("not a panel: rounds, once and the models of roles must be whole numbers")
     whole = [panel.rounds, panel.once, *(role.model for role in panel.roles)]
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in whole):
         raise UnknownMethod("not a panel: rounds, once and a role's model must be whole numbers from 0 on")

@@ -3,7 +3,7 @@
 A line is one question: ``{"samples": {model: [answer or null, ...]}}``, models in order, null for unreadable. Further
 keys where there is something to say: ``lost`` (models that gave less than they were asked for), ``method`` (the
 settings with which the samples were drawn), ``seed``, ``scores`` (of each sample, ``{model: [number or null, ...]}``,
-for best-of-N). Other keys are ignored.
+for best-of-N). Other keys are ignored. Lines that this program writes have a checksum (`protocol.checksums`).
 """
 
 import json
@@ -17,8 +17,9 @@ from tokencollab.policies.responses.machines import make_rule
 from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.policies.responses.switching import Need, decide
 from tokencollab.policies.responses.vote import MOST_SCORE, by_scores, vote
+from tokencollab.protocol.checksums import CHECKSUM, add_checksum, check_line
+from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.trace import lines_of
-from tokencollab.protocol.values import half_character
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def record(
         line["scores"] = {model: list(values) for model, values in scores}
     if lost := sorted(lost):
         line["lost"] = lost
-    return json.dumps(line | {"method": method.to_json(), "seed": seed} | more, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(line | {"method": method.to_json(), "seed": seed} | more, ensure_ascii=False, allow_nan=False)
+    return add_checksum(text.encode(errors="surrogatepass"))[0].decode(errors="surrogatepass")
 
 
 def are_samples(text: str) -> bool:
@@ -143,16 +145,24 @@ def canonical_samples(recorded: Recorded, read: Callable[[str], str | None]) -> 
     return replace(recorded, samples=samples, altered=recorded.altered or samples != recorded.samples)
 
 
-def _question(number: int, text: str) -> Recorded:
+def _read_line(number: int, text: str) -> Mapping[str, Any]:
     try:
-        line = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise TraceError(f"line {number}: not whole JSON (a cut line?): {error}") from error
+        checked = check_line(text.rstrip("\r").encode(errors="surrogatepass")) is not None
+        line = read_json(text)
+    except NotJson as error:
+        _fail(number, f"not whole JSON (a cut line?): {str(error).removeprefix('not JSON: ')}")
+    except TraceError as error:
+        _fail(number, str(error))
+    if isinstance(line, Mapping) and CHECKSUM in line and not checked:
+        _fail(number, f"it was changed since it was written ({CHECKSUM} is not its last key)")
     if not isinstance(line, Mapping) or "samples" not in line:
         _fail(number, 'a line of recorded samples must be {"samples": {model: [answer or null, ...]}}')
+    return line
+
+
+def _question(number: int, text: str) -> Recorded:
+    line = _read_line(number, text)
     samples, method = line["samples"], line.get("method")
-    if half_character(json.dumps([samples, method], ensure_ascii=False)) is not None:
-        _fail(number, "half of a surrogate pair, which is no character")
     if not isinstance(samples, Mapping) or not samples:
         _fail(number, f"samples must give a list of answers for each model, not {_short(samples)}")
     for model, answers in samples.items():
@@ -195,17 +205,6 @@ def _scores(number: int, scores: object, samples: Samples) -> SampleScores:
                 span = f"from {-MOST_SCORE:g} to {MOST_SCORE:g}"
                 _fail(number, f"score {index} of {model} must be a number {span}, not {_short(value)}")
     return tuple((model, tuple(scores[model])) for model, _ in samples)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return content
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number that a trace may have")
 
 
 def _short(value: object) -> str:

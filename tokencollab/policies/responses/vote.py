@@ -6,9 +6,7 @@ from math import fsum, log2
 from typing import Final, Literal, TypeAlias
 
 from tokencollab.policies.responses.events import Samples, SampleScores
-
-TIE: Final = 1e-9
-"""AnswerScores that differ by less than this share of the best are equal: what is left of them is rounding."""
+from tokencollab.policies.ties import TIE
 
 MOST_SCORE: Final = 1e150
 """Of a sample, either side of 0: far beyond it sums are no numbers."""

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from tokencollab import Token
 from tokencollab.cli.repl.colours import Backing, Palette, backing_of, happenings, in_words, visible
 from tokencollab.cli.repl.display import Figures, SpokenScreen, TintedScreen, bar, paint, status_line
-from tokencollab.cli.terminal import harmless
 from tokencollab.policies.events import Efficacy
+from tokencollab.protocol.text import harmless
 
 EFFICACY = Efficacy(5.0, 2.5, 0.667, 2.0, 1.0, 0.667, 0.444)
 
