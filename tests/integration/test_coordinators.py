@@ -19,6 +19,7 @@ from tests.support.programs import Program, Shell
 from tests.support.ray_cluster import Cluster
 from tests.support.shared_models import text
 from tokencollab.actors.journal import SUFFIX
+from tokencollab.protocol.trace import parse_trace
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -36,10 +37,13 @@ def sessions(entries: dict[str, Any]) -> dict[str, int]:
 
 
 def trace(file: Path) -> list[dict[str, Any]]:
-    """The lines; in which order the models of a step were heard depends on time."""
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    """The lines; in which order the models of a step were heard depends on time, and so do checksums."""
+    text = file.read_text(encoding="utf-8").splitlines()
+    parse_trace(text)  # which verifies the checksums
+    lines = [json.loads(line) for line in text]
     for line in lines:
         line.get("heard", []).sort(key=lambda heard: (heard["question"], heard["event"]))
+        del line["crc32"]
     return lines
 
 

@@ -22,6 +22,7 @@ from tokencollab.engines.base import Engine
 from tokencollab.errors import ModelGone
 from tokencollab.protocol import codec
 from tokencollab.protocol import messages as m
+from tokencollab.protocol.trace import parse_trace
 from tokencollab.remote import RemoteCollaboration
 from tokencollab.remote.coordinator_actor import CoordinatorActor, coordinator_specs
 from tokencollab.testing import ScriptedEngine
@@ -255,7 +256,9 @@ async def answered(collaboration: Any) -> tuple[list[Token], Any, list[Any]]:
     async with collaboration as here:
         stream = here.stream("?", max_tokens=LENGTH, trace=trace)
         tokens = [token async for token in stream]
-    return tokens, stream.answer, parsed(trace.getvalue().splitlines())
+    lines = trace.getvalue().splitlines()
+    parse_trace(lines)  # which verifies the checksums
+    return tokens, stream.answer, parsed(lines)
 
 
 async def test_a_coordinator_that_ends_after_any_frame_is_not_noticed_in_the_answer() -> None:

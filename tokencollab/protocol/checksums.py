@@ -19,11 +19,13 @@ _LENGTH: Final = len(b',"crc32":"00000000"}')
 
 
 def add_checksum(line: bytes, before: int = 0) -> tuple[bytes, int]:
-    """``line``, which is a JSON object without the key, with its checksum; and the checksum.
+    """``line``, which is a JSON object, with its checksum in place of one that it has; and the checksum.
 
     ``before``: the checksum of the line before, in a chained file.
     """
-    body = line.rstrip()[:-1].rstrip()
+    line = line.rstrip()
+    tail = _tail(line)
+    body = line[: tail.start()] if tail else line[:-1].rstrip()
     checksum = crc32(body, before)
     return b'%s%s"crc32":"%08x"}' % (body, b"" if body == b"{" else b",", checksum), checksum
 

@@ -21,6 +21,7 @@ from tokencollab.errors import MalformedAnswer, ModelFailed, ModelGone, UsageErr
 from tokencollab.policies.events import Efficacy, StepRecord
 from tokencollab.policies.methods import Method, parse_method
 from tokencollab.protocol import codec
+from tokencollab.protocol.checksums import add_checksum
 from tokencollab.protocol.messages import Close, Refused, Task, TaskEnded, TaskToken
 from tokencollab.protocol.pieces import Piece
 
@@ -131,6 +132,7 @@ class RemoteAnswer:
         self._notify = notify
         self._pieces: list[Piece] = []  # of all tokens
         self._lines = 0  # of the trace
+        self._checksum = 0  # of the last of them
         self._dead: set[tuple[str, int]] = set()  # coordinators by name and life
         self._link: RayLink | None = None
         self._cancelled = False
@@ -229,9 +231,13 @@ class RemoteAnswer:
                 await link.channel.close()
 
     def _record(self, lines: Sequence[str]) -> None:
+        """Writes lines of the trace. Several coordinators may have sent them, and each chains its own checksums."""
         for line in lines:
             self._lines += 1
-            if self._trace is not None and not written(line, self._trace):
+            if self._trace is None:
+                continue
+            data, self._checksum = add_checksum(line.encode(errors="surrogatepass"), self._checksum)
+            if not written(data.decode(errors="surrogatepass"), self._trace):
                 self._trace = None
 
     def _take(self, seen: int, message: TaskToken) -> Token | None:

@@ -248,7 +248,7 @@ def test_a_template_that_takes_all_memory_is_refused(template: str, shared: list
         shared[0].render(MESSAGES, 1000)
 
 
-def test_a_template_that_does_not_end_is_ended_and_others_go_on() -> None:
+def test_a_template_that_does_not_end_is_ended_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     process, other = TemplateProcess(endless, {}, seconds=0), TemplateProcess(_ALL, {})
     refused: list[str] = []
@@ -264,6 +264,9 @@ def test_a_template_that_does_not_end_is_ended_and_others_go_on() -> None:
         assert other.render(MESSAGES, 1000) == "<user>Why?\n<assistant>"
         time.sleep(0.02)
     assert "does not render a conversation within 0 seconds" in refused[0]
+    with monkeypatch.context() as patch:  # asked again, it is refused without being tried
+        patch.setattr(process, "_connect", lambda: pytest.fail("tried again"))
+        ask()
     process._template = _ALL  # the next conversation has a process again
     assert process.render(MESSAGES, 1000) == "<user>Why?\n<assistant>"
     process.close()
@@ -285,6 +288,19 @@ def test_processes_come_back_when_they_are_killed(monkeypatch: pytest.MonkeyPatc
     assert process.render(MESSAGES, 1000)
     process.close()
     maker.stop()
+
+
+def test_a_process_that_had_no_work_for_long_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = TemplateProcess(_ALL, {})
+    clock = 1000.0
+    monkeypatch.setattr(template_process, "monotonic", lambda: clock)
+    pids = []
+    for pause in (0, 29, 31):
+        clock += pause
+        assert process.render(MESSAGES, 1000)
+        pids.append(process._pid)
+    assert pids[0] == pids[1] != pids[2]
+    process.close()
 
 
 def test_a_template_may_say_that_it_takes_a_part_of_what_is_said() -> None:

@@ -1,7 +1,8 @@
 """The processes in which chat templates are rendered (`templates`): one per model, made by one process per program.
 
 The one that makes them has imported what they need, so that each starts in a moment and shares that memory. Nothing is
-unpickled, and none outlives this program: each ends when its socket is closed, at its limit of time if it is busy.
+unpickled, and none outlives this program: each ends when its socket is closed, at its limit of time if it is busy. One
+without work for a minute ends too; the next conversation has another.
 """
 
 import atexit
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.spawn import get_executable
+from time import monotonic
 from typing import Any, Final
 
 from tokencollab.engines.text import templates
@@ -100,6 +102,8 @@ class TemplateProcess:
         self._lock = threading.Lock()
         self._stream: socket.socket | None = None
         self._pid = 0
+        self._used = 0.0
+        self._endless: dict[str, Any] | None = None  # the last conversation that took too long
 
     def render(self, messages: Sequence[ChatMessage], limit: int) -> str | int:
         """The prompt; its length where it has more than ``limit`` characters.
@@ -137,7 +141,16 @@ class TemplateProcess:
         return answer
 
     def _answer(self, request: dict[str, Any], limit: int) -> Any:
+        late = ModelRefused(
+            f"its chat template does not render a conversation within {self._seconds} seconds and "
+            f"{templates.MEMORY >> 20} MiB"
+        )
+        if request == self._endless:  # asked again by who gave it up; all that wait would take as long, one by one
+            raise late
+        if monotonic() - self._used > templates.IDLE / 2:  # it may have ended, or end at this moment
+            self.close()
         stream = self._stream or self._connect()
+        self._used = monotonic()
         try:
             templates.write(stream, request)
             return templates.read(stream, limit)
@@ -147,10 +160,9 @@ class TemplateProcess:
             self.close()
         except (EOFError, OSError, ValueError):
             self.close()
-        raise ModelRefused(
-            f"its chat template does not render a conversation within {self._seconds} seconds and "
-            f"{templates.MEMORY >> 20} MiB"
-        )
+        if monotonic() - self._used >= self._seconds:  # else the process was killed, or took too much memory
+            self._endless = request
+        raise late
 
     def _connect(self) -> socket.socket:
         for attempt in (1, 2):

@@ -17,6 +17,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgpack
 
+IDLE: Final = 60.0
+"""Seconds without a request after which a process ends."""
 MEMORY: Final = 512 << 20
 """Bytes that a process may take beyond what it has when it begins."""
 
@@ -219,6 +221,7 @@ def _serve(stream: socket.socket) -> None:
         pages = int(file.read().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
     write(stream, os.getpid())
+    stream.settimeout(IDLE)
     while True:
         request = read(stream, 1 << 31)
         used = resource.getrusage(resource.RUSAGE_SELF)
