@@ -15,9 +15,10 @@ _WORDS: Final = (
 )
 """Words for "answer": English, and the languages of MGSM."""
 
-_LINKS: Final = (
-    r"\bis\b|\bare\b|\bwas\b|\bequals\b|\b(?:must|should|would|will) be\b|:|：|=|\bes\b|\best\b|\bist\b|\bni\b|\bé\b|"
-    r"\blautet\b|\bè\b|—|–|是|为|為|は|[은는]|คือ|হল|হলো"
+_LINKS: Final = (  # 3:30 and 5–7 are values
+    r"\bis\b|\bare\b|\bwas\b|\bequals\b|\b(?:must|should|would|will) be\b|(?<!\d):|:(?!\d)|：|=|"
+    r"\bes\b|\best\b|\bist\b|\bni\b|\bé\b|"
+    r"\blautet\b|\bè\b|(?<!\d)(?<!\d )[—–]|是|为|為|は|[은는]|คือ|হল|হলো"
 )
 
 _MARK: Final = re.compile(
@@ -44,7 +45,9 @@ _ABOUT: Final = re.compile(
     re.IGNORECASE,
 )
 _LIST_MARK: Final = re.compile(r"^[ \t*_:：>]*\n\s*(?:[-–—•*+]|\d+[.)])[ \t]+(?=\S)")
-_SENTENCE_END: Final = re.compile(r"(?<![A-Z\W])[.!?](?=\s|$)|(?<=[\d)\]}$*%])[.!?](?=\s|$)|[。！？]|\n")
+_SENTENCE_END: Final = re.compile(
+    r"(?:(?<![A-Z\W])|(?<=[\d)\]}$*%]))(?:[.?]|!(?!\s*[=+*/×·÷^-]))(?=\s|$)|[。！？]|\n"  # 5! = 120 is one sentence
+)
 
 
 _SPLIT: Final = re.compile(rf"{_SENTENCE_END.pattern}|(?<=\b[A-Z])\.(?=\s+[A-Z])")

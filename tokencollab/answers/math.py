@@ -34,15 +34,12 @@ def last_math(text: str) -> str | None:
 
 def _number(text: str) -> str | None:
     """The text as a number, where that is all it is (with a unit)."""
-    numbers = list(find_numbers(text))
-    if len(numbers) != 1:
+    numbers = list(find_numbers(text, prose=False))
+    if len(numbers) != 1 or (value := numbers[0].value) is None:
         return None
-    start, end, value = numbers[0]
-    before, after = text[:start].strip(), text[end:].strip()
-    if (
-        value is not None
-        and re.fullmatch(r"[$€£¥]?|[A-Za-z]\w?\s*=", before)
-        and re.fullmatch(r"%|[$€£¥]?|[A-Za-z .]{2,}(?:[\^]\{?\d\}?)?", after)
+    before, after = text[: numbers[0].start].strip(), text[numbers[0].end :].strip()
+    if re.fullmatch(r"[$€£¥]?|[A-Za-z]\w?\s*=", before) and re.fullmatch(
+        r"%|[$€£¥]?|[A-Za-z .]{2,}(?:[\^]\{?\d\}?)?", after
     ):
         return write_number(value)
     return None
@@ -77,7 +74,11 @@ def _split(text: str) -> list[str] | None:
 
 
 def _spelling(text: str) -> str:
-    text = re.sub(r"\s+", "", text)
+    text = re.sub(r"\s*(?:\*\*)\s*", "^", text)
+    text = re.sub(r"\s*[×·⋅*]\s*", "*", text)
+    text = re.sub(r"(?<=\d)\s+(?=\d)", "\0", text)  # 1 2 is not 12
+    text = re.sub(r"\s+", "", text).replace("\0", " ")
+    text = re.sub(r"(?<!\d)\*|\*(?![\d.])", "", text)  # 2*x is 2x, and 2*3 is not 23
     text = re.sub(r"\\sqrt(\w)(?!\w)", r"\\sqrt{\1}", text)
     text = re.sub(r"([_^])\{(\w)\}", r"\1\2", text)
-    return text.replace("\\le", "≤").replace("≤q", "≤").replace("\\ge", "≥").replace("≥q", "≥").replace("·", "")
+    return text.replace("\\le", "≤").replace("≤q", "≤").replace("\\ge", "≥").replace("≥q", "≥")

@@ -17,6 +17,13 @@ from tokencollab.protocol.values import half_character
 SIMPLEMATH = "simplemath"
 MOST_WORDS = 12
 """An answer with more of them is a solution or a sentence."""
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_SOLUTION = re.compile(
+    r"<<|(?:^|\s)[\d\s.,()$+*/×·÷-]*\d\s*[+*/×·÷-][\d\s.,()$+*/×·÷-]*=\s*[-$]*\d"  # 3 + 4 = 7
+    r"|\b(?:therefore|thus|hence|because)\b|所以|因此|因为|したがって|따라서|[^\W_]{4,}[.!?]\s+[A-ZА-Я]|[。！？]\s*[^\W_]",
+    re.IGNORECASE,
+)
+"""A worked computation, a conclusion or two sentences. An equation with unknowns may be an answer."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -79,28 +86,37 @@ def _item(row: object) -> Item:
 
 def kind_of(item: Item) -> str:
     """The kind of answer, as of `answers.extract`, by what the right one looks like."""
+    from tokencollab.answers import canonical  # noqa: PLC0415
     from tokencollab.answers.dates import is_date  # noqa: PLC0415
 
     if item.choices is not None:
         return f"choice:{len(item.choices)}"
-    if item.answer.strip().lower() in ("yes", "no", "true", "false"):
+    if item.answer.strip().rstrip(".!").lower() in ("yes", "no", "true", "false"):
         return "boolean"
     bare = item.answer.replace(",", "").strip()
     if bare.lstrip("+-").replace(".", "", 1).replace("/", "", 1).isdigit():
-        return "number"
+        # 1,2,3 is a list
+        return "number" if "," not in item.answer or canonical(item.answer, "number") is not None else "math"
     return "date" if is_date(item.answer) else "math"
 
 
 def _check_answer(item: Item) -> None:
     """Raises `ValueError`: no answer of a model could ever be the same."""
-    from tokencollab.answers import canonical  # noqa: PLC0415
+    from tokencollab.answers import canonical, extract  # noqa: PLC0415
 
-    answer, kind = item.answer, kind_of(item)
-    words = len(re.findall(r"[^\W\d_]{2,}", answer))
-    if "\n" in answer.strip() or (words > MOST_WORDS and "\\" not in answer):
+    answer, kind, options = item.answer, kind_of(item), item.choices or ()
+    words = len(_WORD.findall(answer))
+    table = "\\begin{" in answer
+    if ("\n" in answer.strip() and not table) or (words > MOST_WORDS and "\\" not in answer):
         raise ValueError(
             f"the answer is a whole text of {words} words, which no model will repeat; give the final "
             "answer alone, or the solution and behind it #### and the answer"
         )
-    if canonical(answer, kind) is None:
+    value = canonical(answer, kind, options)
+    if value is None or re.fullmatch(r"[\x00-/:-@\[-`{-\x7f]*", answer):
         raise ValueError(f"the answer {answer!r} cannot be read as an answer (of the kind {kind})")
+    if _SOLUTION.search(answer) or value not in (
+        extract(f"The answer is {answer}.", kind, options),
+        extract(f"\\boxed{{{answer}}}", kind, options),
+    ):
+        raise ValueError(f"the answer {answer!r} has more in it than an answer; give the final answer alone")

@@ -77,3 +77,25 @@ def test_a_date_is_read_in_any_dress(day: date, dress: str) -> None:
 @given(TEXTS, st.integers(-999, 999))
 def test_the_last_stated_number_counts(text: str, value: int) -> None:
     assert extract(f"{text}\nThe answer is {value}.", "number") == str(value)
+
+
+UNSPACED = st.sampled_from(
+    ["一共是{}个。", "合計は{}円です", "총{}개", "รวม{}บาท", "ລວມ{}ກີບ", "សរុប{}នាក់", "စုစုပေါင်း{}ကျပ်"]
+)
+OPERATORS = st.sampled_from(
+    ["*", "**", " * ", "×", "·", "-", "–", " - ", " or ", "^", "、", " \\cdot ", ":", "!*", "或", "か"]
+)
+
+
+@given(st.integers(-(10**9), 10**9), UNSPACED)
+def test_an_integer_is_read_between_letters_of_scripts_without_spaces(value: int, dress: str) -> None:
+    assert extract(dress.format(value), "number") == str(value)
+
+
+@given(st.integers(2, 10**6), OPERATORS, st.integers(2, 10**6), DRESSES)
+def test_an_expression_is_none_of_its_numbers(first: int, operator: str, second: int, dress: str) -> None:
+    power_of_ten = first == 10 and operator in ("**", "^")  # written as 10^5, and worked out
+    text = f"{first}{operator}{second}"
+    if not power_of_ten:
+        assert extract(dress.format(text), "number") is None
+    assert not same(text, f"{first}{second}", "number")

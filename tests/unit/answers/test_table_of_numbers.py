@@ -60,7 +60,7 @@ Altogether - 18 eggs. => 18
 Altogether – 18 eggs. => 18
 Altogether — 18 eggs. => 18
 Result - 12 => 12
-She pays 12 dollars - 3 less => 3
+She pays 12 dollars - 3 less => -
 16 - 3 = 13 => 13
 Answer: -18 => -18
 The answer is - 1/2. => -0.5
@@ -73,7 +73,7 @@ The temperature is −5°C. => -5
 x = - 4 => -4
 It is (-7). => -7
 The answer is minus-free: 7 => 7
-The range is 5-7. => 7
+The range is 5-7. => -
 The answer is 5-7. => -
 The answer is 5–7 people. => -
 The answer is 5 to 7. => -
@@ -148,7 +148,7 @@ The answer is 2π => -
 SCALES = r"""
 答案是3.5万元。 => 35000
 答案是2亿。 => 200000000
-大约3千克 => 3000
+大约3千克 => 3
 人口是1.4亿 => 140000000
 答案是3万5千 => 35000
 答案是1亿2000万 => 120000000
@@ -202,7 +202,7 @@ La risposta è 3 milioni. => 3000000
 Ответ: 7 млрд. => 7000000000
 उत्तर: 5 लाख => 500000
 উত্তর: ৩ লাখ => 300000
-The answer is 5 thousandths. => 5
+The answer is 5 thousandths. => -
 """
 
 SEPARATORS = r"""
@@ -226,7 +226,7 @@ The answer is 100,000,000 => 100000000
 \boxed{306,\!956.63} => 306956.63
 The answer is 8,000. => 8000
 The answer is 5 100 dollar bills. => 5
-He needs 3 100 euro notes => 100
+He needs 3 100 euro notes => 3
 """
 
 FRACTIONS = r"""

@@ -119,6 +119,48 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
         load_items("own", 2, 0, str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "She sells 9 eggs, and 9 * 2 = 18 dollars.",
+        "2*3=<<2*3=6>>6",
+        "3 + 4 = 7",
+        "The answer is 18.",
+        "so \\boxed{18}",
+        "Therefore, x = 5",
+        "Paris. It is the capital of France.",
+        "小明有5个苹果，给了3个，所以还剩2个。",
+        "1/0",
+        "?",
+    ],
+)
+def test_an_answer_that_no_model_can_give_is_refused_with_its_line(tmp_path: Path, answer: str) -> None:
+    write(tmp_path, OPEN, OPEN | {"id": "b", "answer": answer})
+    with pytest.raises(UsageError, match=r"^own.jsonl, line 2: the answer"):
+        load_items("own", None, 0, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("1,2,3", "math"),
+        ("(x-2)^2 + (y+3)^2 = 25", "math"),
+        ("y = 2x+3", "math"),
+        ("2*7", "math"),
+        ("\\boxed{18}", "math"),
+        ("\\begin{pmatrix} 1 \\\\\n 2 \\end{pmatrix}", "math"),
+        ("New York", "math"),
+        ("U.S.", "math"),
+        ("Yes.", "boolean"),
+        ("25. Dezember 1937", "date"),
+        ("1937年12月25日", "date"),
+    ],
+)
+def test_an_answer_of_its_kind_is_taken(tmp_path: Path, answer: str, kind: str) -> None:
+    write(tmp_path, OPEN | {"answer": answer})
+    assert [kind_of(item) for item in load_items("own", None, 0, str(tmp_path))] == [kind]
+
+
 HUB_ROWS: dict[str, dict[str, Any]] = {
     "gsm8k": {"question": "How many?", "answer": "It is 1,000 + 200.\n#### 1,200"},
     "boolq": {"question": "is the sky blue", "answer": True, "passage": "Skies."},
