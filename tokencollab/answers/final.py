@@ -16,8 +16,8 @@ _WORDS: Final = (
 """Words for "answer": English, and the languages of MGSM."""
 
 _LINKS: Final = (  # 3:30 and 5–7 are values
-    r"\bis\b|\bare\b|\bwas\b|\bequals\b|\b(?:must|should|would|will) be\b|(?<!\d):|:(?!\d)|：|=|"
-    r"\bes\b|\best\b|\bist\b|\bni\b|\bé\b|"
+    r"\bis\b|\bare\b|\bwas\b|\bequals\b|\b(?:must|should|would|will)(?: (?:therefore|thus|then|hence|\w+ly))? be\b|"
+    r"(?<!\d):|:(?!\d)|：|=|\bes\b|\best\b|\bist\b|\bni\b|\bé\b|"
     r"\blautet\b|\bè\b|(?<!\d)(?<!\d )[—–]|是|为|為|は|[은는]|คือ|হল|হলো"
 )
 
@@ -29,19 +29,24 @@ _MARK: Final = re.compile(
 _HASHES: Final = re.compile(r"^[ \t]*####[ \t]*(?P<content>[^\n]*)", re.MULTILINE)
 _BOX: Final = re.compile(r"\\(?:boxed|fbox)\s*(?P<open>\{)?")
 _BARE: Final = re.compile(r"[^\s$.,;]{1,200}")
-_NEGATED: Final = re.compile(r"\W*(?:not\b|isn't\b|nicht\b|pas\b|не\b|不是)", re.IGNORECASE)
-_NEGATED_BETWEEN: Final = re.compile(r".*(?:\bnot\b|n't\b|不\s*$)", re.IGNORECASE)
+_NEGATED: Final = re.compile(
+    r"\W*(?:\w+ly\s+)?(?:not\b|never\b|anything but\b|isn't\b|nicht\b|pas\b|не\b|不是)", re.IGNORECASE
+)
+_NEGATED_BETWEEN: Final = re.compile(
+    r".*(?:\b(?:not|never|nor)\b|n['’]t\b|\b(?:no|não|non|nicht|не)\s*$|\bn['’]$|不\s*$)", re.IGNORECASE
+)
 _COUNTERFACTUAL: Final = (
     ({"if"}, {"had", "were"}, {"would"}), ({"wenn", "falls"}, {"wäre"}), ({"si"}, {"serait", "sería", "seria"}),
     ({"se"}, {"seria"}), ({"если"}, {"бы"}),
 )  # fmt: skip
-_HYPOTHETICAL: Final = (({"if", "unless", "suppose", "supposing", "assuming", "otherwise"}, {"would"}),)
+_HYPOTHETICAL: Final = (({"if", "unless", "suppose", "supposing", "assuming", "otherwise", "without"}, {"would"}),)
 """A sentence with a word of each group says what would be under a condition."""
+_INSTRUCTION: Final = (({"if"}, {"otherwise"}),)  # "If it is right, answer (True), otherwise answer (False)."
 _INVERTED: Final = re.compile(r"(?:^\W*|[,;]\s*)(?:had|were)\b", re.IGNORECASE)
 _IF_UNSPACED: Final = re.compile("如果|假如|假设|若是|要是|もし")
 _THEN_UNSPACED: Final = re.compile("会是|将是|则为|就是|だろう|でしょう")
 _ABOUT: Final = re.compile(
-    rf"(?:{_WORDS}|\boption|\bchoice|选|選)[^.]{{0,40}}?(?:\b(?:would|wäre|serait|sería|seria)\b|бы\b|会是|将是|则为|就是|だろう)",
+    rf"(?:{_WORDS}|\boption|\bchoice|选|選)[^.]{{0,40}}?(?:\b(?:would|wäre|serait|sería|seria)\b|бы\b|会是|将是|则为|就是|だろう|でしょう|\botherwise\b)",
     re.IGNORECASE,
 )
 _LIST_MARK: Final = re.compile(r"^[ \t*_:：>]*\n\s*(?:[-–—•*+]|\d+[.)])[ \t]+(?=\S)")
@@ -50,7 +55,7 @@ _SENTENCE_END: Final = re.compile(
 )
 
 
-_SPLIT: Final = re.compile(rf"{_SENTENCE_END.pattern}|(?<=\b[A-Z])\.(?=\s+[A-Z])")
+_SPLIT: Final = re.compile(rf"{_SENTENCE_END.pattern}|(?<=\b[A-Z])\.(?=\s+(?:[A-Z]|[^\x00-\x7f]))")
 
 _LAST: Final = 32
 """So many of each form of statement are looked at, the last ones: the rest has been said again since."""
@@ -90,7 +95,7 @@ def without_conditionals(text: str, about_answers: bool) -> list[str]:
         start = end
         if about_answers and not _ABOUT.search(sentence):
             sure.append(sentence)
-        elif _is_counterfactual(sentence):
+        elif _is_counterfactual(sentence) or (about_answers and _has_all(_INSTRUCTION, sentence)):
             continue
         elif not _has_all(_HYPOTHETICAL, sentence):
             sure.append(sentence)
@@ -109,6 +114,21 @@ def _is_counterfactual(sentence: str) -> bool:
 def _has_all(forms: tuple[tuple[set[str], ...], ...], sentence: str) -> bool:
     words = set(re.findall(r"\w+", sentence.lower()))
     return any(all(group & words for group in groups) for groups in forms)
+
+
+_NOT_SAID: Final = re.compile(
+    r"\b(?:not|no|never|nor|neither|nothing|nobody|few|cannot|doubt\w*|den(?:y|ies|ied)|whether|if|unless|unlikely|"
+    r"impossible|hardly|disagree\w*|without|maybe|perhaps|might|may|could|unclear|unsure|fail\w*|refut\w*|refus\w*|"
+    r"reject\w*|question\w*|contradict\w*|wonder\w*|myth|rumou?r\w*|difficult|hard|wrong\s+to|mistake\w*|lacks?|"
+    r"lacking|far-fetched|alleg\w*|suppose\w*|who|why|should\s+I)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+_SURE: Final = re.compile(r"\b(?:no|without(?:\s+(?:a|any))?|beyond)\s+(?:doubt|question)\b", re.IGNORECASE)
+
+
+def is_said(before: str) -> bool:
+    """Whether what follows ``before`` in its clause is said to be so, not denied, doubted, asked or supposed."""
+    return _NOT_SAID.search(_SURE.sub("", before)) is None
 
 
 def sentences(text: str) -> list[str]:

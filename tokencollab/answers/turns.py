@@ -3,32 +3,41 @@
 import re
 from typing import Final
 
-_REASONING: Final = r"think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|deliberation|seed:think"
+_REASONING: Final = (
+    r"(?:[\w:-]*(?:think|thought|reason|reflect|scratch|analys|deliberat|monologue|internal)[\w:-]*|cot|details)\s*"
+)
+"""Names of tags around what a model thinks before it answers."""
 _OPENS: Final = re.compile(
-    rf"<\|?(?:{_REASONING}|begin_of_thought)\|?>|\[THINK\]|◁think▷|<\|channel\|>\s*(?:analysis|commentary)\b"
+    rf"(?:<|&lt;)\|?(?:{_REASONING}|begin_of_thought)\|?(?:>|&gt;)|<unused94>|\[THINK\]|◁think▷|<\|channel\|>\s*(?:analysis|commentary)\b"
     r"|<\|START_THINKING\|>",
     re.IGNORECASE,
 )
 _CLOSES: Final = re.compile(
-    rf"</\|?(?:{_REASONING})\|?>|<\|(?:/think|end_of_thought)\|>|\[/THINK\]|◁/think▷"
+    rf"(?:<|&lt;)/\|?(?:{_REASONING})\|?(?:>|&gt;)|<unused95>|\bassistantfinal|(?<=\.)assistantfinal|<\|(?:/think|end_of_thought)\|>|\[/THINK\]|◁/think▷"
     r"|<\|channel\|>\s*final\s*<\|message\|>|<\|END_THINKING\|>",
     re.IGNORECASE,
 )
+_TAGS: Final = r"(?:final_?)?answer|final|solution|result|output|response"
+_STRAY: Final = re.compile(rf"</(?:{_TAGS})>", re.IGNORECASE)
 _ANSWER: Final = re.compile(
-    r"<(?P<tag>(?:final_?)?answer|final|solution|result|output)>(?P<inside>.*?)(?:</(?P=tag)>|\Z)"
+    rf"<(?P<tag>{_TAGS})>(?P<inside>.*?)(?:</(?P=tag)>|\Z)"
     r"|<\|begin_of_solution\|>(?P<solution>.*?)(?:<\|end_of_solution\|>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
 _END: Final = re.compile(r"<\|(?:im_end|eot_id|endoftext|end|end_of_text|return)\|>|<end_of_turn>|</s>")
 _OTHERS: Final = re.compile(
-    r"^[ \t>*#]*(?:(?:Human|User|Student|Customer|用户|用戶|ユーザー|사용자)[ \t*]*[:：]"
+    r"^[ \t>*#]*(?:(?:(?i:Human|User)|Student|Customer|Benutzer|Nutzer|Utilisateur|Usuario|Usuário|"
+    r"Пользователь|用户|用戶|ユーザー|사용자)"
+    r"[ \t*]*(?:[:：]|$(?<=user)|$(?<=human))"
     r"|###[ \t]*(?:Instruction|Input|Human|User)\b)"
     r"|<\|im_start\|>\s*user|<\|user\|>|<start_of_turn>user|<\|start_header_id\|>\s*user|\[INST\]|<\|User\|>|<｜User｜>",
     re.MULTILINE,
 )
 _QUESTIONS: Final = re.compile(
-    r"^[ \t>*#]*(?:Question|Q|Problem|Exercise|Frage|Pregunta|Pergunta|Вопрос|问题|问|題目|题目|問題|질문)"
-    r"[ \t]*\d*[ \t*]*[:：]",
+    r"^[ \t>*#]*(?:(?:Next|New|Another|Follow-up|Second)[ \t]+)?"
+    r"(?:(?i:Question|Problem|Exercise)|Passage|Q|Frage|Pregunta|Pergunta|Вопрос|"
+    r"问题|问|題目|题目|問題|質問|질문|Example(?=[ \t]+\d))"
+    r"[ \t]*\d*[ \t*]*[:：]|^#{1,6}[ \t]*(?:Question|Problem|Exercise)\b[^\n]*$",
     re.MULTILINE,
 )
 
@@ -43,6 +52,7 @@ def answer_parts(text: str) -> list[str]:
     text = _own_turn(_without_reasoning(text))
     tagged = [found["inside"] or found["solution"] or "" for found in _ANSWER.finditer(text)]
     tagged = [inside for inside in tagged[-1:] if inside.strip()]
+    text = _STRAY.sub(" ", text)
     starts = [found.start() for found in _QUESTIONS.finditer(text)]
     if starts and not text[: starts[0]].strip():
         del starts[0]
