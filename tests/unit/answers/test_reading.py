@@ -302,6 +302,21 @@ def test_free_text() -> None:
     assert extract(" \n", "text") is None
 
 
+TEXTS = [
+    ("Let me think.\nThe answer is **New  York**.", "new york"),
+    ("The answer is: Paris", "paris"),
+    ("Final answer: Paris", "paris"),
+    ("答案是北京。", "北京"),
+    ("\\boxed{\\text{Paris}}", "paris"),
+    ("The answer is Rome. No: the answer is Paris.", "paris"),
+]
+
+
+@pytest.mark.parametrize(("text", "answer"), TEXTS)
+def test_free_text_that_is_stated(text: str, answer: str) -> None:
+    assert extract(text, "text") == answer
+
+
 @pytest.mark.parametrize(
     ("first", "second", "kind"),
     [
