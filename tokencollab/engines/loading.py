@@ -1,6 +1,5 @@
 """Loading a transformers model from a folder, and checking that it is compatible."""
 
-import json
 import os
 import threading
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from tokencollab.engines.kv_cache import ATTENTION, packed_attention
 from tokencollab.engines.options import DtypeName, EngineOptions
 from tokencollab.engines.packing import prepare
 from tokencollab.engines.text.vocabulary import Vocabulary, read_vocabulary
-from tokencollab.engines.weights import check_room, check_sizes, check_weights, read_tensors
+from tokencollab.engines.weights import check_weights, load_checkpoint, read_checkpoint
 from tokencollab.errors import ModelRefused, refused
 from tokencollab.protocol.messages import ModelInfo
 
@@ -56,7 +55,7 @@ def load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
 def _load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with _LOADING:
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  (seconds to import)
+        from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  (seconds to import)
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS  # noqa: PLC0415
         from transformers.utils import logging  # noqa: PLC0415
 
@@ -69,22 +68,12 @@ def _load(name: str, folder: Path, options: EngineOptions) -> LoadedModel:
     best = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(best if options.device == "auto" else options.device)
     dtype = _dtype(options.dtype, device)
-    tensors = read_tensors(folder)
-    check_sizes(json.loads((folder / "config.json").read_text(encoding="utf-8")), tensors)
+    tensors = read_checkpoint(folder)
     check_generation_config(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     with _LOADING:
-        attention = {"dtype": dtype, "attn_implementation": "sdpa", "trust_remote_code": False}
-        with torch.device("meta"):
-            check_room(
-                AutoModelForCausalLM.from_config(
-                    AutoConfig.from_pretrained(folder, trust_remote_code=False), **attention
-                ),
-                tensors,
-            )
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **attention
-        )
+        attention = {"dtype": dtype, "attn_implementation": "sdpa"}
+        model, report = load_checkpoint(AutoModelForCausalLM, folder, tensors, **attention)
     check_weights(model, report, tensors)
     model.eval().to(device)
     context = _context_length(model.config.get_text_config())

@@ -1,6 +1,5 @@
 """A reward model from a folder: transformers' sequence classification as a scorer of answers."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tokencollab.engines.weights import check_room, check_sizes, check_weights, read_tensors
+from tokencollab.engines.weights import check_weights, load_checkpoint, read_checkpoint
 from tokencollab.errors import ModelRefused, refused
 from tokencollab.protocol.messages import ChatMessage
 
@@ -36,21 +35,11 @@ class RewardModel:
 
     @classmethod
     def _load(cls, path: Path) -> "RewardModel":
-        from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415  (slow)
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415  (slow)
 
-        tensors = read_tensors(path)
-        check_sizes(json.loads((path / "config.json").read_text(encoding="utf-8")), tensors)
+        tensors = read_checkpoint(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        with torch.device("meta"):
-            check_room(AutoModelForSequenceClassification.from_config(config, trust_remote_code=False), tensors)
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
+        model, report = load_checkpoint(AutoModelForSequenceClassification, path, tensors)
         if any(not name.startswith(model.base_model_prefix) for name in report["missing_keys"]):
             raise ModelRefused("it has no weights for scoring")
         check_weights(model, report, tensors)

@@ -45,6 +45,29 @@ def read_tensors(folder: Path) -> Tensors:
     return tensors
 
 
+def read_checkpoint(folder: Path) -> Tensors:
+    """The tensors of a folder's checkpoint, once the sizes in its config.json are known to be possible."""
+    tensors = read_tensors(folder)
+    check_sizes(json.loads((folder / "config.json").read_text(encoding="utf-8")), tensors)
+    return tensors
+
+
+def load_checkpoint(auto: Any, folder: Path, tensors: Tensors, **options: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The model of ``folder``, by one of transformers' auto classes, and its report on the weights for `check_weights`.
+
+    ``tensors`` are those of `read_checkpoint`; there must be room for the model.
+    """
+    from transformers import AutoConfig  # noqa: PLC0415  (seconds to import)
+
+    options["trust_remote_code"] = False
+    with torch.device("meta"):
+        check_room(auto.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), **options), tensors)
+    model, report = auto.from_pretrained(
+        folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
+    )
+    return model, report
+
+
 def check_sizes(config: object, tensors: Tensors) -> None:
     """Refuses a configuration whose numbers no model can have, before anything is made by them.
 

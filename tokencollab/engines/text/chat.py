@@ -7,13 +7,13 @@ from itertools import groupby
 from typing import Any, Final
 
 from tokencollab.engines.options import OWN_NAMES
+from tokencollab.engines.text.pipeline import MOST_ADDED
 from tokencollab.engines.text.template_process import TemplateProcess
 from tokencollab.engines.text.templates import ChatTurn, first_line, needed
 from tokencollab.errors import ModelRefused
 from tokencollab.protocol.messages import ChatMessage
 
 _PART: Final = 1 << 18  # characters that are tokenised at a time, until it is known that a text is not far too long
-_ADDED: Final = 64  # tokens that a tokenizer may put around a text
 _UNKNOWN: Final = 1024  # bytes that one unknown token may stand for: of a word of 100 characters, or a run of spaces
 
 
@@ -176,8 +176,8 @@ def _check_added(processor: Any) -> None:
         ids = [step["special_tokens"][part["SpecialToken"]["id"]]["ids"] for part in parts if "SpecialToken" in part]
         if parts and texts != 1:
             raise ModelRefused(f"its tokenizer puts {texts} copies of a text into a text")
-        if (added := sum(map(len, ids))) > _ADDED:
-            raise ModelRefused(f"its tokenizer puts {added} tokens around a text, more than {_ADDED}")
+        if (added := sum(map(len, ids))) > MOST_ADDED:
+            raise ModelRefused(f"its tokenizer puts {added} tokens around a text, more than {MOST_ADDED}")
 
 
 def _plain(token: Any) -> Any:

@@ -18,7 +18,8 @@ Step: TypeAlias = Mapping[str, Any]
 MOST_GROWTH: Final = 16
 """How many characters a tokenizer's steps may make of one, and how many they may put before a text."""
 _ONLY = "only models whose tokens spell the text are supported"
-_MOST_ADDED = 64  # tokens that the post-processor puts around a text
+MOST_ADDED: Final = 64
+"""Tokens that a tokenizer may put around a text."""
 _COMPOSING = {"NFC", "NFD", "NFKC", "NFKD"}
 _CUTTING = {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split", "FixedLength"}
 _SAMPLES = (
@@ -181,5 +182,5 @@ def _check_model(backend: Any) -> None:
             raise ModelRefused(f"its tokenizer marks parts of words with {mark!r}, which no text has; {_ONLY}")
     if getattr(model, "dropout", None):
         raise ModelRefused("its tokenizer cuts a text at random (dropout): set dropout to null in tokenizer.json")
-    if backend.num_special_tokens_to_add(False) > _MOST_ADDED:
-        raise ModelRefused(f"its tokenizer puts more than {_MOST_ADDED} tokens around every text")
+    if backend.num_special_tokens_to_add(False) > MOST_ADDED:
+        raise ModelRefused(f"its tokenizer puts more than {MOST_ADDED} tokens around every text")
