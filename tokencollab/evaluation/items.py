@@ -101,10 +101,12 @@ def kind_of(item: Item) -> str:
 
 
 def _check_answer(item: Item) -> None:
-    """Raises `ValueError`: no answer of a model could ever be the same."""
+    """Raises `ValueError`: no answer of a model could ever be the same. The letter of a choice is one already."""
     from tokencollab.answers import canonical, extract  # noqa: PLC0415
 
-    answer, kind, options = item.answer, kind_of(item), item.choices or ()
+    if item.choices is not None:
+        return
+    answer, kind = item.answer, kind_of(item)
     words = len(_WORD.findall(answer))
     table = "\\begin{" in answer
     if ("\n" in answer.strip() and not table) or (words > MOST_WORDS and "\\" not in answer):
@@ -112,11 +114,11 @@ def _check_answer(item: Item) -> None:
             f"the answer is a whole text of {words} words, which no model will repeat; give the final "
             "answer alone, or the solution and behind it #### and the answer"
         )
-    value = canonical(answer, kind, options)
+    value = canonical(answer, kind)
     if value is None or re.fullmatch(r"[\x00-/:-@\[-`{-\x7f]*", answer):
         raise ValueError(f"the answer {answer!r} cannot be read as an answer (of the kind {kind})")
     if _SOLUTION.search(answer) or value not in (
-        extract(f"The answer is {answer}.", kind, options),
-        extract(f"\\boxed{{{answer}}}", kind, options),
+        extract(f"The answer is {answer}.", kind),
+        extract(f"\\boxed{{{answer}}}", kind),
     ):
         raise ValueError(f"the answer {answer!r} has more in it than an answer; give the final answer alone")
