@@ -6,11 +6,11 @@ from typing import Final, NamedTuple
 
 from tokencollab.answers.final import IN_DOUBT, is_said, sentences
 from tokencollab.answers.markup import normal_text, strip_markup
+from tokencollab.answers.scales import LETTER
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_WORD: Final = r"[^\W\u0e00-\u0eff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af]"
-"""A letter, a digit or _ of a script with spaces between words: beside a capital it makes that a part of a word."""
-_LONE: Final = rf"(?<!{_WORD})(?<!{_WORD}['’])(?-i:[A-Z])(?!{_WORD}|['’]\w|[+-])"
+# A letter of a script with spaces between words makes a capital beside it a part of a word.
+_LONE: Final = rf"(?<!{LETTER})(?<!{LETTER}['’])(?-i:[A-Z])(?!{LETTER}|['’]\w|[+-])"
 _LETTER: Final = rf"(?:[(\[{{（]\s*[A-Za-z]\s*[)\]}}）]|{_LONE})"
 
 _ENCLOSED: Final = re.compile(r"(?<!\b\w)[(\[{（]\s*([A-Za-z])\s*[)\]}）]")
@@ -179,15 +179,8 @@ def conclusions(text: str, count: int) -> Iterator[Conclusion]:
         if (sentence + text[following : following + 1]).endswith(("?", "？")):
             sentence = ""
         letters = [
-            (found.start(group), found[group].strip("()[]{}（） ").upper(), found)
-            for pattern in _CONCLUDED
-            for found in pattern.finditer(sentence)
-            for group in ("l", "m")
-            if found.groupdict().get(group)
-        ]
-        letters = [
-            (at, letter, found)
-            for at, letter, found in letters
+            (at, end, letter)
+            for at, end, letter in _concluded(sentence)
             if _allowed(letter, count)
             and not _ruled_out_at(sentence, at, at + len(letter))
             and _is_option(sentence, at, letter)
@@ -195,13 +188,21 @@ def conclusions(text: str, count: int) -> Iterator[Conclusion]:
             and is_said(_CLAUSE_START.split(sentence[:at])[-1])
         ]
         if letters:
-            at, letter, found = max(letters, key=lambda entry: entry[0])
-            end = max(found.end(group) for group in ("l", "m") if found.groupdict().get(group))
+            at, end, letter = max(letters, key=lambda entry: entry[0])
             other = _AFTER_ANOTHER.search(sentence[:at])
             beside = other is not None and not _RULED_OUT_BEFORE.search(sentence[: other.start()])
             several = beside or _SEVERAL.match(sentence, end) is not None
             yield Conclusion(start, IN_DOUBT if several else letter, _FINAL.search(sentence) is not None)
         start = following
+
+
+def _concluded(sentence: str) -> Iterator[tuple[int, int, str]]:
+    """Where a sentence may conclude on a letter, and which."""
+    for pattern in _CONCLUDED:
+        for found in pattern.finditer(sentence):
+            for group, written in found.groupdict().items():
+                if written:
+                    yield *found.span(group), written.strip("()[]{}（） ").upper()
 
 
 def last_choice(text: str, count: int, options: Sequence[str] = ()) -> str | None:
@@ -251,7 +252,7 @@ def _standing(text: str, options: Sequence[str]) -> Iterator[re.Match[str]]:
 
 
 def _is_option(text: str, at: int, letter: str) -> bool:
-    if letter not in "AI" or not re.match(rf"\s+(?!\d){_WORD}", text[at + 1 : at + 50]):
+    if letter not in "AI" or not re.match(rf"\s+(?!\d){LETTER}", text[at + 1 : at + 50]):
         return True
     behind = _BEHIND_ARTICLE if letter == "A" else _BEHIND_PRONOUN
     return behind.match(text, at + 1) is not None

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Final
 
 from tokencollab.answers.markup import strip_markup
-from tokencollab.answers.scales import NO_SPACES
+from tokencollab.answers.scales import LETTER
 
 _NAMES: Final = (  # of each month, as whole words: en, de, fr, es, pt, it, nl, ru, uk, pl, tr, id, sw, th
     "jan january januar jänner janvier enero janeiro gennaio januari января январь січня stycznia ocak มกราคม",
@@ -28,10 +28,9 @@ _NAMES: Final = (  # of each month, as whole words: en, de, fr, es, pt, it, nl, 
 _MONTHS: Final = {name.casefold(): number for number, names in enumerate(_NAMES, 1) for name in names.split()}
 _MONTH: Final = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\.?"
 _DAY: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|º|ª|\.)?"
-_LETTER: Final = rf"(?![{NO_SPACES}])\w"
 _YEAR: Final = r"(?P<year>\d{4})"
 _FORMS: Final = tuple(
-    re.compile(rf"(?<!{_LETTER})(?<![/.-]){form}(?!{_LETTER}|[/-]\w|\.\d)", re.IGNORECASE)
+    re.compile(rf"(?<!{LETTER})(?<![/.-]){form}(?!{LETTER}|[/-]\w|\.\d)", re.IGNORECASE)
     for form in (
         rf"{_YEAR}(?P<mark>[-/.])(?P<m>\d{{1,2}})(?P=mark)(?P<day>\d{{1,2}})(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?",
         rf"(?P<a>\d{{1,2}})(?P<mark>[-/.])(?P<b>\d{{1,2}})(?P=mark){_YEAR}",

@@ -13,7 +13,7 @@ from typing import Final
 
 from tokencollab.answers.final import IN_DOUBT
 from tokencollab.answers.markup import strip_markup
-from tokencollab.answers.scales import NO_SPACES, PREFIXED, ends_in_east_scale, read_scale
+from tokencollab.answers.scales import LETTER, NO_SPACES, PREFIXED, ends_in_east_scale, read_scale
 
 _MAX_DIGITS: Final = 400  # of one number; longer ones are no answer to anything
 
@@ -25,15 +25,14 @@ _DIGITS: Final = (
     r"|\d+,\d+(?![\d,])"  # 3,14
     r"|\d*\.\d+|\d+"
 )
-_LETTER: Final = rf"(?![{NO_SPACES}])\w"  # of a script with spaces, or a digit
 _CODES: Final = ("USD", "EUR", "GBP", "INR", "RMB", "CNY", "JPY", "AUD", "CAD", "CHF", "SGD", "Rs.", "Rs", "RM", "Rp")
-_BEHIND_CODE: Final = "|".join(rf"(?<=(?<!{_LETTER}){re.escape(code)})" for code in _CODES)
+_BEHIND_CODE: Final = "|".join(rf"(?<=(?<!{LETTER}){re.escape(code)})" for code in _CODES)
 _TEN: Final = r"(?:\^|\*\*)\s*[{(]?\s*"
 _NUMBER: Final = re.compile(
-    rf"(?:(?<!{_LETTER})(?<!\.)|(?<=\.\.)|(?:{_BEHIND_CODE})(?=\d))"
+    rf"(?:(?<!{LETTER})(?<!\.)|(?<=\.\.)|(?:{_BEHIND_CODE})(?=\d))"
     rf"(?:10{_TEN}(?P<ten>[-+]?\d+)\s*[}})]?(?![\d.]\d)"
     rf"|(?P<whole>{_DIGITS})"
-    rf"(?:[eE](?P<exponent>[-+]?\d+)(?!{_LETTER})|\s*[×x*·⋅]\s*10{_TEN}(?P<power>[-+]?\d+)\s*[}})]?(?![\d.]\d))?)"
+    rf"(?:[eE](?P<exponent>[-+]?\d+)(?!{LETTER})|\s*[×x*·⋅]\s*10{_TEN}(?P<power>[-+]?\d+)\s*[}})]?(?![\d.]\d))?)"
     rf"(?:\s(?P<upper>\d{{1,9}})/(?P<mixed>\d{{1,9}})(?![\d/])|\s*/\s*(?P<lower>-?(?:{_DIGITS}))(?![\d/]))?"
 )
 _BRACKETED: Final = re.compile(r"\((-?\s?[\d.,]+)\)(?=\s*/)|(?<=/)\s*\((-?[\d.,]+)\)")
@@ -77,8 +76,8 @@ _JOINED: Final = re.compile(
 _OF_PARTS: Final = re.compile(r"\s?(?:分之|分の|분의)\s?")  # 3分の1 is a third
 
 _NOT_ALONE: Final = re.compile(
-    rf"\s*(?:[\^π√∛±]|\\sqrt|\*\*)|[.:/]\d|_\{{?\w|[xyzni](?!{_LETTER})"  # a power, a multiple of π, a time, a variable
-    rf"|(?!(?:c|d|k|m)?m[23](?!{_LETTER})|(?:ft|in|yd)[23](?!{_LETTER}))(?:(?![{NO_SPACES}])[^\W\d_]){{1,8}}\d"
+    rf"\s*(?:[\^π√∛±]|\\sqrt|\*\*)|[.:/]\d|_\{{?\w|[xyzni](?!{LETTER})"  # a power, a multiple of π, a time, a variable
+    rf"|(?!(?:c|d|k|m)?m[23](?!{LETTER})|(?:ft|in|yd)[23](?!{LETTER}))(?:(?![{NO_SPACES}])[^\W\d_]){{1,8}}\d"
     # 3e8x, 0x1F and 12ab4 are no numbers; 25 m2 is one
     r"|\s?-?(?:halves|thirds|fourths|fifths|sixths|sevenths|eighths|ninths|tenths?|hundredths?|thousandths?|millionths?)\b"
     r"|\s(?:squared|cubed|to the (?:\w+ )?power)\b"
@@ -215,7 +214,7 @@ def _touching(text: str, begin: int, line: str, mark: str) -> tuple[bool, bool]:
         return True, True
     if mark == "–":
         return False, True  # between two words
-    if re.search(rf"(?:{_LETTER}|[-)\]}}%])$", line):
+    if re.search(rf"(?:{LETTER}|[-)\]}}%])$", line):
         return False, False  # F-16, or an operator
     return True, True
 

@@ -11,6 +11,9 @@ NO_SPACES: Final = (
 )
 """The letters of scripts that put no space between a word and a number, for a class of a pattern."""
 
+LETTER: Final = rf"(?![{NO_SPACES}])\w"
+"""A letter, a digit or _ of the other scripts, where it touches another it is of one word with it."""
+
 Scale = tuple[int, int | None]
 """Where the scale ends, and its power of ten; None: it cannot be told."""
 
@@ -65,7 +68,7 @@ _SOUTH_SCALE: Final = re.compile(r"[^\S\n]?(" + "|".join(_SOUTH) + r")(?!ละ|
 _MONEY: Final = r"(?:[$€£¥₹₽₩₺]|(?:USD|EUR|GBP|INR|dollars?|euros?|pounds?|rupees?)\b)"
 _MONEY_BEFORE: Final = re.compile(r"(?:[$€£¥₹₽₩₺]|\b(?:USD|EUR|GBP|INR|Rs\.?))\s?$", re.IGNORECASE)
 _MONEY_LETTER: Final = re.compile(r"\s?(k|mm|mn|m|bn|b|mds?|tn|t|cr|l)(?![^\W_])", re.IGNORECASE)
-_LETTER: Final = re.compile(r"([kKMBT])(?![^\W_])")
+_SCALE_LETTER: Final = re.compile(r"([kKMBT])(?![^\W_])")
 _SPACED_K: Final = re.compile(r"[^\S\n]k(?![^\W_])")
 _MANY: Final = re.compile(r"\s(?:people|(?!gas|gauss|tesla|kelvins|was\b|is\b|has\b)[a-z]{3,}[^su\W]s)\b")  # "5M users"
 _RUN: Final = re.compile(r"[\s-](?:run|race|walk|marathon|resolution|tv|video)\b", re.IGNORECASE)
@@ -113,7 +116,7 @@ def _letter(text: str, start: int, end: int) -> Scale:
         return found.end(), _POWERS.get(found[1].lower())
     if _SPACED_K.match(text, end):
         return end, None
-    if letter := _LETTER.match(text, end):
+    if letter := _SCALE_LETTER.match(text, end):
         if letter[1] in "kK":
             return letter.end(), None if _RUN.match(text, letter.end()) else 3
         return letter.end(), _POWERS[letter[1].lower()] if _MANY.match(text, letter.end()) else None

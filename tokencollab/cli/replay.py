@@ -86,7 +86,8 @@ def replay_samples(arguments: argparse.Namespace, text: str, path: Path) -> int:
         check_kind(arguments.extract)
     with reading(path):
         questions = parse_recorded(text)
-    outcomes = [_outcome(arguments, question) for question in questions]
+    with reading(path):
+        outcomes = [_outcome(arguments, question) for question in questions]
     if arguments.json:
         for outcome in outcomes:
             names = ("answer", "samples", "budget", "decided_by", "reason")
@@ -110,8 +111,7 @@ def _outcome(arguments: argparse.Namespace, question: Recorded) -> Decision:
     if arguments.extract:
         question = canonical_samples(question, partial(canonical, kind=arguments.extract))
     chances = switch_chances(question.seed, len(question.models)) if method.stop_probability is not None else ()
-    with reading(typed_path(arguments.trace)):
-        return replay_recorded(question, method, chances)
+    return replay_recorded(question, method, chances)
 
 
 def _method(arguments: argparse.Namespace, question: Recorded) -> ResponseMethod:

@@ -17,8 +17,9 @@ def add_parser(commands: Any) -> None:
         help="tables and figures of evaluations",
         description="One page (HTML, and Markdown) with the tables and figures of evaluations.",
     )
-    help_text = "folders of `tokencollab eval` and `sweep`"
-    parser.add_argument("folders", type=file_name, nargs="+", metavar="DIR", help=help_text)
+    parser.add_argument(
+        "folders", type=file_name, nargs="+", metavar="DIR", help="folders of `tokencollab eval` and `sweep`"
+    )
     parser.add_argument("--out", type=file_name, default="report", metavar="DIR", help="where to (default: report)")
     parser.add_argument("--open", action="store_true", help="show the page in a browser")
     parser.set_defaults(run=report)

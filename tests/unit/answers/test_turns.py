@@ -4,7 +4,7 @@ import pytest
 
 from tokencollab.answers import extract
 
-REASONING = [  # (text, kind, answer)
+REASONING: list[tuple[str, str, str | None]] = [  # (text, kind, answer)
     ("<think>Maybe the answer is 5? No: 3 + 4 = 7.</think>\n\n7", "number", "7"),
     ("<think>The answer is A? No, B fits.</think>\n\nB", "choice:4", "B"),
     ("<think>The answer is yes? The passage denies it.</think>\n\nNo.", "boolean", "no"),
@@ -48,7 +48,7 @@ REASONING = [  # (text, kind, answer)
     ("The tag <b>B</b> is bold. The answer is C.", "choice:4", "C"),
 ]
 
-RUN_ON = [
+RUN_ON: list[tuple[str, str, str | None]] = [
     ("The answer is B.\n\nHuman: And the next?\n\nAssistant: The answer is A.", "choice:4", "B"),
     ("The answer is 5.\n\nHuman: And 4 + 5?\n\nAssistant: The answer is 9.", "number", "5"),
     ("The answer is B.\nUser: Why?\nAssistant: Because the answer is C.", "choice:4", "B"),
