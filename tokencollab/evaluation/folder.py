@@ -149,8 +149,11 @@ def are_verified(path: Path) -> bool:
     """Whether the answers of a folder have checksums; those of earlier versions have none."""
     file = path / _ITEMS
     with reading(file):
-        lines = whole_lines(file.read_bytes()) if file.exists() else []
-    return not lines or has_checksum(lines[0])
+        if not file.exists():
+            return True
+        with file.open("rb") as lines:
+            first = whole_lines(lines.readline())
+    return not first or has_checksum(first[0])
 
 
 def write_json(path: Path, value: object, checksum: bool = False) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
+from tokencollab.engines.text.templates import first_line
 from tokencollab.errors import ModelFailed, ModelRefused
 
 Step: TypeAlias = Mapping[str, Any]
@@ -52,8 +53,7 @@ def tokenizer_errors(kind: type[ModelFailed | ModelRefused], what: str) -> Itera
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise kind(f"its tokenizer fails {what}: {reason}") from error
+        raise kind(f"its tokenizer fails {what}: {first_line(error)}") from error
 
 
 def steps(component: Any, inner: str) -> list[Step]:

@@ -21,7 +21,6 @@ mass gives. A common boundary cancels all debts. A decision that hangs on them a
 places where they were made.
 """
 
-from math import inf
 from typing import Final, NamedTuple
 
 from tokencollab.policies.bytewise.branch import (
@@ -133,19 +132,17 @@ def weighed(voter: Voter, start: float, debts: tuple[Debt, ...]) -> Voter:
         low *= debt.low
         weight *= debt.weight
         high *= debt.high
-    limit = _limit(voter.cap, voter.branch.listed)
-    return voter._replace(
-        start=start if debts else min(start, limit),
-        debts=debts,
-        low=min(low, limit),
-        weight=min(weight, limit),
-        high=min(high, limit),
-    )
+    low, weight, high = _capped(voter.cap, voter.branch.listed, low, weight, high)
+    return voter._replace(start=start if debts else weight, debts=debts, low=low, weight=weight, high=high)
 
 
-def _limit(cap: float, listed: float) -> float:
-    """The most that W may be where ``listed`` may follow. Rounding stays below it: it changes no honest vote."""
-    return cap * (1.0 + ROUNDING) / listed if listed > 0.0 else inf
+def _capped(cap: float, listed: float, low: float, weight: float, high: float) -> tuple[float, float, float]:
+    """W's bounds and value, held to the most that W may be where ``listed`` may follow. Rounding stays below it: it
+    changes no honest vote."""
+    if high * listed <= cap:
+        return low, weight, high
+    limit = cap * (1.0 + ROUNDING) / listed
+    return min(low, limit), min(weight, limit), min(high, limit)
 
 
 def with_marginals(
@@ -234,11 +231,8 @@ def settle(voter: Voter, length: int, tail: bytes, method: Method) -> Settled | 
         debts = (*debts, Debt(boundary, tail[boundary - length :], moving, low, weight, high))
     else:
         start *= weight
-    low, weight, high = lowest * low, carried * weight, highest * high
-    if high * branch.listed > cap:
-        limit = _limit(cap, branch.listed)
-        low, weight, high = min(low, limit), min(weight, limit), min(high, limit)
-        start = start if debts else min(start, limit)
+    low, weight, high = _capped(cap, branch.listed, lowest * low, carried * weight, highest * high)
+    start = start if debts else weight
     return Settled(Voter(name, prior, cap, start, debts, low, weight, high, branch, None, (), misses, rank), moving)
 
 
@@ -274,10 +268,7 @@ def row_of(voter: Voter, length: int, carry: bool) -> ByteVotes:
     votes = votes_of(branch, length - branch.boundary)
     listed, unlisted = branch.listed, branch.unlisted
     if carry:
-        low, weight, high = voter.low, voter.weight, voter.high
-        if high * listed > voter.cap:
-            limit = _limit(voter.cap, listed)
-            low, weight, high = min(low, limit), min(weight, limit), min(high, limit)
+        low, weight, high = _capped(voter.cap, listed, voter.low, voter.weight, voter.high)
         return ByteVotes(low, weight, high, votes, listed, unlisted)
     whole = listed + unlisted
     weight = voter.prior / whole if whole > 0.0 else 0.0
