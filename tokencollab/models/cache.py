@@ -25,7 +25,9 @@ from tokencollab.files import read_object
 from tokencollab.models.verify import check_folder
 
 MARKER = "tokencollab.json"
-_FORMAT = 1  # of the converted folder; a folder of another format is made anew
+# Of the converted folder; one of another format is made anew. Raised whenever `convert` writes something else:
+# 2: all end tokens that the file names.
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ def test_a_damaged_folder_is_made_anew(tiny: ModelStore, damage: str) -> None:
         case "file missing":
             (folder / "tokenizer.json").unlink()
         case "older format":
-            marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 0}))
+            marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 1}))
         case _:
             marker.write_text("[")
     assert tiny.rows()[0].installed is False
