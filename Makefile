@@ -58,13 +58,15 @@ demo: setup  ## models answer together: two that ship with the package, then two
 	@echo "1. Two models of 1.7 MB that ship with tokencollab, and a sum that each gets wrong alone: $(SUM) = $$(($(SUM)))"
 	$(call WORK_OUT,arith-pairs alone,--base arith-pairs --method base)
 	$(call WORK_OUT,arith-bytes alone,--base arith-bytes --method base)
-	$(call WORK_OUT,both together (bytewise),--base arith-pairs --with arith-bytes --method bytewise)
+	$(call WORK_OUT,both together,--base arith-pairs --with arith-bytes)
 	@echo
-	@echo "2. Two real models with different tokenizers. They are small: this shows that the machine works, not what good models can do."
+	@echo "2. Two real models with different tokenizers. They are tiny, and $(COLLABORATOR) is a plain-text model, which makes the answer worse than"
+	@echo "   that of $(BASE) alone: this shows that the machine works, not what good models can do."
 	@$(BIN)/tokencollab models pull $(BASE)
 	@$(BIN)/tokencollab models pull $(COLLABORATOR)
-	$(BIN)/tokencollab generate "$(QUESTION)" --base $(BASE) --with $(COLLABORATOR) \
-	  --method bytewise --max-tokens 64 --stop "Question:" --stop "User:"
+	@echo; echo "$(BASE) alone:"; $(BIN)/tokencollab generate "$(QUESTION)" --base $(BASE) --max-tokens 64 2> build/demo.log || { cat build/demo.log; exit 1; }
+	@echo; echo "with $(COLLABORATOR):"
+	$(BIN)/tokencollab generate "$(QUESTION)" --base $(BASE) --with $(COLLABORATOR) --max-tokens 64 --stop "Question:" --stop "User:"
 
 dist: setup  ## dist/: the source archive, and the wheel built from it
 	@rm -rf dist *.egg-info

@@ -14,7 +14,7 @@ from tokencollab import Collaboration
 
 async def main(base: str = "smollm2-135m-instruct", collaborator: str = "gemma-3-270m") -> None:
     """Streams one answer, then asks for another."""
-    async with Collaboration(base=base, collaborators=[collaborator], method="duetnet") as team:
+    async with Collaboration(base=base, collaborators=[collaborator]) as team:
         name = team.models[0].name
         async for token in team.stream("Why is the sky blue?", max_tokens=32):
             print(token.text if token.ranks.get(name) == 0 else f"[{token.text}]", end="", flush=True)

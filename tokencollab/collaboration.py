@@ -29,10 +29,11 @@ from tokencollab.files import typed_path
 from tokencollab.member import FoundModel, Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
-from tokencollab.policies.capabilities import SCALE, check_capabilities
+from tokencollab.policies.automatic import fit
+from tokencollab.policies.capabilities import check_capabilities
 from tokencollab.policies.evidence import ExitPolicy, check_exit
 from tokencollab.policies.machine import make_policy
-from tokencollab.policies.methods import Method, parse_method, sampling_of
+from tokencollab.policies.methods import AUTO, Method, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
 
 RuntimeName: TypeAlias = Literal["local", "ray"]
@@ -50,7 +51,7 @@ class Collaboration:
         self,
         base: MemberLike | None,
         collaborators: Sequence[MemberLike] | None = (),
-        method: str | Method = "duetnet",
+        method: str | Method = AUTO,
         *,
         runtime: RuntimeName | Runtime = "local",
         options: EngineOptions | None = None,
@@ -118,7 +119,7 @@ class Collaboration:
         self._journal = None if journal is None else typed_path(journal)
         self._keep_journal = keep_journal
         self._exit_policy = exit_policy
-        self._told_of_scale = False
+        self._told: set[str] = set()  # notices of the team, each told once
         self._members: dict[str, Supervisor] = {}
         self._specs: dict[str, Member] = {}  # what each was asked for as
         self._answers: OpenAnswers | None = None  # inside ``async with``
@@ -146,11 +147,12 @@ class Collaboration:
             specs = await self._specifications(wanted)
             if isinstance(self._runtime_choice, str):  # the engines are known
                 able = {spec.name: engine_type(spec.options.engine).capabilities for spec in specs}
-                check_capabilities(self.method, able, self._untrusted(able))
+                if self.method.name != AUTO:
+                    check_capabilities(self.method, able, self._untrusted(able))
             self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
             links = await runtime.start(specs)
-            able = {spec.name: link.info.capabilities for spec, link in zip(specs, links, strict=True)}
-            check_capabilities(self.method, able, self._untrusted(able))
+            infos = {spec.name: link.info for spec, link in zip(specs, links, strict=True)}
+            fit(self.method, infos, self._untrusted(infos))
             self._progress("ready", 1, 1)
         except BaseException:
             self._runtime = None
@@ -279,9 +281,11 @@ class Collaboration:
         Raises:
             UsageError: one cannot; the line names the nearest method that fits.
         """
-        names = self._members if members is None else members
-        able = {name: self._members[name].info.capabilities for name in names}
-        check_capabilities(method, able, self._untrusted(able))
+        self._fitted(method, self._members if members is None else members)
+
+    def _fitted(self, method: Method, names: Iterable[str]) -> tuple[Method, tuple[str, ...]]:
+        infos = {name: self._members[name].info for name in names}
+        return fit(method, infos, self._untrusted(infos))
 
     def stream(
         self,
@@ -374,10 +378,14 @@ class Collaboration:
             raise UsageError(
                 f"members must be some of {', '.join(here)}, each once, not {', '.join(map(str, wanted)) or 'nobody'}"
             )
-        self.check_method(request.method, wanted)
-        if request.method.scoring.trusts_scale and len(wanted) > 1 and not self._told_of_scale:
-            self._told_of_scale = True
-            (notify or self._notify)(SCALE.format(method=request.method.name))
+        # A journal has the method that was chosen when its answer began.
+        method = request.method if past is None else AnswerRequest.of_journal(past).method
+        method, notices = self._fitted(method, wanted)
+        request = replace(request, method=method)
+        for notice in notices:
+            if notify is not None or notice not in self._told:
+                (notify or self._notify)(notice)
+        self._told.update(notices)
         session = uuid4().hex
         settings = request.settings()
         if self._exit_policy is not None:
@@ -429,22 +437,9 @@ class Collaboration:
         path = None if journal is None else journal.path
         return AnswerStream(coordinator, tokens, finish, path, partial(answers.forget, coordinator))
 
-    async def generate(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int = 256,
-        stop: Sequence[str] = (),
-        seed: int = 0,
-        trace: TextIO | None = None,
-        method: str | Method | None = None,
-        members: Sequence[str] | None = None,
-        require_room: bool = False,
-    ) -> Answer:
-        stream = self.stream(
-            prompt, max_tokens=max_tokens, stop=stop, seed=seed, trace=trace, method=method, members=members,
-            require_room=require_room,
-        )  # fmt: skip
+    async def generate(self, prompt: Prompt, **limits: Any) -> Answer:
+        """The whole answer; arguments as of `stream`."""
+        stream = self.stream(prompt, **limits)
         async for _ in stream:
             pass
         return stream.answer

@@ -384,5 +384,5 @@ def test_without_arguments_the_installed_pair_answers() -> None:
     questions = "Why is the sky blue?\nAnd the sea?\n/stats\n"
     result = pipe(questions, "--max-tokens", "6", program=["-m", "tokencollab", "repl"])
     assert result.returncode == 0, result.stderr
-    assert "confipara-d, base smollm2-135m-instruct" in result.stdout
+    assert "consult, base smollm2-135m-instruct" in result.stdout
     assert len(result.stdout.splitlines()[0]) > 10

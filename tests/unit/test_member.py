@@ -248,7 +248,7 @@ async def test_what_members_lack_is_told_before_anything_is_asked() -> None:
     engines = {name: ScriptedEngine(name, logits(b"a"), capabilities=little) for name in "ab"}
     runtime = LocalRuntime(lambda spec: engines[spec.name])
     with pytest.raises(UsageError, match=r"^a does not give raw logits, which duetnet needs: use .*, e.g. dp$"):
-        await Collaboration("a", ["b"], runtime=runtime).__aenter__()
+        await Collaboration("a", ["b"], "duetnet", runtime=runtime).__aenter__()
     async with Collaboration("a", ["b"], "gac", runtime=runtime) as team:
         with pytest.raises(UsageError, match="a does not give byte marginals"):
             team.stream("?", method="bytewise")

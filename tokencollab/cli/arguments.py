@@ -110,7 +110,7 @@ def add_models(
         help="a collaborator (repeatable)",
     )
     if method:
-        add("--method", metavar="NAME", help="default: duetnet, or base without --with")
+        add("--method", metavar="NAME", help="default: auto, what suits the models; base without --with")
     add_engines(parser, platform=method)
 
 

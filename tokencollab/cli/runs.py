@@ -21,7 +21,7 @@ from tokencollab.errors import UnknownMethod, UsageError
 from tokencollab.files import PRIVATE_FILE, typed_path
 from tokencollab.member import FoundModel, Member
 from tokencollab.models.resolve import unique_names
-from tokencollab.policies.methods import Method, parse_method
+from tokencollab.policies.methods import AUTO, Method, parse_method
 from tokencollab.policies.responses.response_methods import is_response_method
 from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.messages import ChatMessage
@@ -29,7 +29,7 @@ from tokencollab.protocol.messages import ChatMessage
 
 def chosen_method(arguments: argparse.Namespace) -> Method:
     """The method with its settings."""
-    name = arguments.method or ("base" if collaborators_of(arguments) == [] else "duetnet")
+    name = arguments.method or ("base" if collaborators_of(arguments) == [] else AUTO)
     if is_response_method(name):
         raise UnknownMethod(f"{name} chooses between whole answers of several models: use `tokencollab ask`")
     return parse_method(name, **arguments.settings)

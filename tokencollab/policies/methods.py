@@ -158,6 +158,9 @@ def _without_removed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- by name
 
+AUTO: Final = "auto"
+"""The method that `automatic.choose` chooses for a team. Until then it is `consult`, whose settings it takes."""
+
 _CONFIPARA: Final = SelfEfficacy.paper
 _OURS: Final = Bytewise.paper
 
@@ -167,6 +170,7 @@ def _by_itself(*classes: type[Aggregation]) -> list[tuple[str, str, str, str, st
 
 
 _PRESETS: Final = (
+    (AUTO, "bytewise", "consult", "what suits the models: consult, or its like for pieces", _OURS),
     *_by_itself(Base, GaC, UniTE, DuetNet, DP, DK),
     ("upara-N", "unite", "fixed", "UniTE on the first N tokens, then the base alone", _CONFIPARA),
     ("dpara-N", "duetnet", "fixed", "DuetNet on the first N tokens, then the base alone", _CONFIPARA),
@@ -237,6 +241,8 @@ def parse_method(name: str, *, aggregation: str | None = None, exit: str | None 
     """
     if not isinstance(name, str):
         raise UnknownMethod(f"a method is named by a text such as 'unite', not {type(name).__name__}")
+    if name == AUTO and (aggregation, exit) != (None, None):
+        name = Bytewise.name  # the caller chooses
     preset_scoring, leaving, after = _preset(name)
     scoring = preset_scoring if aggregation is None else AGGREGATIONS.get(aggregation)
     if exit is not None:

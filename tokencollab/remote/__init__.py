@@ -19,7 +19,7 @@ from tokencollab.actors.runtimes.ray_actors import RayLink
 from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.errors import MalformedAnswer, ModelFailed, ModelGone, UsageError, error_named
 from tokencollab.policies.events import Efficacy, StepRecord
-from tokencollab.policies.methods import Method, parse_method
+from tokencollab.policies.methods import AUTO, Method, parse_method
 from tokencollab.protocol import codec
 from tokencollab.protocol.checksums import add_checksum
 from tokencollab.protocol.messages import Close, Refused, Task, TaskEnded, TaskToken
@@ -41,7 +41,7 @@ class RemoteCollaboration:
         namespace: str = NAMESPACE,
         base: str | None = None,
         collaborators: Sequence[str] | None = None,
-        method: str | Method = "duetnet",
+        method: str | Method = AUTO,
         *,
         notify: Callable[[str], None] | None = None,
         **settings: Any,
@@ -53,7 +53,7 @@ class RemoteCollaboration:
             base: the base, by its name there; None for the base of the platform.
             collaborators: the other models; None for all that the platform has at any time.
             method: a preset (`list_methods`) or a `Method`.
-            notify: hears notices of the method, at the end of an answer.
+            notify: hears notices at the end of an answer.
             settings: parameters of the method, as of `parse_method`.
 
         Raises:

@@ -24,6 +24,7 @@ NAMES = [name.replace("N", "20") for name, _, _ in list_methods()]
 
 def test_the_presets_are_those_of_the_papers_and_ours() -> None:
     assert [name for name, _, _ in list_methods()] == [
+        "auto",
         "base",
         "gac",
         "unite",
@@ -111,7 +112,7 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("best", {}, r"unknown method 'best'; there are base, gac, .*upara-N.*confipara-b, consult$"),
+        ("best", {}, r"unknown method 'best'; there are auto, base, gac, .*upara-N.*confipara-b, consult$"),
         ("upara", {}, "unknown method 'upara'"),
         ("upara-N", {}, "unknown method 'upara-N'"),
         ("upara-0", {}, "^upara-0 must have a number of tokens from 1 on, e.g. upara-20$"),

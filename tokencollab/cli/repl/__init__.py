@@ -11,7 +11,7 @@ from tokencollab.cli.runs import engine_options, fetch_models, make_team
 from tokencollab.cli.terminal import ProgressView, quiet_logs
 from tokencollab.errors import UsageError
 from tokencollab.models.resolve import list_models
-from tokencollab.policies.methods import parse_method
+from tokencollab.policies.methods import AUTO, parse_method
 from tokencollab.policies.responses.response_methods import is_response_method
 
 _PAIR = ("smollm2-135m-instruct", "gemma-3-270m")
@@ -39,11 +39,9 @@ def repl(arguments: argparse.Namespace) -> int:
     if arguments.base is None and arguments.collaborators:
         raise UsageError("--with needs --base")
     with ProgressView() as progress:
-        default = "confipara-d" if arguments.collaborators else "base"
         if arguments.base is None:
-            models, default = installed_models(progress)
-            arguments.base, *arguments.collaborators = models
-        name = arguments.method or default
+            arguments.base, *arguments.collaborators = installed_models(progress)
+        name = arguments.method or (AUTO if arguments.collaborators else "base")
         method = parse_method("base") if is_response_method(name) else parse_method(name, **arguments.settings)
         options = engine_options(arguments)
         fetch_models(arguments, options, progress)
@@ -69,11 +67,11 @@ def repl(arguments: argparse.Namespace) -> int:
         return asyncio.run(converse())
 
 
-def installed_models(progress: ProgressView) -> tuple[tuple[str, str], str]:
-    """The known pair if it is installed, else specialists that come with tokencollab; and a method that suits them."""
+def installed_models(progress: ProgressView) -> tuple[str, str]:
+    """The known pair if it is installed, else specialists that come with tokencollab."""
     here = {row.name for row in list_models() if row.installed}
     if here.issuperset(_PAIR):
-        return _PAIR, "confipara-d"
+        return _PAIR
     fetch = " and ".join(f"`tokencollab models pull {name}`" for name in _PAIR)
     progress.say(f"{' and '.join(_ALWAYS_HERE)} know arithmetic only, e.g. 20+24*2+0-25*13; for talk: {fetch}")
-    return _ALWAYS_HERE, "confipara-b"
+    return _ALWAYS_HERE
