@@ -141,7 +141,7 @@ async def test_it_is_the_default_and_its_traces_have_what_was_chosen() -> None:
     assert {answer.text for answer in answers} == {expected.text}
     assert expected.text
     assert [answer.method for answer in answers] == ["consult", "consult"]
-    assert parse_trace(trace.getvalue().splitlines()).settings["method"]["name"] == "consult"
+    assert parse_trace(trace.getvalue().splitlines()).settings["method"] == parse_method("consult").to_json()
     assert [text.split()[0] for text in heard] == ["auto:", "b"], "each once"
 
 

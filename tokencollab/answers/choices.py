@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from tokencollab.answers.final import IN_DOUBT, is_said, sentences
+from tokencollab.answers.final import CONDITION, IN_DOUBT, is_said, sentences
 from tokencollab.answers.markup import normal_text, strip_markup
 from tokencollab.answers.scales import LETTER
 
@@ -13,6 +13,7 @@ _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LONE: Final = rf"(?<!{LETTER})(?<!{LETTER}['’])(?-i:[A-Z])(?!{LETTER}|['’]\w|[+-])"
 _LETTER: Final = rf"(?:[(\[{{（]\s*[A-Za-z]\s*[)\]}}）]|{_LONE})"
 
+_TITLE: Final = re.compile(r"\b(?:Mrs?|Ms|Mx|Dr|Prof|St|Rev|Hr|Fr|Sra?|Mme|Mlle)\.?\s*$")  # Mr. B
 _ENCLOSED: Final = re.compile(r"(?<!\b\w)[(\[{（]\s*([A-Za-z])\s*[)\]}）]")
 _ROMAN: Final = re.compile(r"\((?:ii|iii|iv)\)")  # beside it (i) is a number
 _STANDING: Final = re.compile(rf"({_LONE})")
@@ -185,6 +186,7 @@ def conclusions(text: str, count: int) -> Iterator[Conclusion]:
             and not _ruled_out_at(sentence, at, at + len(letter))
             and _is_option(sentence, at, letter)
             and not _SUBORDINATE.search(sentence[:at])
+            and not CONDITION.search(sentence[:at])
             and is_said(_CLAUSE_START.split(sentence[:at])[-1])
         ]
         if letters:
@@ -252,6 +254,8 @@ def _standing(text: str, options: Sequence[str]) -> Iterator[re.Match[str]]:
 
 
 def _is_option(text: str, at: int, letter: str) -> bool:
+    if _TITLE.search(text[max(0, at - 8) : at]):
+        return False
     if letter not in "AI" or not re.match(rf"\s+(?!\d){LETTER}", text[at + 1 : at + 50]):
         return True
     behind = _BEHIND_ARTICLE if letter == "A" else _BEHIND_PRONOUN

@@ -49,9 +49,27 @@ _ABOUT: Final = re.compile(
     rf"(?:{_WORDS}|\boption|\bchoice|选|選)[^.]{{0,40}}?(?:\b(?:would|wäre|serait|sería|seria)\b|бы\b|会是|将是|则为|就是|だろう|でしょう|\botherwise\b)",
     re.IGNORECASE,
 )
+_CLAUSE: Final = (
+    r"(?:^|[,;:,，；：(（—–])\W*"
+    r"(?:(?:but|and|however|now|then|only|also|aber|doch|und|mais|et|pero|y|mas|e|но|и|а)\b\W*)*"
+)
+CONDITION: Final = re.compile(
+    rf"{_CLAUSE}(?:(?:if|unless|assuming|suppose|supposing|provided|otherwise|in\s+case|in\s+the\s+event|should|"
+    r"wenn|falls|sofern|andernfalls|es\s+sei\s+denn|si|sauf\s+si|à\s+moins|sinon|en\s+cas|a\s+menos|en\s+caso|salvo\s+que|"
+    r"caso|если|иначе|при\s+условии|kama|ikiwa)\b|s['’]ils?\b|se\b(?=.*(?:resposta|risposta|opção|opzione))|"
+    r"如果|假如|假设|假設|若|要是|除非|倘若|もし|仮に|만약|만일|यदि|अगर|যদি|ถ้า|หาก|ఒకవేళ)|(?:なら|ならば|場合|たら|[으라]?면|ట్లయితే)[はには]*\s*[,、，]",
+    re.IGNORECASE,
+)
+"""What stands before a statement under a condition: a clause that begins with it, in the languages of `_WORDS`."""
+_STEP: Final = re.compile(r"\b(?:if|should)\s+(?:we|you|I|one)\b", re.IGNORECASE)  # may be a step on the way
+
 _LIST_MARK: Final = re.compile(r"^[ \t*_:：>]*\n\s*(?:[-–—•*+]|\d+[.)])[ \t]+(?=\S)")
+_TITLES: Final = "".join(
+    rf"(?<!\b{title})" for title in ("Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "St", "Rev", "Hr", "Fr", "Sr", "Sra", "Mme")
+)
 _SENTENCE_END: Final = re.compile(
-    r"(?:(?<![A-Z\W])|(?<=[\d)\]}$*%]))(?:[.?]|!(?!\s*[=+*/×·÷^-]))(?=\s|$)|[。！？]|\n"  # 5! = 120 is one sentence
+    rf"{_TITLES}(?:(?<![A-Z\W])|(?<=[\d)\]}}$*%]))(?:[.?]|!(?!\s*[=+*/×·÷^-]))(?=\s|$)|"  # 5! = 120 is one sentence
+    r"[。！？]|\n"
 )
 
 
@@ -68,12 +86,15 @@ class Statement:
     """``content`` is what a text gives as its answer, up to the end of the sentence or line.
 
     ``first``: the value must stand at the beginning, because what follows may be anything ("Answer: she has 3 ...").
-    ``end``: where in the text the sentence ends.
+    ``end``: where in the text the sentence ends. ``condition``: where one stands before it in its sentence, the answer
+    is such under a condition only; ``step``: or it is a step of the reasoning, as in "if we add them".
     """
 
     content: str
     first: bool
     end: int
+    condition: bool = False
+    step: bool = False
 
 
 def statements(text: str) -> list[Statement]:
@@ -180,4 +201,7 @@ def _phrases(text: str) -> Iterator[tuple[int, Statement]]:
         link = found["link"]
         loose = link is not None and (link not in ":：=" or not more.strip())
         last = found.end() + whole - len(rest) + len(content)
-        yield found.start(), Statement(content.strip(), not loose, last)
+        before = _SPLIT.split(text[max(0, found.start() - _LONGEST) : found.start()])[-1] + found[0]
+        condition = CONDITION.search(before) is not None
+        step = condition and _STEP.search(before) is not None
+        yield found.start(), Statement(content.strip(), not loose, last, condition, step)

@@ -8,7 +8,7 @@ from typing import Final
 from tokencollab.answers.booleans import last_boolean, read_boolean
 from tokencollab.answers.choices import conclusions, last_choice, read_choice
 from tokencollab.answers.dates import last_date, read_date
-from tokencollab.answers.final import sentences, statements, without_conditionals
+from tokencollab.answers.final import IN_DOUBT, sentences, statements, without_conditionals
 from tokencollab.answers.markup import normal_text, strip_markup
 from tokencollab.answers.math import last_math, read_math
 from tokencollab.answers.numbers import last_number, read_number
@@ -18,6 +18,10 @@ from tokencollab.errors import UsageError
 KINDS: Final = ("number", "choice", "choice:N", "boolean", "date", "date:dmy", "math", "regex:PATTERN", "text")
 """The kinds of answer. ``choice:N`` are the first N letters, ``date:dmy`` has the day before the month where that is
 not clear (month first otherwise), ``math`` is LaTeX, ``regex:PATTERN`` the last match of a pattern, or its group."""
+
+
+_VALUES: Final = ("number", "date", "math", "text")
+"""Kinds whose values stand in the reasoning too."""
 
 
 def check_kind(kind: str) -> str:
@@ -61,15 +65,30 @@ def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
 
 
 def _read_part(name: str, parameter: str, text: str, options: Sequence[str]) -> str | None:
+    """The last statement of ``text``; one under a condition only where there is no other."""
     concluded = list(conclusions(text, _letters(parameter, options))) if name == "choice" else []
-    for statement in statements(text):
-        value = _read(name, parameter, statement.content, statement.first, options)
-        if value is not None:
-            later = [found for found in concluded if found.start >= statement.end and found.final]
-            return later[-1].letter if later else value
+    read = [
+        (statement, value)
+        for statement in statements(text)
+        if (value := _read(name, parameter, statement.content, statement.first, options)) is not None
+    ]
+    under = [(statement, value) for statement, value in read if statement.condition]
+    for statement, value in read:
+        if statement.condition:
+            continue
+        later = [found for found in concluded if found.start >= statement.end and found.final]
+        if later:
+            return later[-1].letter
+        if name in _VALUES and any(other != value and step.step and step.end > statement.end for step, other in under):
+            return IN_DOUBT
+        return value
     if concluded:
         return concluded[-1].letter
-    return _read_unstated(name, parameter, text, options)
+    stated = under[0][1] if under else None
+    if name in _VALUES and stated is not None:  # what else it says may be on the way there
+        return stated
+    value = _read_unstated(name, parameter, text, options)
+    return stated if value is None else value
 
 
 def canonical(answer: str, kind: str, options: Sequence[str] = ()) -> str | None:
