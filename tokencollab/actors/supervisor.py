@@ -16,7 +16,16 @@ from typing import Literal, TypeAlias, TypeVar
 from tokencollab.actors.log import log
 from tokencollab.actors.metrics import FAULTS, MODEL_SECONDS, RESTARTS, record
 from tokencollab.actors.runtimes.base import ModelLink
-from tokencollab.errors import ModelDown, ModelFailed, ModelGone, ProtocolError, UsageError, named, text_of
+from tokencollab.errors import (
+    ModelDown,
+    ModelFailed,
+    ModelGone,
+    PromptTooLong,
+    ProtocolError,
+    UsageError,
+    named,
+    text_of,
+)
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Refused, Reply, Request
 from tokencollab.protocol.replies import checked_reply
 
@@ -154,6 +163,8 @@ class Supervisor:
             Exception: whatever else went wrong; the model has failed for this request.
         """
         link = self._there()
+        if isinstance(request, Open) and (refused := self._cannot_fit(request)):
+            return refused
         now = asyncio.get_running_loop().time
         began = now()
         try:
@@ -165,6 +176,16 @@ class Supervisor:
             raise self._failed(link, error) from error
         self._answered(now() - began, usual=not isinstance(request, Open | Close) and request.start > 0)
         return reply
+
+    def _cannot_fit(self, request: Open) -> Refused | None:
+        """Said here, so that a prompt which is far too long is not even sent.
+
+        Earlier turns of the assistant do not count: templates take the reasoning out of them.
+        """
+        size = sum(len(turn.content.strip().encode()) for turn in request.messages if turn.role != "assistant")
+        if not self.info.token_bytes or size <= self.info.context_length * self.info.token_bytes:
+            return None
+        return Refused(request.session, PromptTooLong.__name__, self.info.too_long(f"{size} bytes"))
 
     async def write(self, request: GenerateSolo, tokens: float) -> AsyncIterator[Reply]:
         """The replies to a request to write alone; each has its deadline. Raises as `call`."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
@@ -65,7 +66,6 @@ class LogitsEngine(ABC):
         Raises:
             ModelRefused: the tokenizer changes text, or there is no chat template that takes these arguments.
         """
-        self._info = info
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         try:
@@ -74,6 +74,7 @@ class LogitsEngine(ABC):
             raise ModelRefused(f"{info.name} is incompatible: {error}") from error
         unknown = any(bytes([byte]) not in vocabulary.id_of for byte in range(256))
         longest = longest_token(vocabulary.pieces, tokenizer, unknown)
+        self._info = replace(info, token_bytes=longest)
         self._most_bytes = info.context_length * longest  # of a text that fits into the context
         try:
             self._prompts = PromptRenderer(tokenizer, context=info.context_length, longest=longest, arguments=template)
@@ -111,7 +112,7 @@ class LogitsEngine(ABC):
 
     def prepare(self, request: Open) -> Callable[[], Opened | Refused]:
         """See `PreparesPrompts`. Renders the conversation; the prompt is computed with the first question."""
-        name, context = self._info.name, self._info.context_length
+        name = self._info.name
         refused: Refused
         try:
             prompt = self._prompts.render(request.messages)
@@ -120,12 +121,7 @@ class LogitsEngine(ABC):
         except ModelRefused as error:
             refused = Refused(request.session, "ModelRefused", f"{name}: {error}")
         except TooLong as error:
-            refused = Refused(
-                request.session,
-                "PromptTooLong",
-                f"the prompt has {error} for {name}, whose context holds {context}: shorten the prompt, or leave "
-                f"{name} out",
-            )
+            refused = Refused(request.session, "PromptTooLong", self._info.too_long(str(error)))
         else:
             return lambda: self._opened(request, prompt)
         return lambda: refused

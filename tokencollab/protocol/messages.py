@@ -359,3 +359,11 @@ class ModelInfo:
     chat_template: bool
     capabilities: Capabilities = Capabilities()
     notices: tuple[str, ...] = ()  # what the user should hear once
+    token_bytes: int = 0  # that a token stands for at most; 0: not known
+
+    def too_long(self, what: str) -> str:
+        """What is said of a prompt that has ``what`` and does not fit."""
+        return (
+            f"the prompt has {what} for {self.name}, whose context holds {self.context_length}: shorten the prompt, or "
+            f"leave {self.name} out"
+        )

@@ -94,7 +94,7 @@ async def test_what_a_method_requires_is_told_before_anything_is_loaded(tmp_path
     (tmp_path / "one.toy").write_text("abcdef")
     model = f"{tmp_path}/one.toy"
     with pytest.raises(UsageError, match=r"^one does not give raw logits, which duetnet needs: use .*, e.g. dp$"):
-        async with Collaboration(model, [model]):
+        async with Collaboration(model, [model], "duetnet"):
             pass
     with pytest.raises(UsageError, match=r"^one does not give byte marginals, which bytewise needs: use .*, e.g. gac$"):
         async with Collaboration(model, [model], "bytewise"):
