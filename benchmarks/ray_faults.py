@@ -10,7 +10,6 @@ the journal; a stopped one is killed when no token has come for a deadline. Time
 import argparse
 import asyncio
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -25,7 +24,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -261,7 +259,6 @@ def main() -> None:
     parser.add_argument("--roles", default="base,collaborator,coordinator,registry")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with own_ray_cluster(cpus=4) as cluster:
         os.environ.update(cluster.of_drivers)
         roles = arguments.roles.split(",")

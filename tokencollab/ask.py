@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TextIO, TypeAlias, assert_never
 
 from tokencollab.actors.answer import Answer
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import written
 from tokencollab.actors.request import AnswerRequest
@@ -29,6 +29,8 @@ from tokencollab.protocol.seeds import derive_seed, uniform
 from tokencollab.respondents import Respondent, resolve_respondents
 from tokencollab.response import Response, Usage
 from tokencollab.scoring import Scorer, Scoring, scorer_of
+
+log = Log(__name__)
 
 Extract: TypeAlias = str | Callable[[str], str | None]
 """A kind of `answers.KINDS`, or a function from a text to the answer in it, None if there is none."""

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from uuid import uuid4
 
 from tokencollab.actors.candidates_along import CandidatesAlong
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
 from tokencollab.actors.preparation import Preparation
 from tokencollab.actors.prompt import Prompt, read_prompt, sendable
@@ -37,6 +37,8 @@ from tokencollab.errors import (
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, CandidateSet
 from tokencollab.protocol.replies import checked_reply
+
+log = Log(__name__)
 
 _FAREWELL = 10.0  # seconds that a pass may take to its end before its thread is left alone
 _LEASE = 900.0  # seconds without a request after which a session is given up: its owner is gone

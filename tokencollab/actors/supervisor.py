@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal, TypeAlias, TypeVar
 
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.metrics import FAULTS, MODEL_SECONDS, RESTARTS, record
 from tokencollab.actors.runtimes.base import ModelLink
 from tokencollab.errors import ModelDown, ModelFailed, ModelGone, ProtocolError, UsageError, named, text_of
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Refused, Reply, Request
 from tokencollab.protocol.replies import checked_reply
+
+log = Log(__name__)
 
 Health: TypeAlias = Literal["up", "down", "out"]
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any, Self, TextIO, cast
 from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, FinishReason, Tally, Token
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.platform.client import NAMESPACE, PlatformClient
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.actors.prompt import Prompt
@@ -24,6 +24,8 @@ from tokencollab.protocol import codec
 from tokencollab.protocol.checksums import add_checksum
 from tokencollab.protocol.messages import Close, Refused, Task, TaskEnded, TaskToken
 from tokencollab.protocol.pieces import Piece
+
+log = Log(__name__)
 
 _FRUITLESS = 5  # coordinators that end one after the other without another token
 
