@@ -105,7 +105,7 @@ class Shared:
     async def hit(self, course: Course, number: signal.Signals, random: Random, sessions: int) -> None:
         """Answers at once, and a fault in their middle."""
         pid = await self.pid(course.role)
-        member = self.team.members[NAMES[course.role]] if course.role in NAMES else None
+        member = self.team.supervisors[NAMES[course.role]] if course.role in NAMES else None
         before = member.restarts if member is not None else 0
         step, delay = random.randint(10, 60), random.uniform(0, 0.01)
         fault = asyncio.get_running_loop().create_future()

@@ -102,6 +102,6 @@ class Scoring:
         began = now()
         if member not in self._team.members:
             raise ModelFailed(f"{member} is not there any more")
-        found = await text_logprobs(self._team.members[member], turns, data)
+        found = await text_logprobs(self._team.supervisors[member], turns, data)
         self._count(name, now() - began)
         return found

@@ -38,8 +38,6 @@ from tokencollab.protocol import messages as m
 from tokencollab.protocol.candidates import MAX_CANDIDATES, MAX_OFFSETS, CandidateSet
 from tokencollab.protocol.replies import checked_reply
 
-log = Log(__name__)
-
 _FAREWELL = 10.0  # seconds that a pass may take to its end before its thread is left alone
 _LEASE = 900.0  # seconds without a request after which a session is given up: its owner is gone
 _WAITING = 4  # requests of one session that may wait at the same time, on average
@@ -251,7 +249,7 @@ class ModelActor:
                 self._work(engine, jobs)
             except BaseException as error:
                 reason = f"the model's thread has ended: {named(error)}"
-                log.error("model ended", model=name, reason=reason)
+                Log(__name__).error("model ended", model=name, reason=reason)
         self._ended = True
         while not self._inbox.empty():
             if (job := self._inbox.get()) is not None:
