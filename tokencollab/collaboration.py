@@ -293,6 +293,7 @@ class Collaboration(Startable):
         max_tokens: int = 256,
         stop: Sequence[str] = (),
         seed: int = 0,
+        max_seconds: float | None = None,
         trace: TextIO | None = None,
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
@@ -307,6 +308,7 @@ class Collaboration(Startable):
             max_tokens: how many pieces at most, EOS included.
             stop: texts before which the answer ends.
             seed: of every random choice; the same seed gives the same text.
+            max_seconds: after so many, from the first step of the iteration on, the answer ends with what is written.
             trace: a text file that receives the trace (JSON lines).
             method: another method for this answer.
             members: the models that write it, by their names in `models`, the base first; all of them by default.
@@ -326,7 +328,7 @@ class Collaboration(Startable):
         own = {name: member.weight for name, member in self._specs.items() if member.weight is not None}
         if own and chosen.uses("weights"):
             chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
-        request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
+        request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed, max_seconds)
         return self.stream_request(request, trace, members=members, keep=keep, require_room=require_room)
 
     def resume(self, /, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
@@ -418,6 +420,7 @@ class Collaboration(Startable):
             past=past,
             keep=keep,
             require_room=require_room,
+            max_seconds=request.max_seconds,
             metrics=AnswerMetrics(request.method.name),
             began=lambda coordinator: answers.add(coordinator, tokens, request.method if members is None else None),
             over=answers.discard,

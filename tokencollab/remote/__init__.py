@@ -29,6 +29,7 @@ from tokencollab.startable import Startable
 
 log = Log(__name__)
 
+_LEAST = 0.001  # seconds that a coordinator is given
 _FRUITLESS = 5  # coordinators that end one after the other without another token
 
 
@@ -93,6 +94,7 @@ class RemoteCollaboration(Startable):
         max_tokens: int = 256,
         stop: Sequence[str] = (),
         seed: int = 0,
+        max_seconds: float | None = None,
         trace: TextIO | None = None,
         **unknown: Never,
     ) -> AnswerStream:
@@ -106,7 +108,7 @@ class RemoteCollaboration(Startable):
         if self._base is None:
             raise UsageError("a RemoteCollaboration answers inside `async with`, or once it is started")
         running_loop()
-        request = AnswerRequest.of(self.method, prompt, max_tokens, stop, seed)
+        request = AnswerRequest.of(self.method, prompt, max_tokens, stop, seed, max_seconds)
         answer = RemoteAnswer(self._client, request, self._base, self._collaborators, trace, self._notify)
         return AnswerStream(answer, answer.tokens(), answer.finish)
 
@@ -138,6 +140,7 @@ class RemoteAnswer:
         method = json.dumps(request.method.to_json())
         limits = request.max_tokens, request.stop, request.seed
         self._task = Task(uuid4().hex, request.messages, base, collaborators, method, *limits, trace is not None)
+        self._max_seconds = request.max_seconds
         self._method = request.method.name
         self._trace = trace
         self._notify = notify
@@ -219,7 +222,7 @@ class RemoteAnswer:
             self.cancel()  # is sent after the task
         seen = lines = 0
         try:
-            async with aclosing(link.stream(self._task)) as frames:
+            async with aclosing(link.stream(self._due())) as frames:
                 async for frame in frames:
                     match codec.decode(frame):
                         case TaskToken() as message:
@@ -240,6 +243,12 @@ class RemoteAnswer:
             self._link = None
             if link.channel is not None:
                 await link.channel.close()
+
+    def _due(self) -> Task:
+        """The task, with the time that is left for it."""
+        if self._max_seconds is None:
+            return self._task
+        return replace(self._task, max_seconds=max(_LEAST, self._started + self._max_seconds - self._now()))
 
     def _record(self, lines: Sequence[str]) -> None:
         """Writes lines of the trace. Several coordinators may have sent them, and each chains its own checksums."""

@@ -123,7 +123,7 @@ class CoordinatorActor(FrameActor):
         file = self._folder / f"{task.session}{SUFFIX}"
         try:
             method = Method.from_json(json.loads(task.method))
-            request = AnswerRequest.of(method, task.messages, task.max_tokens, task.stop, task.seed)
+            request = AnswerRequest.of(method, task.messages, task.max_tokens, task.stop, task.seed, task.max_seconds)
             team = await self._team(task.base)
             past = await self._past(file)
             while True:
