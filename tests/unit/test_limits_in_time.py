@@ -16,7 +16,7 @@ from tokencollab import Answer, Collaboration, UsageError
 from tokencollab.cli.repl.turns import ConversationTurn
 from tokencollab.policies.methods import Method
 from tokencollab.policies.replay import replay
-from tokencollab.protocol.messages import Open
+from tokencollab.protocol.messages import Open, Opened
 from tokencollab.protocol.trace import parse_trace
 from tokencollab.testing import ScriptedEngine, run_on_fake_clock, scripted_runtime
 
@@ -122,8 +122,8 @@ async def test_a_journal_that_is_kept_goes_on_where_the_time_was_up(tmp_path: Pa
 async def test_the_tokens_of_the_prompt_are_the_bases_own_count() -> None:
     class Counting(ScriptedEngine):
         def open(self, request: Open) -> Any:
-            opened = super().open(request)
-            return type(opened)(request.session, 17 if self.info.name == "a" else 5, 1 << 20)
+            super().open(request)
+            return Opened(request.session, 17 if self.info.name == "a" else 5, 1 << 20)
 
     engines = Counting("a", script), Counting("b", script)
     async with Collaboration("a", ["b"], "unite", runtime=scripted_runtime(*engines)) as team:
