@@ -163,6 +163,7 @@ class Coordinator:
         self.ended = asyncio.get_running_loop().time()
         if self._clock is not None:
             self._clock.cancel()
+        self.tally.prompt_tokens = self._attendance.sessions[self._base].prompt_tokens  # if it read it later
         self._metrics.ended(finish, self.tally.cost, self.tally.exit_step is not None)
         for recorder in self._recorders:
             recorder.close()
