@@ -16,7 +16,6 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
 
 from tokencollab import answer_stream
@@ -48,6 +47,10 @@ class _Loop:
     def _serve(self, runner: asyncio.Runner) -> None:
         with runner:  # what still runs at its end is cancelled
             runner.run(self._over.wait())
+
+    @property
+    def ended(self) -> bool:
+        return self._loop.is_closed()
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What ``work`` returns or raises. An interruption of this thread, as by Ctrl-C, cancels it."""
@@ -236,8 +239,11 @@ class AnswerStream:
 
     def close(self) -> None:
         """Ends the answer now and frees everything. Once more does nothing."""
-        with suppress(_Closed):
+        try:
             self._loop.run(self._stream.aclose)
+        except UsageError:
+            if not self._loop.ended:  # with it the answer has ended
+                raise
 
     @property
     def answer(self) -> Answer:
@@ -245,12 +251,8 @@ class AnswerStream:
         return self._stream.answer
 
 
-class _Closed(UsageError):
-    """The team is not started, or closed."""
-
-
-def _closed() -> _Closed:
-    return _Closed("a Collaboration answers, and takes in models, inside `with`, or once it is started")
+def _closed() -> UsageError:
+    return UsageError("a Collaboration answers, and takes in models, inside `with`, or once it is started")
 
 
 async def _nothing() -> None:
