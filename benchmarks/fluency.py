@@ -48,7 +48,7 @@ class Scores:
 
     def __init__(self, team: Collaboration, file: RecordFile | None) -> None:
         """``team`` has one model; it is started."""
-        ((self._name, self._member),) = team.members.items()
+        ((self._name, self._member),) = team.supervisors.items()
         self._file = file
         self._known: dict[str, float | None] = {}
         if file is not None:

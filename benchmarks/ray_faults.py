@@ -10,7 +10,6 @@ the journal; a stopped one is killed when no token has come for a deadline. Time
 import argparse
 import asyncio
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -25,7 +24,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -107,7 +105,7 @@ class Shared:
     async def hit(self, course: Course, number: signal.Signals, random: Random, sessions: int) -> None:
         """Answers at once, and a fault in their middle."""
         pid = await self.pid(course.role)
-        member = self.team.members[NAMES[course.role]] if course.role in NAMES else None
+        member = self.team.supervisors[NAMES[course.role]] if course.role in NAMES else None
         before = member.restarts if member is not None else 0
         step, delay = random.randint(10, 60), random.uniform(0, 0.01)
         fault = asyncio.get_running_loop().create_future()
@@ -261,7 +259,6 @@ def main() -> None:
     parser.add_argument("--roles", default="base,collaborator,coordinator,registry")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with own_ray_cluster(cpus=4) as cluster:
         os.environ.update(cluster.of_drivers)
         roles = arguments.roles.split(",")

@@ -9,7 +9,6 @@ that lives through it, minute by minute, and its slope after the warm-up.
 import argparse
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -23,7 +22,6 @@ from statistics import linear_regression
 from typing import TYPE_CHECKING, TypeAlias
 
 import psutil
-import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -165,7 +163,6 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=2.0, metavar="MINUTES")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with own_ray_cluster(cpus=4) as cluster, tempfile.TemporaryDirectory() as folder:
         os.environ.update(cluster.of_drivers)
         load, memory = asyncio.run(soak(cluster, arguments.minutes, arguments.sessions, Path(folder)))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
-from tokencollab import Aggregation, Ballot, Collaboration, Piece, parameter, register
+from tokencollab import Aggregation, Ballot, Collaboration, Piece, parameter, parse_method, register
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Trimmed(Aggregation):
 async def main(base: str = "arith-bytes", *collaborators: str) -> None:
     """One answer."""
     register(Trimmed)
-    async with Collaboration(base, collaborators or ["arith-pairs"], "trimmed", trim=0.1) as team:
+    method = parse_method("trimmed", trim=0.1)
+    async with Collaboration(base, collaborators or ["arith-pairs"], method) as team:
         answer = await team.generate("20+24*2")
     print(answer.text)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.support.ray_cluster import Cluster, own_ray_cluster
+from tokencollab.actors.log import stop_logging_to_stderr
 
 # Before anything imports torch: its threads must not wait actively on a busy machine (see actors/runtimes/threads.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -21,8 +21,8 @@ settings.load_profile("project")
 
 
 def pytest_runtest_teardown() -> None:
-    """Commands, and tests of faults, silence the log or give it another stream: not for the next test."""
-    structlog.reset_defaults()
+    """Commands write the log on standard error: not for the next test."""
+    stop_logging_to_stderr()
 
 
 @pytest.fixture(scope="session")

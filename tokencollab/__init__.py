@@ -2,7 +2,7 @@
 
 from tokencollab.actors.answer import Answer, FinishReason, Token
 from tokencollab.actors.prompt import Prompt
-from tokencollab.actors.supervisor import FaultPolicy
+from tokencollab.actors.supervisor import FaultPolicy, MemberHealth
 from tokencollab.answer_stream import AnswerStream
 from tokencollab.ask import Asking, Heard, ask
 from tokencollab.collaboration import Collaboration
@@ -57,6 +57,7 @@ __all__ = [
     "Heard",
     "MalformedAnswer",
     "Member",
+    "MemberHealth",
     "Method",
     "ModelFailed",
     "ModelInfo",

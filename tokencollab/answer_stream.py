@@ -115,4 +115,5 @@ def finished_answer(
         lost=dict(tally.lost),
         pieces=tuple(tally.pieces),
         left=dict(tally.left),
+        prompt_tokens=tally.prompt_tokens,
     )

@@ -7,21 +7,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TextIO, TypeAlias, assert_never
+from typing import Any, TextIO, TypeAlias, Unpack, assert_never
 
 from tokencollab.actors.answer import Answer
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import written
 from tokencollab.actors.request import AnswerRequest
 from tokencollab.answers import check_kind, extract
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import ModelFailed, ModelUnavailable, PlatformFull, TokencollabError, UsageError
+from tokencollab.keywords import ResponseSettings, refuse_unknown, texts_of
 from tokencollab.policies.events import Cancelled
 from tokencollab.policies.responses import events as e
 from tokencollab.policies.responses.machines import ResponsePolicy, make_response_policy
 from tokencollab.policies.responses.recorded import record
-from tokencollab.policies.responses.response_methods import ResponseMethod, parse_response_method
+from tokencollab.policies.responses.response_methods import ResponseMethod, parse_response_method, response_settings
 from tokencollab.policies.responses.wording import form_of
 from tokencollab.pool import SHORTEST_PAUSE, when_there_is_room
 from tokencollab.protocol.messages import ChatMessage
@@ -29,6 +30,8 @@ from tokencollab.protocol.seeds import derive_seed, uniform
 from tokencollab.respondents import Respondent, resolve_respondents
 from tokencollab.response import Response, Usage
 from tokencollab.scoring import Scorer, Scoring, scorer_of
+
+log = Log(__name__)
 
 Extract: TypeAlias = str | Callable[[str], str | None]
 """A kind of `answers.KINDS`, or a function from a text to the answer in it, None if there is none."""
@@ -64,6 +67,7 @@ class AskedPrompt:
 
 async def ask(
     team: Collaboration,
+    /,
     prompt: Prompt,
     method: str | ResponseMethod = "modelswitch",
     respondents: Sequence[str | Respondent] | None = None,
@@ -76,7 +80,7 @@ async def ask(
     scorer: Scorer | str | None = None,
     heard: Callable[[Heard], None] | None = None,
     trace: TextIO | None = None,
-    **settings: Any,
+    **settings: Unpack[ResponseSettings],
 ) -> Response:
     """Lets the models of ``team`` answer, and decides by ``method``.
 
@@ -127,15 +131,17 @@ class Asking:
         seed: int = 0,
         scorer: Scorer | str | None = None,
         heard: Callable[[Heard], None] | None = None,
-        **settings: Any,
+        **settings: Unpack[ResponseSettings],
     ) -> None:
         """Nothing happens before `run`. Arguments and errors are those of `ask`."""
+        refuse_unknown(ask, settings, response_settings())
         if isinstance(extract, str):
             check_kind(extract)
         self._team = team
         self._respondents = resolve_respondents(team, respondents)
         asked = AnswerRequest.of(team.method, prompt, max_tokens, stop, seed)
-        self._question = AskedPrompt(asked.messages, extract, tuple(options), asked.max_tokens, asked.stop, asked.seed)
+        limits = asked.max_tokens, asked.stop, asked.seed
+        self._question = AskedPrompt(asked.messages, extract, texts_of("options", options), *limits)
         if isinstance(method, str):
             method = parse_response_method(method, models=len(self._respondents), **settings)
         elif settings:

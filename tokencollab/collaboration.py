@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TextIO, TypeAlias
+from typing import Any, Never, Self, TextIO, Unpack
 from uuid import uuid4
 
 from tokencollab.actors.answer import Answer
@@ -20,26 +20,26 @@ from tokencollab.actors.recorder import Recorder
 from tokencollab.actors.request import AnswerRequest, running_loop
 from tokencollab.actors.runtimes.base import DynamicRuntime, ModelLink, ModelSpec, Runtime
 from tokencollab.actors.runtimes.choice import make_runtime
-from tokencollab.actors.supervisor import FaultPolicy, Supervisor
+from tokencollab.actors.supervisor import FaultPolicy, MemberHealth, Supervisor
 from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.engines.entry_points import engine_type
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
-from tokencollab.member import FoundModel, Member, MemberLike
+from tokencollab.keywords import MethodSettings, RuntimeName, check_kinds, refuse_unknown, takes, texts_of
+from tokencollab.member import Member, MemberLike
 from tokencollab.models.catalogue import ReportProgress
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.automatic import fit
 from tokencollab.policies.capabilities import check_capabilities
 from tokencollab.policies.evidence import ExitPolicy, check_exit
 from tokencollab.policies.machine import make_policy
-from tokencollab.policies.methods import AUTO, Method, parse_method, sampling_of
+from tokencollab.policies.methods import AUTO, Method, method_settings, parse_method, sampling_of
 from tokencollab.protocol.messages import ModelInfo
+from tokencollab.startable import Startable
 
-RuntimeName: TypeAlias = Literal["local", "ray"]
 
-
-class Collaboration:
+class Collaboration(Startable):
     """Models that write answers together::
 
     async with Collaboration(base="smollm2-135m-instruct", collaborators=["gemma-3-270m"]) as team:
@@ -49,6 +49,7 @@ class Collaboration:
 
     def __init__(
         self,
+        /,
         base: MemberLike | None,
         collaborators: Sequence[MemberLike] | None = (),
         method: str | Method = AUTO,
@@ -61,9 +62,9 @@ class Collaboration:
         journal: str | os.PathLike[str] | None = None,
         keep_journal: bool = False,
         exit_policy: ExitPolicy[Any] | None = None,
-        **settings: Any,
+        **settings: Unpack[MethodSettings],
     ) -> None:
-        """Nothing is loaded before ``async with``.
+        """Nothing is loaded before ``async with``, or `start`.
 
         Args:
             base: the base model: a known name, a hub id, a folder of safetensors, a ``.gguf`` file, or a `Member` with
@@ -83,37 +84,28 @@ class Collaboration:
             settings: parameters of the method, as of `parse_method`.
 
         Raises:
+            UsageError: an argument that cannot be, or that there is not.
             UnknownMethod: no such method, or settings that do not go with it.
         """
-        for name, given in {"progress": progress, "notify": notify}.items():
-            if given is not None and not callable(given):
-                raise UsageError(f"{name} must be a function, not {type(given).__name__}")
-        if not isinstance(options, EngineOptions | None) or not isinstance(fault_policy, FaultPolicy | None):
-            raise UsageError("options must be EngineOptions, and fault_policy a FaultPolicy")
-        if not isinstance(journal, str | os.PathLike | None):
-            raise UsageError(f"journal must be the path of a folder, not {type(journal).__name__}")
-        if not isinstance(runtime, str | Runtime):
-            raise UsageError(f"runtime must be local, ray or a Runtime, not {type(runtime).__name__}")
-        if not isinstance(collaborators, Iterable | None) or isinstance(collaborators, str):
-            raise UsageError(f"collaborators must be a list of models, not {type(collaborators).__name__}")
+        refuse_unknown(Collaboration.__init__, settings, ("aggregation", "exit", *method_settings()), self.stream)
+        check_kinds(runtime, options, fault_policy, journal, progress=progress, notify=notify)
+        others = None if collaborators is None else texts_of("collaborators", collaborators)
         if exit_policy is not None:
             check_exit(exit_policy)
         if isinstance(method, Method) and settings:
             raise UsageError("settings go with a method's name; with a Method, use dataclasses.replace")
         self.method = method if isinstance(method, Method) else parse_method(method, **settings)
-        if runtime not in ("local", "ray") and isinstance(runtime, str):
-            raise UsageError(f"unknown runtime {runtime!r}: there are local and ray")
         if (base is None or collaborators is None) and not isinstance(runtime, DynamicRuntime):
             what = "base=None means the base" if base is None else "collaborators=None means all models"
             raise UsageError(f"{what} of a platform: give runtime=PlatformRuntime(...)")
         self._base = None if base is None else Member.of(base)
-        self._collaborators = [Member.of(member) for member in collaborators or ()]
+        self._collaborators = [Member.of(member) for member in others or ()]
         self._everybody = collaborators is None
         self._runtime_choice = runtime
         self._options = options or EngineOptions()
         self._progress = progress or (lambda what, done, total: None)
         self._notify = notify or (lambda text: None)
-        self._runtime: Runtime | None = None  # inside ``async with``
+        self._runtime: Runtime | None = None  # once it is started
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fault_policy = fault_policy or FaultPolicy()
         self._journal = None if journal is None else typed_path(journal)
@@ -122,18 +114,18 @@ class Collaboration:
         self._told: set[str] = set()  # notices of the team, each told once
         self._members: dict[str, Supervisor] = {}
         self._specs: dict[str, Member] = {}  # what each was asked for as
-        self._answers: OpenAnswers | None = None  # inside ``async with``
+        self._answers: OpenAnswers | None = None  # once it is started
         self._watching: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        """Fetches and loads the models.
+    async def start(self) -> Self:
+        """Fetches and loads the models, as ``async with`` does; `aclose` ends them.
 
         Raises:
             UnknownModel, ModelUnavailable, ModelRefused: a model cannot be had, or cannot take part.
-            UsageError: it has been entered, and not left yet.
+            UsageError: it is started, and not closed yet.
         """
         if self._runtime is not None:
-            raise UsageError("this Collaboration is in use already: share it, or make another one")
+            raise self._elsewhere() or UsageError("this Collaboration is in use already: share it, or make another one")
         self._runtime = runtime = make_runtime(self._runtime_choice)
         self._loop, self._answers = asyncio.get_running_loop(), OpenAnswers()
         try:
@@ -145,10 +137,9 @@ class Collaboration:
             assert base is not None
             wanted = [base, *others]
             specs = await self._specifications(wanted)
-            if isinstance(self._runtime_choice, str):  # the engines are known
+            if isinstance(self._runtime_choice, str) and self.method.name != AUTO:  # the engines are known
                 able = {spec.name: engine_type(spec.options.engine).capabilities for spec in specs}
-                if self.method.name != AUTO:
-                    check_capabilities(self.method, able, self._untrusted(able))
+                check_capabilities(self.method, able, self._untrusted(able))
             self._progress("loading " + ", ".join(spec.name for spec in specs), 0, 0)
             links = await runtime.start(specs)
             infos = {spec.name: link.info for spec, link in zip(specs, links, strict=True)}
@@ -170,14 +161,8 @@ class Collaboration:
         if isinstance(self._runtime_choice, str):
             found = [await asyncio.to_thread(member.find, self._options, self._progress) for member in wanted]
         else:  # a runtime of the caller's own gets what the caller wrote
-            if isinstance(self._runtime_choice, DynamicRuntime):
-                for member in wanted:
-                    if set(member.given) - {"weight", "trusted"}:
-                        raise UsageError(f"{member}: the models of a platform have their names and options already")
-            found = [
-                FoundModel(member.name or member.model, member.model, member.options(self._options))
-                for member in wanted
-            ]
+            here_already = isinstance(self._runtime_choice, DynamicRuntime)
+            found = [member.as_written(self._options, here_already) for member in wanted]
         names = unique_names([model.name for model in found], taken=self._members)
         # One model per core: two models with all threads each are ten times slower.
         share = max(1, (os.cpu_count() or 1) // (len(names) + len(self._members)))
@@ -187,8 +172,8 @@ class Collaboration:
             for name, model in zip(names, found, strict=True)
         ]
 
-    async def __aexit__(self, *error: object) -> None:
-        """Ends what still runs, and the models."""
+    async def aclose(self) -> None:
+        """Ends what still runs, and the models. Once more does nothing."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -206,7 +191,7 @@ class Collaboration:
 
         Raises:
             UnknownModel, ModelUnavailable, ModelRefused: it cannot be had, or cannot take part.
-            UsageError: outside ``async with``.
+            UsageError: it is not started.
         """
         self._entered()
         (spec,) = await self._specifications([Member.of(model)])
@@ -257,13 +242,24 @@ class Collaboration:
             UsageError: anywhere else.
         """
         if self._runtime is None or self._answers is None:
-            raise UsageError("a Collaboration answers, and takes in models, inside `async with` only")
-        if running_loop() is not self._loop:
-            raise UsageError(
-                "a Collaboration belongs to the event loop it was entered in: from another thread use "
-                "asyncio.run_coroutine_threadsafe(..., loop)"
-            )
+            raise UsageError("a Collaboration answers, and takes in models, inside `async with`, or once it is started")
+        if error := self._elsewhere():
+            raise error
         return self._runtime, self._answers
+
+    def _elsewhere(self) -> UsageError | None:
+        """The error of a call in another event loop than the one in which it was started."""
+        if running_loop() is self._loop:
+            return None
+        if self._loop is not None and self._loop.is_closed():
+            return UsageError(
+                "a Collaboration belongs to the event loop it was started in, and that one has ended (each asyncio.run "
+                "has its own): make another one, or use tokencollab.sync"
+            )
+        return UsageError(
+            "a Collaboration belongs to the event loop it was started in: from another thread use "
+            "asyncio.run_coroutine_threadsafe(..., loop), or tokencollab.sync"
+        )
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
@@ -271,8 +267,13 @@ class Collaboration:
         return tuple(member.info for member in self._members.values())
 
     @property
-    def members(self) -> Mapping[str, Supervisor]:
-        """The models by name with their health, the base first."""
+    def members(self) -> Mapping[str, MemberHealth]:
+        """How each model does, by name, the base first."""
+        return {name: member.status for name, member in self._members.items()}
+
+    @property
+    def supervisors(self) -> Mapping[str, Supervisor]:
+        """Those of the members, for modules of this package."""
         return dict(self._members)
 
     def check_method(self, method: Method, members: Sequence[str] | None = None) -> None:
@@ -289,16 +290,19 @@ class Collaboration:
 
     def stream(
         self,
+        /,
         prompt: Prompt,
         *,
         max_tokens: int = 256,
         stop: Sequence[str] = (),
         seed: int = 0,
+        max_seconds: float | None = None,
         trace: TextIO | None = None,
         method: str | Method | None = None,
         members: Sequence[str] | None = None,
         keep: bool = False,
         require_room: bool = False,
+        **unknown: Never,
     ) -> AnswerStream:
         """Begins an answer.
 
@@ -307,6 +311,7 @@ class Collaboration:
             max_tokens: how many pieces at most, EOS included.
             stop: texts before which the answer ends.
             seed: of every random choice; the same seed gives the same text.
+            max_seconds: after so many, from the first step of the iteration on, the answer ends with what is written.
             trace: a text file that receives the trace (JSON lines).
             method: another method for this answer.
             members: the models that write it, by their names in `models`, the base first; all of them by default.
@@ -317,18 +322,19 @@ class Collaboration:
                 the answer goes on without it.
 
         Raises:
-            UsageError: outside ``async with``, an empty prompt, a number out of range, no such method or model. What
-                the base says of the prompt (`PromptTooLong`) is raised by the first step of the iteration. The answer
-                goes on without a collaborator that refuses it (`Answer.left`).
+            UsageError: it is not started, an empty prompt, a number out of range, no such argument, method or model.
+                What the base says of the prompt (`PromptTooLong`) is raised by the first step of the iteration. The
+                answer goes on without a collaborator that refuses it (`Answer.left`).
         """
+        refuse_unknown(Collaboration.stream, unknown, other=Collaboration.__init__)
         chosen = self.method if method is None else method if isinstance(method, Method) else parse_method(method)
         own = {name: member.weight for name, member in self._specs.items() if member.weight is not None}
         if own and chosen.uses("weights"):
             chosen = replace(chosen, weights=tuple(sorted((own | dict(chosen.weights)).items())))
-        request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed)
+        request = AnswerRequest.of(chosen, prompt, max_tokens, stop, seed, max_seconds)
         return self.stream_request(request, trace, members=members, keep=keep, require_room=require_room)
 
-    def resume(self, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
+    def resume(self, /, journal: str | os.PathLike[str], *, trace: TextIO | None = None) -> AnswerStream:
         """Goes on with an answer whose writing was cut off; what was written comes first, as it was.
 
         Args:
@@ -370,7 +376,7 @@ class Collaboration:
         if trace is not None and not hasattr(trace, "write"):
             raise UsageError(f"trace must be a text file, not {type(trace).__name__}")
         here = self._members
-        names = wanted = tuple(here) if members is None else tuple(members) if isinstance(members, Iterable) else ()
+        names = wanted = tuple(here) if members is None else texts_of("members", members)
         if past is not None:  # its base and its order
             names = past.trace.models
             wanted = tuple(dict.fromkeys(name for name in (*names, *wanted) if name in here))
@@ -382,17 +388,14 @@ class Collaboration:
         method = request.method if past is None else AnswerRequest.of_journal(past).method
         method, notices = self._fitted(method, wanted)
         request = replace(request, method=method)
-        for notice in notices:
-            if notify is not None or notice not in self._told:
-                (notify or self._notify)(notice)
+        for notice in notices if notify else [each for each in notices if each not in self._told]:
+            (notify or self._notify)(notice)
         self._told.update(notices)
         session = uuid4().hex
         settings = request.settings()
         if self._exit_policy is not None:
             settings["exit_policy"] = type(self._exit_policy).__name__
-        recorders: list[Recorder] = []
-        if trace is not None:
-            recorders.append(Recorder(trace, names, settings))
+        recorders: list[Recorder] = [] if trace is None else [Recorder(trace, names, settings)]
         journal: Journal | None = None
         file = journal_file if past is None else past.path
         if file is None and self._journal is not None:
@@ -421,25 +424,27 @@ class Collaboration:
             past=past,
             keep=keep,
             require_room=require_room,
+            max_seconds=request.max_seconds,
             metrics=AnswerMetrics(request.method.name),
             began=lambda coordinator: answers.add(coordinator, tokens, request.method if members is None else None),
             over=answers.discard,
         )
         tokens = coordinator.tokens()
-        now = asyncio.get_running_loop().time
-        started = now()
+        started = (now := asyncio.get_running_loop().time)()
 
         def finish(text: str) -> Answer:
             ended = coordinator.ended or now()
             everybody = tuple(dict.fromkeys((*names, *coordinator.tally.took_part)))  # those that came later as well
             return finished_answer(text, coordinator, everybody, request.method.name, request.seed, started, ended)
 
-        path = None if journal is None else journal.path
-        return AnswerStream(coordinator, tokens, finish, path, partial(answers.forget, coordinator))
+        file = journal.path if journal else None
+        return AnswerStream(coordinator, tokens, finish, file, partial(answers.forget, coordinator))
 
-    async def generate(self, prompt: Prompt, **limits: Any) -> Answer:
-        """The whole answer; arguments as of `stream`."""
-        stream = self.stream(prompt, **limits)
+    @takes(stream)
+    async def generate(self, *prompt: Any, **arguments: Any) -> Answer:
+        """The whole answer; arguments and errors are those of `stream`."""
+        stream = self.stream(*prompt, **arguments)
         async for _ in stream:
             pass
+        await stream.aclose()
         return stream.answer

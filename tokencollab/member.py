@@ -160,6 +160,16 @@ class Member:
         name, source = (path.stem, str(path.absolute())) if path.exists() else (self.model, self.model)
         return FoundModel(self.name or name, source, options)
 
+    def as_written(self, default: EngineOptions, here_already: bool) -> FoundModel:
+        """For a runtime that finds models itself. ``here_already``: it has them, with their options.
+
+        Raises:
+            UsageError: options for a model that has its own.
+        """
+        if here_already and set(self.given) - {"weight", "trusted"}:
+            raise UsageError(f"{self}: the models of a platform have their names and options already")
+        return FoundModel(self.name or self.model, self.model, self.options(default))
+
     def actor(self, default: EngineOptions | None = None) -> Any:
         """The model as a Ray actor: ``ray.get(actor.next_candidates.remote("The sky is", k=5))``. Raises as `find`.
 

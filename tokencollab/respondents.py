@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import UsageError
+from tokencollab.keywords import texts_of
 from tokencollab.member import split_members
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.methods import Method, parse_method
@@ -70,7 +71,7 @@ def resolve_respondents(team: Collaboration, wanted: Sequence[str | Respondent] 
     here = team.members
     found = [Respondent(name, (name,)) for name in here] if wanted is None else [
         one if isinstance(one, Respondent) else Respondent(one, (one,)) if one in here else Respondent.parse(one)
-        for one in wanted
+        for one in texts_of("respondents", wanted)
     ]  # fmt: skip
     for respondent in found:
         for member in respondent.members:

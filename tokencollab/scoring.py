@@ -7,13 +7,15 @@ from inspect import isawaitable
 from typing import TypeAlias
 
 from tokencollab.actors.likelihood import TextLogprobs, text_logprobs
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import ModelFailed, UnknownModel, UsageError
 from tokencollab.policies.responses import events as e
 from tokencollab.policies.responses.response_methods import ResponseMethod
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.respondents import Respondent
+
+log = Log(__name__)
 
 Scorer: TypeAlias = Callable[[Sequence[ChatMessage], Sequence[str]], Sequence[float] | Awaitable[Sequence[float]]]
 """From a conversation and answers to it to a score for each: finite numbers, more is better."""
@@ -100,6 +102,6 @@ class Scoring:
         began = now()
         if member not in self._team.members:
             raise ModelFailed(f"{member} is not there any more")
-        found = await text_logprobs(self._team.members[member], turns, data)
+        found = await text_logprobs(self._team.supervisors[member], turns, data)
         self._count(name, now() - began)
         return found

@@ -1,5 +1,6 @@
 """The examples run as they are, on tiny models."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,12 @@ async def test_an_own_exit_is_in_the_trace_and_a_journal_needs_it(tmp_path: Path
     async with Collaboration(**models, method="unite") as team:
         with pytest.raises(UsageError, match="InARow"):
             team.resume(journal)
+
+
+def test_the_script_in_python_md_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    (script,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "tokencollab.sync" in block]
+    exec(script, {})  # noqa: S102 - our own documentation
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("answer 274")
+    assert "answer" in second

@@ -13,6 +13,7 @@ from tokencollab.ask import Asking, Heard, ask
 from tokencollab.errors import ModelFailed, PromptTooLong, UnknownMethod
 from tokencollab.policies.responses.recorded import parse_recorded, replay_recorded
 from tokencollab.policies.responses.response_methods import parse_response_method
+from tokencollab.policies.responses.vote import Pick
 from tokencollab.protocol.messages import Open
 from tokencollab.respondents import Respondent
 from tokencollab.testing import ScriptedEngine, scripted_runtime
@@ -136,7 +137,7 @@ async def test_best_of_n_takes_the_most_probable_answer() -> None:
 
 
 @pytest.mark.parametrize("pick", ["best", "sum"])
-async def test_a_scorer_of_ones_own(pick: str) -> None:
+async def test_a_scorer_of_ones_own(pick: Pick) -> None:
     async def scorer(turns: Any, texts: Sequence[str]) -> list[float]:
         return [3.0 if "7" in text else 1.0 if "5" in text else 0.0 for text in texts]
 

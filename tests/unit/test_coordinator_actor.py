@@ -329,6 +329,37 @@ async def test_a_task_that_ends_every_coordinator_is_given_up_and_another_text_i
     await actor.end()
 
 
+async def test_an_answer_from_afar_ends_in_time_and_the_next_coordinator_has_what_is_left() -> None:
+    actors, given = [Actor(1), Actor(2)], list[float | None]()
+
+    class Noting(Client):
+        async def link(self, entry: Entry) -> Any:
+            link = await super().link(entry)
+            stream = link.stream
+
+            def noted(task: m.Task) -> Any:
+                given.append(task.max_seconds)
+                return stream(task)
+
+            link.stream = noted
+            return link
+
+    async with remote(Noting(actors, [5, 9])) as here:
+        answer = await here.generate("?", max_tokens=100_000, max_seconds=1)
+        assert answer.finish_reason == "timeout"
+        assert 9 < answer.tokens < 100_000
+        assert answer.text.encode() == text(answer.tokens)
+        assert answer.prompt_tokens is not None
+        first, second, third = given
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        assert 1 > first > second > third > 0
+        assert (await here.generate("?", max_tokens=LENGTH)).finish_reason == "length"
+    for actor in actors:
+        await actor.end()
+
+
 async def test_cancelling_and_leaving_from_afar() -> None:
     actor = Actor(1)
     async with remote(Client([actor], [])) as here:

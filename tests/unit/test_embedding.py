@@ -57,7 +57,7 @@ async def test_a_request_that_cannot_be_harms_no_model(arguments: dict[str, Any]
 
 async def test_a_team_belongs_to_one_event_loop() -> None:
     async with team_of("a", "b") as team:
-        with pytest.raises(UsageError, match="belongs to the event loop it was entered in"):
+        with pytest.raises(UsageError, match="belongs to the event loop it was started in"):
             await asyncio.to_thread(lambda: asyncio.run(team.generate("?", max_tokens=4)))
         assert (await team.generate("?", max_tokens=4)).tokens == 4
         assert all(member.restarts == 0 for member in team.members.values())
@@ -168,7 +168,7 @@ class Full(io.StringIO):
 
 
 @pytest.mark.parametrize("kind", ["full", "closed", "ascii"])
-async def test_a_trace_that_cannot_be_written_costs_no_answer(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_trace_that_cannot_be_written_costs_no_answer(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     def file() -> Any:
         if kind == "full":
             return Full()
@@ -181,9 +181,8 @@ async def test_a_trace_that_cannot_be_written_costs_no_answer(kind: str, capsys:
     async with team_of("a", "b") as team:
         assert (await team.generate("é", max_tokens=3, trace=file(), stop=["é"])).tokens == 3
         assert (await ask(team, "é", "modelswitch", samples=1, max_tokens=3, trace=file())).text
-    said = capsys.readouterr().out
-    assert said.count("recording ended") == 2
-    assert "reason='None" not in said
+    assert caplog.text.count("recording ended") == 2
+    assert "reason=None" not in caplog.text
 
 
 async def test_an_answer_that_is_refused_leaves_no_journal(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 import argparse
 import io
 import json
+import logging
 import os
 import re
 import sys
 import xml.etree.ElementTree as ET
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from ray.util.metrics import Gauge
 
@@ -26,7 +26,7 @@ from tests.unit.cli.repl.replkit import scripted_shell
 from tests.unit.evaluation.made import make_run
 from tokencollab import EOS, Collaboration, Piece, Token, UsageError
 from tokencollab.actors import metrics
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log, log_to_stderr, stop_logging_to_stderr
 from tokencollab.actors.metrics import ray_exporter
 from tokencollab.actors.metrics.prometheus import serve_metrics
 from tokencollab.actors.platform.registry import Entry
@@ -177,15 +177,19 @@ def test_progress_on_a_terminal_is_harmless() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_log_has_no_commands_in_names_reasons_and_events(text: str) -> None:
-    stream = io.StringIO()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(stream))
-    try:
-        log.warning(text, model=text, reason=f"Refused:{text}", error=ValueError(text), n=3, names=[text])
-    finally:
-        structlog.reset_defaults()
-    said = re.sub(r"\x1b\[\d*m", "", stream.getvalue())  # structlog's own colours
-    assert said.count("\n") == 1
-    assert not commands_in(said)
+    for own_look in (True, False):
+        stream = io.StringIO()
+        with redirect_stderr(stream):
+            if own_look:
+                log_to_stderr()
+            else:
+                stop_logging_to_stderr()
+                logging.getLogger("tokencollab").addHandler(handler := logging.StreamHandler(stream))
+            Log("tokencollab").warning(text, model=text, reason=f"Refused:{text}", error=ValueError(text), names=[text])
+        said = stream.getvalue()
+        assert said.count("\n") == 1
+        assert not commands_in(said)
+    logging.getLogger("tokencollab").removeHandler(handler)
 
 
 def test_lists_of_models_have_no_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,9 @@
 """How long a member may keep the others waiting, on a clock that never waits."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,11 +16,6 @@ from tokencollab.testing import ScriptedEngine, run_on_fake_clock
 METHODS = ["gac", "unite", "duetnet", "dk", "bytewise", "upara-40", "consult"]
 NEVER = 10.0**9
 GRACE = 60.0  # two floors, without a prompt to speak of
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def script(text: bytes) -> Mapping[Piece, float]:

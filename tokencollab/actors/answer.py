@@ -11,7 +11,7 @@ from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import Piece
 
-FinishReason: TypeAlias = Literal["end", "length", "cancelled"]
+FinishReason: TypeAlias = Literal["end", "length", "timeout", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Answer:
     Attributes:
         text: the answer; bytes that are not valid UTF-8 appear as U+FFFD.
         finish_reason: ``end`` (EOS or a stop text), ``length`` (``max_tokens``, or the base's context is full),
-            ``cancelled``.
+            ``timeout`` (``max_seconds``), ``cancelled``.
         tokens: pieces committed, EOS included.
         cost: candidate sets produced (docs/specification.md section 6).
         aligned: candidates that took part, after truncation, summed over steps and models (DuetNet fig. 7); those of
@@ -66,6 +66,7 @@ class Answer:
         pieces: every committed piece, in order.
         left: models that took no further part because they refuse the conversation, are full, or have no room left in
             their context, with the reason in words. `lost` counts them too.
+        prompt_tokens: of the prompt, as the base's chat template and tokenizer have it; None: the base has not read it.
     """
 
     text: str
@@ -87,6 +88,7 @@ class Answer:
     lost: Mapping[str, int]
     pieces: tuple[Piece, ...] = field(repr=False)
     left: Mapping[str, str] = field(default_factory=dict)
+    prompt_tokens: int | None = None
 
     @property
     def when_solo(self) -> str:
@@ -118,6 +120,7 @@ class Tally:
     forwarded: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     left: dict[str, str] = field(default_factory=dict)
+    prompt_tokens: int | None = None
     _sets: int = 0
     _kept: int = 0
 

@@ -7,6 +7,7 @@ far (`membership`); only the last one that takes part is waited for.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias, assert_never
 
@@ -47,6 +48,7 @@ class Coordinator:
         past: Past | None = None,
         keep: bool = False,
         require_room: bool = False,
+        max_seconds: float | None = None,
         metrics: AnswerMetrics,
         began: Callable[["Coordinator"], None] = lambda coordinator: None,
         over: Callable[["Coordinator"], None] = lambda coordinator: None,
@@ -54,6 +56,7 @@ class Coordinator:
         """Nothing happens before `tokens` is iterated.
 
         ``past`` is what a journal has of this answer; ``keep`` leaves the session open at its end, until `free`.
+        ``max_seconds``: after so many, from the beginning of the iteration, the answer ends with what is written.
         ``require_room``: a collaborator that is full is an error, as a base that is. ``began`` and ``over`` are called
         at the beginning of the iteration, and at its very end.
         """
@@ -68,6 +71,9 @@ class Coordinator:
         self._past = past
         self._keep = keep
         self._require_room = require_room
+        self._max_seconds = max_seconds
+        self._clock: asyncio.TimerHandle | None = None
+        self._time_is_up = False
         self._metrics = metrics
         self._began, self._over = began, over
         self._inbox: asyncio.Queue[ReceivedEvent] = asyncio.Queue()
@@ -99,6 +105,10 @@ class Coordinator:
         self._cancelled = True
         self._announce(e.Cancelled())
 
+    def _end_in_time(self) -> None:
+        self._time_is_up = True
+        self.cancel()
+
     def join(self, member: Supervisor) -> None:
         """A model that takes part as soon as it has the text so far."""
         sessions = self._attendance.sessions
@@ -120,6 +130,7 @@ class Coordinator:
         self._began(self)
         try:
             tokens, commands = await self._begin()
+            self.tally.prompt_tokens = self._attendance.sessions[self._base].prompt_tokens
             for token in tokens:
                 yield token
             stop: e.Stop | None = None
@@ -150,6 +161,9 @@ class Coordinator:
 
     async def _close(self, finish: str) -> None:
         self.ended = asyncio.get_running_loop().time()
+        if self._clock is not None:
+            self._clock.cancel()
+        self.tally.prompt_tokens = self._attendance.sessions[self._base].prompt_tokens  # if it read it later
         self._metrics.ended(finish, self.tally.cost, self.tally.exit_step is not None)
         for recorder in self._recorders:
             recorder.close()
@@ -165,20 +179,28 @@ class Coordinator:
 
     async def _begin(self) -> tuple[Sequence[Token], Sequence[e.Command]]:
         """What was written before, and what is to be done first, when every model has the conversation."""
+        if self._max_seconds is not None:
+            self._clock = asyncio.get_running_loop().call_later(self._max_seconds, self._end_in_time)
         for recorder in self._recorders:
             recorder.begin()
         if self._past is not None:
             relived = self._relive(self._past)
-            await self._attendance.open(require_room=self._require_room, resumed=True)
+            await self._open_sessions(resumed=True)
             return relived
         try:
             self._state, commands = self._policy.start(tuple(self._attendance.sessions))
-            await self._attendance.open(require_room=self._require_room)
+            await self._open_sessions()
         except (UsageError, PlatformFull):
             for recorder in self._recorders:
                 recorder.refused()
             raise
         return (), commands
+
+    async def _open_sessions(self, *, resumed: bool = False) -> None:
+        """Nobody is waited for when the time is up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(None if self._clock is None else self._clock.when()):
+                await self._attendance.open(require_room=self._require_room, resumed=resumed)
 
     # ------------------------------------------------------------ events
 
@@ -402,4 +424,5 @@ class Coordinator:
         if stop.reason == "failed":
             last = self._attendance.last_loss
             raise ModelFailed(f"every model was lost (the last: {last}); the answer so far is what was streamed")
-        self.finish_reason = "end" if self._reader.stopped else stop.reason
+        cut_off = self._time_is_up and stop.reason == "cancelled"
+        self.finish_reason = "end" if self._reader.stopped else "timeout" if cut_off else stop.reason

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.actors.recorder import Recorder
 from tokencollab.errors import CannotWrite, TraceError, UsageError
@@ -26,6 +26,8 @@ from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.spelling import Spelling
 from tokencollab.protocol.trace import Trace, TraceEvent, parse_trace
 from tokencollab.records import RecordFile, whole_lines, without_checksums
+
+log = Log(__name__)
 
 SUFFIX = ".journal.jsonl"
 

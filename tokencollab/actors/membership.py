@@ -5,10 +5,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
 from tokencollab import errors
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.model_session import ModelSession
 from tokencollab.errors import ModelDown, ModelGone
 from tokencollab.policies import events as e
+
+log = Log(__name__)
 
 _LOSSES = 5  # of one model without as many good answers in between, while its process lives: it is left out
 FULL = "its context is full"

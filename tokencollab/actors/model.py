@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from uuid import uuid4
 
 from tokencollab.actors.candidates_along import CandidatesAlong
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.metrics import KV_BYTES, QUEUE, SESSIONS, listening, record
 from tokencollab.actors.preparation import Preparation
 from tokencollab.actors.prompt import Prompt, read_prompt, sendable
@@ -249,7 +249,7 @@ class ModelActor:
                 self._work(engine, jobs)
             except BaseException as error:
                 reason = f"the model's thread has ended: {named(error)}"
-                log.error("model ended", model=name, reason=reason)
+                Log(__name__).error("model ended", model=name, reason=reason)
         self._ended = True
         while not self._inbox.empty():
             if (job := self._inbox.get()) is not None:

@@ -82,6 +82,7 @@ class ModelSession:
         self._ahead = b""  # the text as it is with what the model wrote alone, which the reader may not have yet
         self._fresh = True  # the next answer is about the prompt too
         self.opened = False
+        self.prompt_tokens: int | None = None  # as the model counted them
 
     async def open(self, pieces: tuple[bytes, ...] = ()) -> None:
         """Begins the session at the model, or takes it up where its last reply was, with ``pieces`` after that.
@@ -93,7 +94,7 @@ class ModelSession:
         self._fresh = self.opened = True
         match await self._call(request):
             case m.Opened(_, tokens):
-                self._prompt_tokens = min(tokens, self._most_prompt_tokens)
+                self.prompt_tokens = self._prompt_tokens = min(tokens, self._most_prompt_tokens)
                 self._held = offset + sum(map(len, pieces))
             case reply:
                 raise self._malformed(reply, request)

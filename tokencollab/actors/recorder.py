@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.model_session import ReceivedEvent
 from tokencollab.policies import events as e
 from tokencollab.protocol.candidates import CandidateSet
 from tokencollab.protocol.checksums import add_checksum
 from tokencollab.protocol.pieces import Piece
 from tokencollab.protocol.trace import TraceMarginals, header_line, step_line
+
+log = Log(__name__)
 
 
 class Recorder:

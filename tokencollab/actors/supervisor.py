@@ -7,13 +7,14 @@ it immediately and wait for `Supervisor.recovered`.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import median
 from typing import Literal, TypeAlias, TypeVar
 
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.metrics import FAULTS, MODEL_SECONDS, RESTARTS, record
 from tokencollab.actors.runtimes.base import ModelLink
 from tokencollab.errors import (
@@ -28,6 +29,8 @@ from tokencollab.errors import (
 )
 from tokencollab.protocol.messages import Close, GenerateSolo, ModelInfo, Open, Refused, Reply, Request
 from tokencollab.protocol.replies import checked_reply
+
+log = Log(__name__)
 
 Health: TypeAlias = Literal["up", "down", "out"]
 T = TypeVar("T")
@@ -88,6 +91,28 @@ class FaultPolicy:
             raise UsageError("failures and healthy must be at least 1, restarts and back-offs at least 0")
 
 
+@dataclass(frozen=True, slots=True)
+class MemberHealth:
+    """How a member does, at the moment when it was asked for.
+
+    Attributes:
+        name: of the member.
+        health: ``up``; ``down``: it is being looked at or restarted; ``out``: it was given up.
+        since: when that began (UTC).
+        restarts: how often it was started anew.
+        faults: how often it failed, by kind: ``gone`` (its thread or process ended), ``deadline``, ``malformed`` (an
+            answer that cannot be), ``failed``.
+        info: what the model is.
+    """
+
+    name: str
+    health: Health
+    since: datetime
+    restarts: int
+    faults: Mapping[str, int]
+    info: ModelInfo
+
+
 class Supervisor:
     """One model and its health. ``restart`` ends what is left of it and starts it anew."""
 
@@ -96,6 +121,7 @@ class Supervisor:
     ) -> None:
         self.name = name
         self.health: Health = "up"
+        self._since = datetime.now(UTC)  # of its health
         self.restarts = 0
         self.faults = dict.fromkeys(("gone", "deadline", "malformed", "failed"), 0)  # how often it failed
         self._link = link
@@ -119,6 +145,10 @@ class Supervisor:
     @property
     def link(self) -> ModelLink:
         return self._link
+
+    @property
+    def status(self) -> MemberHealth:
+        return MemberHealth(self.name, self.health, self._since, self.restarts, dict(self.faults), self.info)
 
     @property
     def usual(self) -> float:
@@ -354,7 +384,7 @@ class Supervisor:
         self._become("out")
 
     def _become(self, health: Health) -> None:
-        self.health = health
+        self.health, self._since = health, datetime.now(UTC)
         if health != "down" and self._changed is not None:
             self._changed.set_result(None)
             self._changed = None

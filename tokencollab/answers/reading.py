@@ -1,37 +1,20 @@
 """`extract`, `canonical` and `same`: one kind of answer at a time."""
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 from tokencollab.answers.booleans import last_boolean, read_boolean
 from tokencollab.answers.choices import conclusions, last_choice, read_choice
 from tokencollab.answers.dates import last_date, read_date
 from tokencollab.answers.final import IN_DOUBT, sentences, statements, without_conditionals
+from tokencollab.answers.kinds import compiled, parse_kind
 from tokencollab.answers.markup import normal_text, strip_markup
 from tokencollab.answers.math import last_math, read_math
 from tokencollab.answers.numbers import last_number, read_number
 from tokencollab.answers.turns import answer_parts
-from tokencollab.errors import UsageError
-
-KINDS: Final = ("number", "choice", "choice:N", "boolean", "date", "date:dmy", "math", "regex:PATTERN", "text")
-"""The kinds of answer. ``choice:N`` are the first N letters, ``date:dmy`` has the day before the month where that is
-not clear (month first otherwise), ``math`` is LaTeX, ``regex:PATTERN`` the last match of a pattern, or its group."""
-
 
 _VALUES: Final = ("number", "date", "math", "text")
 """Kinds whose values stand in the reasoning too."""
-
-
-def check_kind(kind: str) -> str:
-    """``kind``, if it is one.
-
-    Raises:
-        UsageError: no such kind, or a pattern that does not compile.
-    """
-    _parse(kind)
-    return kind
 
 
 def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
@@ -49,10 +32,10 @@ def extract(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
     Raises:
         UsageError: no such kind.
     """
-    name, parameter = _parse(kind)
+    name, parameter = parse_kind(kind)
     if name == "regex":
         found = None
-        for found in _compiled(parameter).finditer(text):  # noqa: B007 - the last one
+        for found in compiled(parameter).finditer(text):  # noqa: B007 - the last one
             pass
         value = found and (found[1] if found.re.groups else found[0])
         return " ".join(value.split()) or None if value else None
@@ -100,7 +83,7 @@ def canonical(answer: str, kind: str, options: Sequence[str] = ()) -> str | None
     Raises:
         UsageError: no such kind.
     """
-    name, parameter = _parse(kind)
+    name, parameter = parse_kind(kind)
     if name == "regex":
         return " ".join(answer.split()) or None
     value = _read(name, parameter, answer, False, options)
@@ -148,27 +131,3 @@ def _read_unstated(name: str, parameter: str, text: str, options: Sequence[str])
 
 def _letters(parameter: str, options: Sequence[str]) -> int:
     return int(parameter) if parameter else len(options) or 26
-
-
-@lru_cache(maxsize=256)
-def _parse(kind: str) -> tuple[str, str]:
-    name, _, parameter = kind.partition(":")
-    match name:
-        case "number" | "boolean" | "text" | "math" if ":" not in kind:
-            return name, ""
-        case "choice" if ":" not in kind or (re.fullmatch("[0-9]{1,2}", parameter) and 2 <= int(parameter) <= 26):
-            return name, parameter
-        case "date" if kind in ("date", "date:dmy"):
-            return name, parameter
-        case "regex" if parameter:
-            _compiled(parameter)
-            return name, parameter
-    raise UsageError(f"unknown kind of answer {kind!r}; there are {', '.join(KINDS)}")
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"the pattern {pattern!r} cannot be read: {error}") from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from tokencollab.actors.prompt import read_prompt
+from tokencollab.actors.request import LONGEST
 from tokencollab.errors import UsageError
 from tokencollab.protocol.checksums import CHECKSUM
 from tokencollab.protocol.json_text import NotJson, read_json
@@ -26,6 +27,7 @@ class PromptDefaults:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     seed: int = 0
+    max_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class PromptLine:
     stop: tuple[str, ...]
     seed: int
     carried: Mapping[str, Any]
+    max_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,10 @@ def _read_line(number: int, raw: bytes, settings: PromptDefaults) -> PromptLine:
         seed = derive_seed(settings.seed, name)  # of nothing else: order and company change no answer
     elif not _whole(seed, 0):
         raise UsageError("seed is a whole number from 0 to 2**53 - 1")
-    return PromptLine(number, name, messages, max_tokens, tuple(stop), seed, fields)
+    max_seconds = fields.pop("max_seconds", settings.max_seconds)
+    if max_seconds is not None and not (type(max_seconds) in (int, float) and 0 < max_seconds <= LONGEST):
+        raise UsageError(f"max_seconds is a number above 0, at most {LONGEST:g}")
+    return PromptLine(number, name, messages, max_tokens, tuple(stop), seed, fields, max_seconds)
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -33,7 +33,12 @@ def write_together(team: Collaboration) -> Write:
 
     async def write(line: PromptLine, progress: Progress) -> WriteAnswer:
         stream = team.stream(
-            line.messages, max_tokens=line.max_tokens, stop=line.stop, seed=line.seed, require_room=True
+            line.messages,
+            max_tokens=line.max_tokens,
+            stop=line.stop,
+            seed=line.seed,
+            max_seconds=line.max_seconds,
+            require_room=True,
         )
         try:
             async for token in stream:
@@ -50,6 +55,11 @@ def write_between(team: Collaboration, method: ResponseMethod, extract: str) -> 
     """By a response-level method, which draws whole answers."""
 
     async def write(line: PromptLine, progress: Progress) -> WriteAnswer:
+        if line.max_seconds is not None:
+            raise UsageError(
+                "max_seconds is for methods that write one answer together, not for methods between models"
+            )
+
         def heard(sample: Heard) -> None:
             progress.tokens += sample.tokens
 

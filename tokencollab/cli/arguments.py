@@ -180,6 +180,11 @@ def add_answer(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=natural, default=0, metavar="N", help="of every random choice (default 0)")
 
 
+def add_max_seconds(parser: argparse.ArgumentParser) -> None:
+    help_text = "end the answer after so many seconds, with what is written (finish_reason timeout)"
+    parser.add_argument("--max-seconds", type=seconds, metavar="S", help=help_text)
+
+
 def add_output(
     parser: argparse.ArgumentParser, traced: str = "every step's candidates and decision (JSON lines)"
 ) -> None:

@@ -12,7 +12,16 @@ from tokencollab import __version__
 from tokencollab.batch.prompts import BadLine, PromptDefaults, PromptLine, read_prompts
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all, write_between, write_together
-from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, file_name, positive, waiting
+from tokencollab.cli.arguments import (
+    add_answer,
+    add_max_seconds,
+    add_method,
+    add_metrics,
+    add_models,
+    file_name,
+    positive,
+    waiting,
+)
 from tokencollab.cli.responses import add_extract, add_response_method, either_method, names_of, with_names
 from tokencollab.cli.runs import (
     check_stays,
@@ -62,6 +71,7 @@ def add_parser(commands: Any) -> None:
     )
     add_models(parser)
     add_answer(parser)
+    add_max_seconds(parser)
     add_metrics(parser)
     add_method(parser)
     add_extract(parser, None)
@@ -73,6 +83,8 @@ def batch(arguments: argparse.Namespace) -> int:
     """`tokencollab batch`. Exit code 1: some lines have no answer."""
     quiet_logs()
     method = either_method(arguments, 1 + len(arguments.collaborators))
+    if isinstance(method, ResponseMethod) and arguments.max_seconds is not None:
+        raise UsageError("--max-seconds is for methods that write one answer together, not for methods between models")
     options = engine_options(arguments)
     prompts, out = typed_path(arguments.prompts), typed_path(arguments.out)
     with reading(prompts, f"the prompts {prompts}"):
@@ -80,7 +92,9 @@ def batch(arguments: argparse.Namespace) -> int:
     check_stays(arguments.out)
     if out.exists() and out.samefile(prompts):
         raise UsageError(f"--out {out} would be written over the prompts")
-    settings = PromptDefaults(arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed)
+    settings = PromptDefaults(
+        arguments.system, arguments.max_tokens, tuple(arguments.stop), arguments.seed, arguments.max_seconds
+    )
     lines, bad = read_prompts(data, settings)
     if not lines:
         reason = f"; line {bad[0].number}: {bad[0].reason}" if bad else ""
@@ -177,7 +191,7 @@ def _settings(arguments: argparse.Namespace, method: Method | ResponseMethod, da
         "with": arguments.collaborators,
         "method": method.to_json(),
         **({"extract": arguments.extract or "text"} if isinstance(method, ResponseMethod) else {}),
-        **{name: getattr(arguments, name) for name in ("system", "max_tokens", "stop", "seed")},
+        **{name: getattr(arguments, name) for name in ("system", "max_tokens", "stop", "seed", "max_seconds")},
         "seed_derivation": SEED_DERIVATION,
         "engine": arguments.engine,
         "dtype": arguments.dtype,

@@ -8,7 +8,16 @@ from typing import Any
 
 from tokencollab.actors.answer import Answer
 from tokencollab.answer_stream import AnswerStream
-from tokencollab.cli.arguments import add_answer, add_method, add_metrics, add_models, add_output, file_name, utf8
+from tokencollab.cli.arguments import (
+    add_answer,
+    add_max_seconds,
+    add_method,
+    add_metrics,
+    add_models,
+    add_output,
+    file_name,
+    utf8,
+)
 from tokencollab.cli.runs import (
     chosen_method,
     collaborators_of,
@@ -41,6 +50,7 @@ def add_parser(commands: Any) -> None:
         help="who writes the answer: this program, or a coordinator of the --platform (default: own)",
     )
     add_answer(parser)
+    add_max_seconds(parser)
     add_metrics(parser)
     add_output(parser)
     parser.add_argument(
@@ -70,6 +80,7 @@ def generate(arguments: argparse.Namespace) -> int:
             fetch_models(arguments, options, progress)
             team = make_team(arguments, options, method, progress, notices.append)
         limits = {"max_tokens": arguments.max_tokens, "stop": arguments.stop, "seed": arguments.seed}
+        limits["max_seconds"] = arguments.max_seconds
         return write(arguments, team, lambda: team.stream(messages, trace=trace, **limits), progress, notices)
 
 

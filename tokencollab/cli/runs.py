@@ -15,10 +15,11 @@ from tokencollab.actors.prompt import read_prompt
 from tokencollab.actors.runtimes.base import Runtime
 from tokencollab.actors.supervisor import FaultPolicy
 from tokencollab.cli.terminal import ProgressView
-from tokencollab.collaboration import Collaboration, RuntimeName
+from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UnknownMethod, UsageError
 from tokencollab.files import PRIVATE_FILE, typed_path
+from tokencollab.keywords import RuntimeName
 from tokencollab.member import FoundModel, Member
 from tokencollab.models.resolve import unique_names
 from tokencollab.policies.methods import AUTO, Method, parse_method

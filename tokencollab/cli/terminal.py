@@ -10,13 +10,13 @@ import sys
 from time import monotonic
 from typing import Final, Self
 
-import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from tokencollab.actors.answer import Answer
+from tokencollab.actors.log import log_to_stderr
 from tokencollab.pool import Progress as RunProgress
 from tokencollab.protocol.text import harmless, one_line
 from tokencollab.response import Response
@@ -73,10 +73,7 @@ def print_table(table: Table, *, stderr: bool = False) -> None:
 
 def quiet_logs(only_errors: bool = False) -> None:
     """Log events of warning and above, or errors alone, on standard error."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR if only_errors else logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_stderr(logging.ERROR if only_errors else logging.WARNING)
 
 
 class _View:

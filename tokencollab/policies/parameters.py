@@ -15,7 +15,7 @@ from sys import float_info
 from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from tokencollab.errors import UnknownMethod
-from tokencollab.protocol.values import is_huge, shown
+from tokencollab.protocol.values import is_huge, perhaps, shown
 
 Numbers: TypeAlias = tuple[tuple[str, float], ...]
 """A number for each of some models: pairs sorted by name."""
@@ -421,4 +421,5 @@ def given_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unknown_setting(name: str, what: str, known: Iterable[str]) -> UnknownMethod:
-    return UnknownMethod(f"unknown setting {name!r}{what}; settings are {', '.join(known)}")
+    known = list(known)
+    return UnknownMethod(f"unknown setting {name!r}{what}{perhaps(name, known)}; settings are {', '.join(known)}")

@@ -320,9 +320,12 @@ _BY_KIND: Final[dict[str, tuple[Callable[..., Message], tuple[_Check, ...]]]] = 
     "full": (m.ContextExhausted, (_name, _count)),
     "closed": (m.Closed, (_name,)),
     "refused": (m.Refused, (_name, _reason, _reason)),
-    "task": (m.Task, (_session, _conversation, _name, _maybe(_NAMES), _text, _count, _TEXTS, _count, _flag)),
+    "task": (
+        m.Task,
+        (_session, _conversation, _name, _maybe(_NAMES), _text, _count, _TEXTS, _count, _flag, _maybe(_number)),
+    ),
     "token": (m.TaskToken, (_text, _token_piece, _count, _ranks, _maybe(_efficacy), _flag, _NAMES, _NAMES, _TEXTS)),
     "ended": (m.TaskEnded, (_text, _TEXTS)),
 }
 _KIND: Final = {cls: kind for kind, (cls, _) in _BY_KIND.items()}
-_LAST_IS_OPTIONAL: Final = frozenset({m.NextCandidates, m.CandidatesReply})  # left out where it is empty: one offset
+_LAST_IS_OPTIONAL: Final = frozenset({m.NextCandidates, m.CandidatesReply, m.Task})  # left out where it is empty

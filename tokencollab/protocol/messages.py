@@ -293,6 +293,7 @@ class Task:
     stop: tuple[str, ...]  # texts before which the answer ends
     seed: int  # of every random choice
     trace: bool  # whether the lines of the trace are wanted
+    max_seconds: float | None = None  # after which the answer ends with what is written
 
 
 @dataclass(frozen=True, slots=True)

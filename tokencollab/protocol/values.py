@@ -1,5 +1,7 @@
 """Values that somebody else gives: whether a text is one, and how a message shows a number."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Final
 
 _LARGEST_SHOWN: Final = 1 << 52
@@ -22,3 +24,9 @@ def is_huge(value: object) -> bool:
 def shown(value: object) -> str:
     """``value`` as an error message shows it."""
     return "one of more than 15 digits" if is_huge(value) else repr(value)
+
+
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """What to add to a message of an unknown ``name``: the nearest one of those ``known``, if any is near."""
+    near = get_close_matches(name.lower(), known, n=1)
+    return f", perhaps {near[0]} is meant" if near else ""

@@ -5,11 +5,11 @@ import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Self, TextIO, cast
+from typing import Any, Never, Self, TextIO, Unpack, cast
 from uuid import uuid4
 
 from tokencollab.actors.answer import Answer, FinishReason, Tally, Token
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.platform.client import NAMESPACE, PlatformClient
 from tokencollab.actors.platform.registry import Entry
 from tokencollab.actors.prompt import Prompt
@@ -18,17 +18,22 @@ from tokencollab.actors.request import AnswerRequest, running_loop
 from tokencollab.actors.runtimes.ray_actors import RayLink
 from tokencollab.answer_stream import AnswerStream, finished_answer
 from tokencollab.errors import MalformedAnswer, ModelFailed, ModelGone, UsageError, error_named
+from tokencollab.keywords import MethodSettings, refuse_unknown, takes, texts_of
 from tokencollab.policies.events import Efficacy, StepRecord
-from tokencollab.policies.methods import AUTO, Method, parse_method
+from tokencollab.policies.methods import AUTO, Method, method_settings, parse_method
 from tokencollab.protocol import codec
 from tokencollab.protocol.checksums import add_checksum
 from tokencollab.protocol.messages import Close, Refused, Task, TaskEnded, TaskToken
 from tokencollab.protocol.pieces import Piece
+from tokencollab.startable import Startable
 
+log = Log(__name__)
+
+_LEAST = 0.001  # seconds that a coordinator is given
 _FRUITLESS = 5  # coordinators that end one after the other without another token
 
 
-class RemoteCollaboration:
+class RemoteCollaboration(Startable):
     """The coordinators of a platform, used as a `Collaboration` is::
 
     async with RemoteCollaboration("tokencollab") as team:
@@ -38,15 +43,16 @@ class RemoteCollaboration:
 
     def __init__(
         self,
+        /,
         namespace: str = NAMESPACE,
         base: str | None = None,
         collaborators: Sequence[str] | None = None,
         method: str | Method = AUTO,
         *,
         notify: Callable[[str], None] | None = None,
-        **settings: Any,
+        **settings: Unpack[MethodSettings],
     ) -> None:
-        """Nothing is connected before ``async with``.
+        """Nothing is connected before ``async with``, or `start`.
 
         Args:
             namespace: which platform.
@@ -59,13 +65,14 @@ class RemoteCollaboration:
         Raises:
             UnknownMethod: no such method, or settings that do not go with it.
         """
+        refuse_unknown(RemoteCollaboration.__init__, settings, ("aggregation", "exit", *method_settings()), self.stream)
         self.method = method if isinstance(method, Method) else parse_method(method, **settings)
         self._client = PlatformClient(namespace)
         self._base = base
-        self._collaborators = None if collaborators is None else tuple(collaborators)
+        self._collaborators = None if collaborators is None else texts_of("collaborators", collaborators)
         self._notify = notify or (lambda text: None)
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> Self:
         """Connects with the platform.
 
         Raises:
@@ -76,33 +83,39 @@ class RemoteCollaboration:
             self._base = await self._client.base()
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    async def aclose(self) -> None:
         await self._client.close()
 
     def stream(
         self,
+        /,
         prompt: Prompt,
         *,
         max_tokens: int = 256,
         stop: Sequence[str] = (),
         seed: int = 0,
+        max_seconds: float | None = None,
         trace: TextIO | None = None,
+        **unknown: Never,
     ) -> AnswerStream:
         """Begins an answer; see `Collaboration.stream`.
 
         Raises:
-            UsageError: outside ``async with``, an empty prompt, or a number out of range. What the platform says of the
-                task is raised by the first step of the iteration.
+            UsageError: it is not started, an empty prompt, no such argument, or a number out of range. What the
+                platform says of the task is raised by the first step of the iteration.
         """
+        refuse_unknown(RemoteCollaboration.stream, unknown, other=RemoteCollaboration.__init__)
         if self._base is None:
-            raise UsageError("a RemoteCollaboration answers inside `async with` only")
+            raise UsageError("a RemoteCollaboration answers inside `async with`, or once it is started")
         running_loop()
-        request = AnswerRequest.of(self.method, prompt, max_tokens, stop, seed)
+        request = AnswerRequest.of(self.method, prompt, max_tokens, stop, seed, max_seconds)
         answer = RemoteAnswer(self._client, request, self._base, self._collaborators, trace, self._notify)
         return AnswerStream(answer, answer.tokens(), answer.finish)
 
-    async def generate(self, prompt: Prompt, **limits: Any) -> Answer:
-        stream = self.stream(prompt, **limits)
+    @takes(stream)
+    async def generate(self, *prompt: Any, **arguments: Any) -> Answer:
+        """The whole answer; arguments and errors are those of `stream`."""
+        stream = self.stream(*prompt, **arguments)
         async for _ in stream:
             pass
         return stream.answer
@@ -127,6 +140,7 @@ class RemoteAnswer:
         method = json.dumps(request.method.to_json())
         limits = request.max_tokens, request.stop, request.seed
         self._task = Task(uuid4().hex, request.messages, base, collaborators, method, *limits, trace is not None)
+        self._max_seconds = request.max_seconds
         self._method = request.method.name
         self._trace = trace
         self._notify = notify
@@ -208,7 +222,7 @@ class RemoteAnswer:
             self.cancel()  # is sent after the task
         seen = lines = 0
         try:
-            async with aclosing(link.stream(self._task)) as frames:
+            async with aclosing(link.stream(self._due())) as frames:
                 async for frame in frames:
                     match codec.decode(frame):
                         case TaskToken() as message:
@@ -229,6 +243,12 @@ class RemoteAnswer:
             self._link = None
             if link.channel is not None:
                 await link.channel.close()
+
+    def _due(self) -> Task:
+        """The task, with the time that is left for it."""
+        if self._max_seconds is None:
+            return self._task
+        return replace(self._task, max_seconds=max(_LEAST, self._started + self._max_seconds - self._now()))
 
     def _record(self, lines: Sequence[str]) -> None:
         """Writes lines of the trace. Several coordinators may have sent them, and each chains its own checksums."""

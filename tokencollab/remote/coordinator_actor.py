@@ -20,7 +20,7 @@ import psutil
 
 from tokencollab.actors.answer import Token
 from tokencollab.actors.journal import SUFFIX, Past, read_journal
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log, log_to_stderr
 from tokencollab.actors.metrics import install
 from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.platform.client import PlatformRuntime
@@ -37,6 +37,8 @@ from tokencollab.policies.methods import Method
 from tokencollab.protocol import codec
 from tokencollab.protocol.messages import Close, Closed, Task, TaskEnded, TaskToken
 from tokencollab.records import in_use
+
+log = Log(__name__)
 
 _CPUS = 0.1
 _LEFT_OVER = 86400.0  # seconds after which a journal that nobody writes is removed
@@ -82,6 +84,7 @@ class CoordinatorActor(FrameActor):
         """As of `RayModel`, for every registry that asks."""
         if self._served is None:
             install(ray_sink)
+            log_to_stderr()
             self._remove_left_over()
             self._served = asyncio.create_task(self._serve())
         return None, "", *await asyncio.shield(self._served)
@@ -120,7 +123,7 @@ class CoordinatorActor(FrameActor):
         file = self._folder / f"{task.session}{SUFFIX}"
         try:
             method = Method.from_json(json.loads(task.method))
-            request = AnswerRequest.of(method, task.messages, task.max_tokens, task.stop, task.seed)
+            request = AnswerRequest.of(method, task.messages, task.max_tokens, task.stop, task.seed, task.max_seconds)
             team = await self._team(task.base)
             past = await self._past(file)
             while True:

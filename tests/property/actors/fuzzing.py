@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 import msgpack
-import structlog
 
 from tests.property.actors.lying import fuzz_lies, fuzz_sockets
 from tokencollab import EOS, Piece
@@ -243,6 +242,5 @@ if __name__ == "__main__":
     total = int(sys.argv[1])
     print(f"decoder: {fuzz_decoder(1, total)}")
     print(f"model actor: {asyncio.run(fuzz_model(2, total))}")
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # each lie is a warning
     print(f"lies: {fuzz_lies(3, total)}")
     print(f"sockets: {asyncio.run(fuzz_sockets(4, total // 20))} hostile servers, and as many hostile clients")

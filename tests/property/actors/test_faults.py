@@ -1,21 +1,14 @@
 """A thousand sessions under faults: each ends, and has written what a run without faults would have written."""
 
-import logging
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.property.actors.torture import check, write
 from tokencollab.testing import run_on_fake_clock
 
 SESSIONS = 1000
 PARTS = 20
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -3,13 +3,11 @@
 import asyncio
 import fcntl
 import io
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,11 +20,6 @@ from tokencollab.protocol.trace import lines_of, parse_trace
 from tokencollab.testing import Faults, FaultyRuntime, ScriptedEngine, run_on_fake_clock, scripted_runtime
 
 Damage: TypeAlias = Callable[[list[str]], list[str]]
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def team(method: str, models: int, journal: Path | None = None, faults: Faults | None = None) -> Collaboration:

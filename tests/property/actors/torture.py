@@ -1,7 +1,6 @@
 """Sessions under random faults, and what must be true of each: the harness of `test_faults` and of `make torture`."""
 
 import asyncio
-import logging
 import os
 import sys
 from collections import Counter
@@ -13,8 +12,6 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import structlog
 
 from tokencollab import Collaboration, ModelFailed, ModelRefused, Piece, PlatformFull, PromptTooLong, Token
 from tokencollab.actors.journal import Past, read_journal
@@ -273,7 +270,6 @@ def without_faults(course: Course, voters: Sequence[tuple[bool, frozenset[str]]]
 
 def main(first: int, number: int) -> None:
     """Runs sessions and says what befell them."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     courses, refused, failed, restarts, pieces = 0, 0, 0, 0, 0
     befallen: Counter[str] = Counter()
     for seed in range(first, first + number):

@@ -107,7 +107,7 @@ def test_a_platform_that_gives_no_news_or_bad_news_does_not_end_answers() -> Non
 def test_a_base_that_was_given_up_takes_part_again_when_it_is_back() -> None:
     async def run(runtime: Open) -> None:
         async with Collaboration("a", ["b"], "unite", runtime=runtime) as team:
-            await team.members["a"].leave()
+            await team.supervisors["a"].leave()
             runtime.news.put_nowait(("a", True))
             await asyncio.sleep(10)
             assert list(team.members) == ["a", "b"]

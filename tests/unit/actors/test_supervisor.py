@@ -1,12 +1,10 @@
 """Deadlines, signs of life, restarts and giving up, on a clock that never waits."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import pytest
-import structlog
 
 from tokencollab import ModelInfo, UsageError
 from tokencollab.actors.runtimes.base import ModelLink
@@ -73,7 +71,6 @@ def on_member(link: Link, *restarts: Link | Exception, fault_policy: FaultPolicy
             again = Restarts(*restarts)
             await test(Supervisor("m", link, again, fault_policy), again)
 
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         run_on_fake_clock(main())
 
     return run

@@ -67,7 +67,7 @@ def test_a_conversation_keeps_its_own_system_message() -> None:
         ({"prompt": 5}, "prompt is a text"),
         ({"messages": "x"}, "list of messages"),
         ({"messages": ["x"]}, "list of messages"),
-        ({"messages": [{"role": "robot", "content": "x"}]}, "a message is"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "message 1: unknown role 'robot'; there are system"),
         ({"messages": []}, "empty"),
         ({"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "x"}], "system": "y"}, "two"),
         ({"prompt": "x", "id": True}, "an id"),

@@ -1,11 +1,9 @@
 """Real engines that fail in the middle of an answer, and answers resumed with real engines."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tokencollab import Answer, Collaboration, FaultPolicy
 from tokencollab.actors.journal import SUFFIX
@@ -16,11 +14,6 @@ from tokencollab.testing import Faults, FaultyRuntime, run_on_fake_clock
 QUESTION = "Why is the sky blue?"
 PATIENCE = FaultPolicy(floor=1, restarts=50, failures=2, backoff=0.1)
 LIMIT = 30
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def engines(*folders: Path) -> dict[str, Callable[[], Engine]]:

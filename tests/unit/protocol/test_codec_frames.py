@@ -56,6 +56,10 @@ FRAMES: list[tuple[codec.Message, list[Any]]] = [
         ["task", "0a" * 16, [["user", "é"]], "b", ["c"], "{}", 8, ["s"], 7, True],
     ),
     (
+        m.Task("0a" * 16, (m.ChatMessage("user", "é"),), "b", None, "{}", 8, (), 7, False, 2.5),
+        ["task", "0a" * 16, [["user", "é"]], "b", None, "{}", 8, [], 7, False, 2.5],
+    ),
+    (
         m.TaskToken("é", b"\xc3", 3, (("b", 0), ("c", None)), None, False, ("d",), (), ("line",)),
         ["token", "é", b"\xc3", 3, [["b", 0], ["c", None]], None, False, ["d"], [], ["line"]],
     ),

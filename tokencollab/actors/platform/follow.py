@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.runtimes.base import DynamicRuntime
 from tokencollab.actors.supervisor import Supervisor
+
+log = Log(__name__)
 
 _NO_NEWS = 5.0  # seconds until a platform that gave none is asked again
 

@@ -20,6 +20,7 @@ import psutil
 import ray
 from ray.experimental import internal_kv
 
+from tokencollab.actors.log import log_to_stderr
 from tokencollab.actors.platform.registry import Address, Entry, ModelFigures
 from tokencollab.actors.platform.service import Platform, SharedSpec
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec
@@ -224,6 +225,7 @@ class RegistryActor:
 
     def __init__(self, namespace: str, fault_policy: FaultPolicy) -> None:
         """Takes over what another registry of the namespace has left."""
+        log_to_stderr()
         self._models = models = DetachedModels(namespace, fault_policy.floor)
         self._platform = Platform(models, fault_policy, version=int(time() * 1000))
         self._platform.up([spec for spec, _ in models.stored.values()], models.find)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias, cast
 
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.actors.platform.registry import Address, Entry, Kind, ModelFigures, Registry
 from tokencollab.actors.runtimes.base import ModelLink, ModelSpec, Runtime
 from tokencollab.actors.supervisor import FaultPolicy, Supervisor
 from tokencollab.errors import ModelDown, ModelFailed, TokencollabError, UnknownModel
+
+log = Log(__name__)
 
 Begin: TypeAlias = Callable[["SharedSpec"], Awaitable[ModelLink]]
 LOAD = "tokencollab.actors.runtimes.threads:load_engine"

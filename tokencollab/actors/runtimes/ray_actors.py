@@ -12,6 +12,7 @@ import ray
 from ray._private.services import get_ray_address_from_environment
 from ray.exceptions import RayActorError
 
+from tokencollab.actors.log import log_to_stderr
 from tokencollab.actors.metrics import install, uninstall
 from tokencollab.actors.metrics.ray_exporter import ray_sink
 from tokencollab.actors.model import ModelActor, Prefix
@@ -101,6 +102,7 @@ class RayModel(FrameActor):
 
     async def _load_model(self) -> _Ready:
         install(ray_sink)
+        log_to_stderr()
         self._actor = make_actor(self._spec, self._load)
         try:
             info = await self._actor.ready()

@@ -21,9 +21,11 @@ from itertools import count
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tokencollab.actors.log import log
+from tokencollab.actors.log import Log
 from tokencollab.errors import ProtocolError
 from tokencollab.protocol.codec import MAX_FRAME_BYTES
+
+log = Log(__name__)
 
 WINDOW: Final = 1 << 20
 """Bytes of replies to one call that are sent before the caller has taken the first."""

@@ -100,6 +100,7 @@ class Shell:
         for line in happenings(turn.tokens):
             self.say(line)
         ends = {"end": "", "cancelled": "; stopped", "length": "; as long as it may be (max_tokens)"}
+        ends["timeout"] = "; out of time (max_seconds)"
         why = ends[turn.answer.finish_reason]
         if why or self.interactive:
             self.say(f"[{caption(turn)}{why}]")

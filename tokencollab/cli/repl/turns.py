@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from tokencollab.actors.answer import Answer, Token
+from tokencollab.actors.answer import Answer, FinishReason, Token
 from tokencollab.errors import TraceError, UsageError
 from tokencollab.policies.methods import Method
 from tokencollab.policies.recording import method_of
@@ -130,10 +130,12 @@ def _read_answer(data: object, text: str, known: Answer | None = None) -> Answer
     for name in ("seconds", "first_token_seconds", "ms_per_token"):
         if type(given.get(name)) in (int, float):
             found[name] = float(given[name])
+    if type(given.get("prompt_tokens")) is int:
+        found["prompt_tokens"] = given["prompt_tokens"]
     forwarded = given.get("forwarded")
     if isinstance(forwarded, Mapping) and all(isinstance(n, int | float) for n in forwarded.values()):
         found["forwarded"] = dict(forwarded)
-    if given.get("finish_reason") in ("end", "length", "cancelled"):
+    if given.get("finish_reason") in get_args(FinishReason):
         found["finish_reason"] = given["finish_reason"]
     if known is None:
         known = replace(UNKNOWN_ANSWER, text=text)
