@@ -3,7 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Section:
 
     name: str
     title: str
-    parts: Sequence[Table | Picture | SideBySide] = field(default=())
+    parts: Sequence[Table | Picture | SideBySide] = ()
 
 
 def write_report(evaluations: Sequence[Evaluation], out: Path) -> Path:

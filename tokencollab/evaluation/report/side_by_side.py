@@ -11,7 +11,7 @@ from tokencollab.evaluation.report.evaluations import Evaluation
 
 MOST_TEXTS: Final = 4000
 MOST_CHARACTERS: Final = 4_000_000
-"""Texts of answers, and characters of these and of the questions, in one report; its evaluations share them equally."""
+"""Texts of answers, and characters of all texts of items, in one report; its evaluations share them equally."""
 LONGEST: Final = 4000
 """Characters of a text that are shown; what is longer is cut."""
 FOLDED: Final = 280
@@ -43,7 +43,7 @@ class ShownItem:
 
     @property
     def characters(self) -> int:
-        return len(self.question) + sum(len(said.text) for said in self.said)
+        return len(self.question) + len(self.key) + sum(len(said.text) + len(said.answer) for said in self.said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _item(name: str, own: Mapping[int, Record], methods: int, together: Sequence
     same: dict[tuple[str, str, str], list[int]] = {}
     for number, record in sorted(own.items()):
         text = plain(record.get("error")) or plain(record.get("text"))
-        same.setdefault((text, plain(record["answer"]), grades[number]), []).append(number)
+        same.setdefault((text, plain(record.get("answer")), grades[number]), []).append(number)
     one = next(iter(own.values()))
     return ShownItem(
         name,
