@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +13,10 @@ import pytest
 import uvicorn
 
 from examples.web.app import make_app
+from tests.support.browser import CHROMIUM, opened
 from tests.support.repl_program import TEXT, Teller
 from tokencollab import Collaboration
 from tokencollab.testing import scripted_runtime
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @asynccontextmanager
@@ -64,21 +62,9 @@ async def test_a_question_that_cannot_be_answered_is_told_and_a_reader_that_leav
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 async def test_the_page_shows_tinted_tokens_in_a_browser(tmp_path: Path) -> None:
-    assert CHROMIUM is not None
-    async with served() as (address, _):
-        browser = await asyncio.create_subprocess_exec(
-            CHROMIUM,
-            *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-            *("--remote-debugging-port=0", f"--user-data-dir={tmp_path}", address),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(90):
-                result = await evaluate(await debugger(browser, address), ASK)
-        finally:
-            browser.terminate()
-            await browser.wait()
+    async with asyncio.timeout(90), served() as (address, _), opened(address, tmp_path) as page:
+        await page.loaded("document.getElementById('figures')")
+        result = await page.run(ASK)
     assert result["text"].startswith("The sky never blue")
     assert result["text"].endswith(TEXT.split("air ")[1] + " ")
     assert result["classes"][:7] == ["agreed", "agreed", "against", "agreed", "agreed", "against", "alone"]
@@ -97,34 +83,3 @@ ASK = """new Promise((done) => {
   document.querySelector("input").value = "Why?";
   document.querySelector("button").click();
 })"""
-
-
-async def debugger(browser: asyncio.subprocess.Process, address: str) -> str:
-    """The socket through which the browser's page can be told what to do."""
-    assert browser.stderr is not None
-    while b"DevTools listening on ws://" not in (line := await browser.stderr.readline()):
-        assert line, "Chromium ended"
-    port = line.split(b"/")[2].decode()
-    async with aiohttp.ClientSession() as client:
-        while True:  # until it has the page
-            async with client.get(f"http://{port}/json/list") as reply:
-                pages = [page for page in await reply.json(content_type=None) if page["url"].startswith(address)]
-            if pages:
-                return str(pages[0]["webSocketDebuggerUrl"])
-
-
-async def evaluate(page: str, script: str) -> dict[str, Any]:
-    """What ``script`` gives when the page has been loaded."""
-    async with aiohttp.ClientSession() as client, client.ws_connect(page) as devtools:
-
-        async def run(text: str) -> Any:
-            parameters = {"expression": text, "awaitPromise": True, "returnByValue": True}
-            await devtools.send_json({"id": 1, "method": "Runtime.evaluate", "params": parameters})
-            while "id" not in (answer := await devtools.receive_json()):
-                pass
-            assert "exceptionDetails" not in answer["result"], answer
-            return answer["result"]["result"].get("value")
-
-        while not await run("document.readyState == 'complete' && document.getElementById('figures') != null"):
-            pass
-        return dict(await run(script))

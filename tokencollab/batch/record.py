@@ -1,6 +1,6 @@
 """The answers file: JSON Lines, one writer, only ever appended to, and whole after whatever ended the last run.
 
-It holds answers and nothing else, so that jq and pandas read it as it is; the last key of each line is its checksum.
+It holds answers and nothing else, so that jq and pandas read it in one line; the last key of each line is its checksum.
 With what settings it was begun is in a second file beside it, ``NAME.run.json``. Both are for their owner alone.
 """
 

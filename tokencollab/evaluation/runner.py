@@ -98,6 +98,10 @@ def record_of(asker: Asker, item: Item, given: GivenAnswer) -> Record:
         "ms_per_token": _milliseconds(given.ms_per_token, 1),
         "forwarded": {model: round(tokens, 3) for model, tokens in given.forwarded.items()},
     }
+    if item.choices is not None:
+        record["choices"] = list(item.choices)
+    if item.context is not None:
+        record["context"] = item.context
     if given.response is not None:
         record["response"] = dict(given.response)
     if given.left:

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from math import log
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tokencollab import EOS, Collaboration, Piece, pool
@@ -21,6 +23,7 @@ from tokencollab.errors import RunStopped
 from tokencollab.pool import Progress
 from tokencollab.testing import ScriptedEngine, scripted_runtime
 
+DOCS = Path(__file__).parents[3] / "docs"
 LINES, _ = read_prompts(
     b"\n".join(json.dumps({"prompt": "?" * n, "id": f"q{n}", "n": n}).encode() for n in range(1, 25)),
     PromptDefaults(max_tokens=30),
@@ -61,11 +64,11 @@ async def run(path: Path, lines: Sequence[PromptLine], *, concurrency: int = 6, 
     return progress
 
 
-def texts(path: Path) -> dict[str, str]:
+def texts(path: Path, failed: Sequence[str] = ()) -> dict[str, str]:
     entries = [json.loads(raw) for raw in path.read_bytes().splitlines()]
     assert len({entry["id"] for entry in entries}) == len(entries), "an answer was written twice"
     assert all(entry["n"] == int(entry["id"][1:]) for entry in entries)
-    return {entry["id"]: entry["answer"]["text"] for entry in entries}
+    return {entry["id"]: entry["answer"]["text"] for entry in entries if entry["id"] not in failed}
 
 
 async def test_an_answer_depends_neither_on_order_nor_on_company(tmp_path: Path) -> None:
@@ -80,6 +83,26 @@ async def test_an_answer_depends_neither_on_order_nor_on_company(tmp_path: Path)
     assert (alone.done, alone.failed) == (24, 0)
     assert alone.tokens == sum(entry["tokens"] for entry in entries)
     assert alone.cost == sum(entry["cost"] for entry in entries)
+
+
+async def test_answers_are_a_flat_table_in_the_line_of_the_documentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (DOCS / "batch.md").read_text(), re.DOTALL)
+    path = tmp_path / "answers.jsonl"
+    refused = PromptLine(25, "q25", LINES[0].messages, 8, (), 1, {"n": 25, "text": "carried"})
+    with AnswerFile(path, {}, [*LINES, refused]) as file:
+        file.error(refused, "PromptTooLong: no room")
+    await run(path, [*LINES, refused])
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"pd": pd, "json": json}
+    exec(program, names)  # noqa: S102 - our own documentation
+    table = names["answers"].set_index("id")
+    assert len(table) == 25
+    assert table["answer.text"].drop("q25").to_dict() == texts(path, failed=("q25",))
+    assert pd.api.types.is_numeric_dtype(table["answer.cost"])
+    assert (table["error"]["q25"], table["text"]["q25"]) == ("PromptTooLong: no room", "carried")
+    assert table["answer.text"].isna().sum() == 1
 
 
 @pytest.mark.parametrize("seed", range(12))

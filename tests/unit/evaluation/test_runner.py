@@ -10,9 +10,12 @@ import pytest
 
 from tests.unit.evaluation.evaluationkit import Calculator, evaluate, settings_of
 from tokencollab.errors import RunStopped, UsageError
+from tokencollab.evaluation.askers import GivenAnswer
 from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder, read_records
+from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.naming import make_askers
+from tokencollab.evaluation.runner import record_of
 from tokencollab.evaluation.statistics import mcnemar, wilson
 from tokencollab.evaluation.summary import summarise
 
@@ -107,6 +110,14 @@ async def test_an_item_too_long_for_a_model_is_wrong_with_its_reason(tmp_path: P
     records = [record for record in read_records(tmp_path) if record["method"] == "alone:one"]
     assert all("too long" in record["error"] and not record["right"] for record in records)
     assert summarise(tmp_path)["methods"]["alone:one"]["failed"] == 2
+
+
+def test_a_record_has_all_that_was_asked() -> None:
+    asker = make_askers(["base"], ["one"], {})[0]
+    given = GivenAnswer("The answer is B.", "B", 3, 3)
+    record = record_of(asker, Item("1", "Which?", "B", choices=("red", "blue"), context="A passage."), given)
+    assert (record["question"], record["choices"], record["context"]) == ("Which?", ["red", "blue"], "A passage.")
+    assert not {"choices", "context"} & set(record_of(asker, Item("1", "1+1", "2"), given))
 
 
 async def test_a_stopped_run_loses_and_repeats_nothing(tmp_path: Path) -> None:

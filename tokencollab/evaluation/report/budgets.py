@@ -49,7 +49,7 @@ class Study:
     """One run's samples. The pair is the first two models, in the order in which the run names them."""
 
     def __init__(self, sampled: Sampled, title: str, seed: int) -> None:
-        self.sampled, self.title, self._seed = sampled, f"{title}, n = {sampled.n}", seed
+        self.sampled, self.title, self._seed = sampled, f"{title}, n = {sampled.n}", seed  # of the figures
         self.models, self.full = sampled.models, sampled.samples
         self.pair = self.models[:2]
         self.budgets = [b for b in range(1, self.full + 1) if b == 1 or b % 2 == 0]
@@ -153,10 +153,11 @@ class Study:
     def _accuracy_table(self) -> Table:
         texts = {(p.series, p.budget): percent(p.accuracy, p.accuracy_ci) for p in self.points.itertuples()}
         return Table(
-            f"{self.title}: accuracy % by budget of samples (ModelSwitch fig. 4)",
+            "Accuracy % by budget of samples (ModelSwitch fig. 4)",
             self._by_budget(texts),
-            f"2 models: {', then '.join(self.pair)}. All: {', then '.join(self.models)}. The budget is shared equally. "
-            f"Of {self.full} samples per model, methods with fewer are the mean over as many runs as the samples make. "
+            f"{self.sampled.n} items. 2 models: {', then '.join(self.pair)}. All: {', then '.join(self.models)}. The "
+            f"budget is shared equally. Of {self.full} samples per model, methods with fewer are the mean over as many "
+            "runs as the samples make. "
             "Random switching stops after a model by a chance of 0.5: the expectation over it, computed exactly. "
             "In brackets 95 % intervals by bootstrap over items, the same resamples for all.",
         )
@@ -174,7 +175,7 @@ class Study:
                         text = f"{NONE} / {number(deferring[:, NEEDED].mean())}"
                     texts[f"{label}, --defer", budget] = text
         return Table(
-            f"{self.title}: samples per question, drawn / needed",
+            "Samples per question, drawn / needed",
             self._by_budget(texts),
             "Drawn: as the paper draws, all samples of a model together. Needed: without those that could not change "
             "the outcome any more, which are not drawn one at a time (--at-once 1); the answers are the same. --defer "
@@ -190,7 +191,7 @@ class Study:
         *values, saved = self.estimate([*columns, 1 - base[:, DRAWN] / budget])
         differences = [percent(*value, sign=True) for value in values]
         return Table(
-            f"{self.title}: ModelSwitch over {' and '.join(self.pair)} at budget {budget}, against",
+            f"ModelSwitch over {' and '.join(self.pair)} at budget {budget}, against",
             pd.DataFrame({"method at the same budget": list(others), "difference, points": differences}),
             f"ModelSwitch draws {percent(*saved)} % less than its budget; self-consistency, as in the paper, draws "
             "all. Differences are paired on the same items.",
@@ -212,7 +213,7 @@ class Study:
             for found in self.correlations
         ]
         return Table(
-            f"{self.title}: entropy of {self.full} samples and accuracy (ModelSwitch fig. 3)",
+            f"Entropy of {self.full} samples and accuracy (ModelSwitch fig. 3)",
             pd.DataFrame(rows),
             "Entropy in bits of a model's answers to an item; right: its commonest answer. r is Pearson's, with 95 % "
             "bootstrap intervals over items. Bins are half a bit wide, and those of fewer than 5 items are left out; "
@@ -237,7 +238,7 @@ class Study:
                 }
             )
         return Table(
-            f"{self.title}: ModelSwitch by number and order of models (ModelSwitch fig. 6)",
+            "ModelSwitch by number and order of models (ModelSwitch fig. 6)",
             pd.DataFrame(rows),
             f"Budget {self.full}. Strong to weak by self-consistency on these very items: "
             f"{', '.join(self.by_strength)}.",
@@ -250,7 +251,7 @@ class Study:
             name = f"ModelSwitch {' + '.join(self.pair)} ({half} each)"
             rows += self._scored(name, "modelswitch", self.pair, half, ("modelswitch", "best-of-n"))
         return Table(
-            f"{self.title}: with best-of-N (ModelSwitch fig. 7)",
+            "With best-of-N (ModelSwitch fig. 7)",
             pd.DataFrame(rows, columns=["samples: decided by", "accuracy %", "over the vote above, points", "drawn"]),
             "Scores are those that the run recorded. Best sum: of the scores of the samples that give an answer. "
             "ModelSwitch looks at scores only where no model agrees with itself. Any sample right: what a scorer "
@@ -290,7 +291,7 @@ class Study:
             f"point to the left. 2 models: {', then '.join(self.pair)}. Bars: 95 % bootstrap intervals over items; the "
             "methods answered the same items, so their differences are surer than the bars suggest (see the table)."
         )
-        return Picture("between-curves", f"Accuracy against samples drawn: {self.title}", caption, figure)
+        return Picture("between-curves", "Accuracy against samples drawn", caption, figure)
 
     def _entropy_picture(self) -> Picture:
         parts = []
@@ -306,7 +307,7 @@ class Study:
             "Items in bins of half a bit (those on which all samples agree are a bin of their own), at the bin's mean "
             "entropy, models a little apart; bars: Wilson's 95 %. Bins of fewer than 5 items are left out."
         )
-        return Picture("between-entropy", f"Entropy and accuracy: {self.title}", caption, figure)
+        return Picture("between-entropy", "Entropy and accuracy", caption, figure)
 
     def _order_picture(self) -> Picture:
         sizes = pd.Series(list(self.turned))
@@ -324,7 +325,7 @@ class Study:
         label = f"models of ModelSwitch, sharing a budget of {self.full} samples"
         figure = chart(points, self.title, label, "accuracy, %", apart=0.08)
         caption = f"Strong to weak: {', '.join(self.by_strength)}. Bars: 95 % bootstrap intervals over items."
-        return Picture("between-order", f"Number and order of models: {self.title}", caption, figure)
+        return Picture("between-order", "Number and order of models", caption, figure)
 
 
 def study_of(evaluation: Evaluation) -> Study | None:

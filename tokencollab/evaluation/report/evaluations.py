@@ -17,8 +17,11 @@ class Evaluation:
 
     Attributes:
         methods: one row per method, in the order of the plan; the columns are those of ``summary.json``.
-        answers: one row per answer; the columns are those of ``items.jsonl``.
+        records: the answers, with the keys of ``items.jsonl``; of two by a method to an item the last.
+        answers: one row for each of these; the columns are their keys.
         pairs: two rows per pair of methods, one for each direction; the columns are those of ``summary.json``.
+        singles: the methods of one model that the others are compared with, and what they are called: the better single
+            model, and the base where it is another one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,9 +34,14 @@ class Evaluation:
         self.methods = pd.DataFrame(list(self.summary["methods"].values()), index=list(self.summary["methods"]))
         self.alone = [name for name in self.methods.index if name.startswith("alone:")]
         self.together = [name for name in self.methods.index if name != "base" and name not in self.alone]
-        records = [{"t0": None, "response": None, **record} for record in read_records(path)]
-        self.answers = pd.DataFrame(records, columns=None if records else ["method", "item"])
-        self.answers = self.answers.drop_duplicates(["method", "item"], keep="last")
+        self.singles: dict[str, str] = {}
+        if self.best_alone:
+            self.singles[self.best_alone] = f"the better single model ({self.best_alone.removeprefix('alone:')})"
+        if "base" in self.methods.index and self.best_alone != f"alone:{self.models[0]}":
+            self.singles["base"] = f"the base alone ({self.models[0]})"
+        records = {(record["method"], record["item"]): record for record in read_records(path)}
+        self.records = [{"t0": None, "response": None, **record} for record in records.values()]
+        self.answers = pd.DataFrame(self.records, columns=None if records else ["method", "item"])
         pairs = pd.DataFrame(self.summary["pairs"], columns=list(_PAIR))
         swapped = pairs.rename(columns={"a": "b", "b": "a", "only_a": "only_b", "only_b": "only_a"})
         swapped["difference"] = 0.0 - pairs["difference"]  # no -0.0
@@ -48,17 +56,16 @@ class Evaluation:
         return self.answers[self.answers["method"] == method].set_index("item")
 
     def records_of(self, method: str) -> list[Record]:
-        """The same as records."""
-        records: list[Record] = self.answers_of(method).reset_index().to_dict("records")
-        return records
+        """The records of one method."""
+        return [record for record in self.records if record["method"] == method]
 
-    def outcomes(self) -> pd.DataFrame:
-        """How many items each collaboration and the better single model have right: both, one of them, none.
+    def outcomes(self, single: str) -> pd.DataFrame:
+        """How many items each collaboration and one of `singles` have right: both, one of them, none.
 
         Only items that both answered count.
         """
         right = self.answers.pivot(index="item", columns="method", values="right").astype(float)
-        codes = (2 * right[self.together]).add(right[self.best_alone], axis=0)
+        codes = (2 * right[self.together]).add(right[single], axis=0)
         counted = {name: codes[name].value_counts() for name in self.together}
         table = pd.DataFrame(counted, index=[3.0, 2.0, 1.0, 0.0]).fillna(0).astype(int).T
         return table.set_axis(list(OUTCOMES), axis=1)

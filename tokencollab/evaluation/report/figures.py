@@ -37,8 +37,9 @@ def _rows(names: Sequence[str], among: Sequence[str]) -> pd.Categorical:
 
 
 def _best_line(evaluation: Evaluation) -> tuple[float, str] | None:
-    best = evaluation.best_alone
-    return (100 * evaluation.methods["accuracy"][best], f"{best.removeprefix('alone:')} alone") if best else None
+    for single, called in evaluation.singles.items():
+        return 100 * evaluation.methods["accuracy"][single], called
+    return None
 
 
 def _accuracy(evaluation: Evaluation) -> Picture:
@@ -51,8 +52,8 @@ def _accuracy(evaluation: Evaluation) -> Picture:
         }
     )
     figure = chart(points, evaluation.sized_title, "accuracy, %", level=_best_line(evaluation))
-    caption = "Bars are 95 % Wilson intervals. The dashed line is the better single model."
-    return Picture("accuracy", f"Accuracy: {evaluation.title}", caption, figure)
+    caption = "Bars are 95 % Wilson intervals. The dashed line is the single model that the others are compared with."
+    return Picture("accuracy", "Accuracy", caption, figure)
 
 
 def _means(values: Sequence[tuple[str, str, np.ndarray]], names: Sequence[str]) -> pd.DataFrame:
@@ -74,7 +75,7 @@ def _aligned(evaluation: Evaluation) -> Picture | None:
     caption = (
         "Mean per item with its 95 % bootstrap interval. Steps of the base alone compare nothing and count nothing."
     )
-    return Picture("aligned", f"Candidates aligned: {evaluation.title}", caption, figure)
+    return Picture("aligned", "Candidates aligned", caption, figure)
 
 
 def _similarity(evaluation: Evaluation) -> Picture | None:
@@ -97,7 +98,7 @@ def _similarity(evaluation: Evaluation) -> Picture | None:
         "1: the text that this member writes alone. Vectors: counts of character trigrams; 95 % bootstrap intervals. "
         "The gap between the members of a method is the difference in similarity."
     )
-    return Picture("similarity", f"Similarity to each member: {evaluation.title}", caption, figure)
+    return Picture("similarity", "Similarity to each member", caption, figure)
 
 
 def trigrams(text: str) -> Counter[str]:
@@ -129,14 +130,15 @@ def _lengths(evaluation: Evaluation) -> Picture:
     ]
     figure = chart(pd.concat(parts), evaluation.sized_title, "characters per answer", apart=0.25)
     caption = "Median with quartiles, and with the 5th and the 95th percentile."
-    return Picture("lengths", f"Length of answers: {evaluation.title}", caption, figure)
+    return Picture("lengths", "Length of answers", caption, figure)
 
 
 def _outcomes(evaluation: Evaluation) -> Picture | None:
     """Right and wrong, single and together (DuetNet fig. 8)."""
-    if not evaluation.best_alone or not evaluation.together:
+    if not evaluation.singles or not evaluation.together:
         return None
-    counts = evaluation.outcomes()
+    single, called = next(iter(evaluation.singles.items()))
+    counts = evaluation.outcomes(single)
     shares = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     figure, (axes,) = make_figure(evaluation.sized_title, height=max(1.8, 1.3 + 0.24 * len(shares)))
     left = np.zeros(len(shares))
@@ -149,9 +151,8 @@ def _outcomes(evaluation: Evaluation) -> Picture | None:
     axes.set(xlim=(0, 100), xlabel="share of items, %")
     axes.grid(axis="y", visible=False)
     add_legend(figure)
-    single = evaluation.best_alone.removeprefix("alone:")
-    caption = f"Together: the method; single: {single} alone, the better single model of these items."
-    return Picture("outcomes", f"Right and wrong: {evaluation.title}", caption, figure)
+    caption = f"Together: the method; single: {called}."
+    return Picture("outcomes", "Right and wrong", caption, figure)
 
 
 def _over_one(evaluation: Evaluation, key: str) -> Picture | None:
@@ -162,7 +163,7 @@ def _over_one(evaluation: Evaluation, key: str) -> Picture | None:
     points = _panels(found, key, found["curve"], _MEASURED)
     figure = chart(points, evaluation.sized_title, name, line="-", apart=0.12, level=_best_line(evaluation))
     caption = "95 % intervals: Wilson for accuracy, bootstrap over items for cost. The values are evenly spaced."
-    return Picture(f"over-{key}", f"Over {name}: {evaluation.title}", caption, figure)
+    return Picture(f"over-{key}", f"Over {name}", caption, figure)
 
 
 def _over_two(evaluation: Evaluation, first: str, second: str) -> list[Picture]:
@@ -175,7 +176,7 @@ def _over_two(evaluation: Evaluation, first: str, second: str) -> list[Picture]:
         figure = chart(points, f"{curve} on {evaluation.sized_title}", other, line="-", apart=0.08)
         caption = "95 % intervals; the values are evenly spaced."
         caption += f" Against {found['against'].iloc[0]}." if compared else ""
-        title = f"{one} by {other}: {curve}, {evaluation.title}"
+        title = f"{one} by {other}: {curve}"
         pictures.append(Picture(f"grid-{first}-{second}-{curve}", title, caption, figure))
     return pictures
 
@@ -211,7 +212,7 @@ def _exits(evaluation: Evaluation) -> Picture | None:
         "where points cover each other. 95 % paired bootstrap intervals. "
         "Where fixed exits, the whole policy and its two ablations are there, this is the ablation."
     )
-    return Picture("exits", f"Exits and ablation: {evaluation.title}", caption, figure)
+    return Picture("exits", "Exits and ablation", caption, figure)
 
 
 def _number_points(axes: Axes, points: pd.DataFrame) -> None:
@@ -253,7 +254,7 @@ def _self_efficacy(evaluation: Evaluation) -> Picture | None:
     caption = "T0 of answers that are still together at a step, as long as a tenth of them is."
     if names[_PANELS:]:
         caption += f" Not shown: {', '.join(names[_PANELS:])}."
-    return Picture("self-efficacy", f"Self-efficacy over the steps: {evaluation.title}", caption, figure)
+    return Picture("self-efficacy", "Self-efficacy over the steps", caption, figure)
 
 
 def latency(evaluations: Sequence[Evaluation]) -> Picture | None:
