@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TextIO, TypeAlias, Unpack, assert_never
 
+from tokencollab import answers
 from tokencollab.actors.answer import Answer
 from tokencollab.actors.log import Log
 from tokencollab.actors.prompt import Prompt
 from tokencollab.actors.recorder import written
 from tokencollab.actors.request import AnswerRequest
-from tokencollab.answers import check_kind, extract
+from tokencollab.answers import check_kind
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import ModelFailed, ModelUnavailable, PlatformFull, TokencollabError, UsageError
 from tokencollab.keywords import ResponseSettings, refuse_unknown, texts_of
@@ -62,7 +63,7 @@ class AskedPrompt:
     def read(self, text: str) -> str | None:
         if callable(self.extract):
             return self.extract(text)
-        return extract(text, self.extract, self.options)
+        return answers.extract(text, self.extract, self.options)
 
 
 async def ask(

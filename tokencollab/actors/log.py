@@ -10,8 +10,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-import structlog
-
 from tokencollab.protocol.text import one_line
 
 _ROOT: Final = logging.getLogger("tokencollab")
@@ -47,6 +45,8 @@ class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]
 
 def log_to_stderr(level: int = logging.WARNING) -> None:
     """Writes events of ``level`` and above on standard error: for programs of this package, and processes of Ray."""
+    import structlog  # noqa: PLC0415 - for programs alone
+
     handler = _StandardError(sys.stderr)
     colours = sys.stderr is not None and sys.stderr.isatty()
     handler.setFormatter(

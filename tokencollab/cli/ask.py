@@ -28,7 +28,6 @@ from tokencollab.response import Response
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "ask",
-        help="let models answer one by one, and decide between their answers",
         description="Let models answer one by one, and decide between their answers.",
     )
     add = parser.add_argument

@@ -45,7 +45,6 @@ from tokencollab.records import without_checksums
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "batch",
-        help="answer the prompts of a file concurrently",
         description='Answer the prompts of a file concurrently. A prompt line is {"prompt": TEXT} or {"messages": '
         '[...]}, with "id", "system", "max_tokens", "stop" and "seed" of its own if need be; whatever else it has is '
         "carried through to its answer.",

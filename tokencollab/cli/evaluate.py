@@ -42,14 +42,12 @@ from tokencollab.records import without_checksums
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "eval",
-        help="put the same items to many methods, with statistics",
         description="Put the same items to many methods and compare them, with intervals.",
     )
     _add_evaluation(parser)
     parser.set_defaults(grid=[])
     parser = commands.add_parser(
         "sweep",
-        help="an evaluation over a grid of settings",
         description="An evaluation in which each method takes every combination of the settings given with --over that "
         "it uses.",
     )

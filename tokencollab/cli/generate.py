@@ -38,7 +38,6 @@ from tokencollab.policies.methods import Method
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "generate",
-        help="let models write one answer together",
         description="Let models write one answer together.",
     )
     parser.add_argument("prompt", type=utf8, nargs="?", help="the question; from standard input if absent or -")

@@ -10,7 +10,7 @@ from tokencollab.policies.responses.response_methods import list_response_method
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("methods", help="list the methods", description="The methods, with their papers.")
+    parser = commands.add_parser("methods", description="The methods, with their papers.")
     parser.add_argument("--json", action="store_true")
     add_plugin(parser)
     parser.set_defaults(run=methods)

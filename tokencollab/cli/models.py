@@ -9,7 +9,7 @@ from tokencollab.models.resolve import list_models, remove, resolve
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("models", help="list, pull or remove models", description="The models known by name.")
+    parser = commands.add_parser("models", description="The models known by name.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
     actions.add_parser("list", help="known models and which are installed").add_argument("--json", action="store_true")
     for action, text in (("pull", "fetch a model"), ("remove", "delete a model's files")):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "platform",
-        help="share models between programs, in a running Ray cluster",
         description="Share models, and coordinators that write answers with them, between programs, in a running Ray "
         "cluster: they stay until they are taken down.",
     )

@@ -30,7 +30,6 @@ from tokencollab.protocol.trace import lines_of, parse_trace
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "replay",
-        help="recompute every decision of a trace, without models",
         description="Recompute every decision of a trace, without models, with its own or another method.",
     )
     parser.add_argument("trace", type=file_name, metavar="TRACE")

@@ -14,7 +14,6 @@ from tokencollab.records import without_checksums
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
-        help="tables, figures and answers of evaluations",
         description="One page (HTML, and Markdown) with the tables and figures of evaluations, and their questions and "
         "answers side by side.",
     )

@@ -17,7 +17,6 @@ from tokencollab.errors import UsageError
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "resume",
-        help="go on with an interrupted answer",
         description="Go on with an interrupted answer from its journal, with the models named there.",
     )
     parser.add_argument("journal", type=file_name, metavar="JOURNAL", help="the file that was left by --journal")

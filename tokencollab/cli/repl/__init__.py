@@ -21,7 +21,6 @@ _ALWAYS_HERE = ("arith-bytes", "arith-pairs")
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "repl",
-        help="ask at a prompt, and see who backs every piece",
         description="Ask at a prompt, and see who backs every piece. From a pipe: one question or command per line.",
     )
     add_models(parser, base="pair")
