@@ -60,7 +60,7 @@ for part in $only; do
       math sweep omega-theta $words --methods each,unite,bytewise,confipara-u,confipara-b \
         --over omega=5,10,20,40 --over theta=0.5,0.6,0.7,0.8
       for name in bytes-words bytes-pairs pairs-words; do
-        math sweep "rho-eps-$name" ${pairs[$name]} --methods each,unite,bytewise,confipara-u,confipara-b \
+        math sweep "rho-eps-$name" ${pairs[$name]} --methods each,unite,duetnet,bytewise,confipara-u,confipara-d,confipara-b \
           --over rho=1.1,1.5,2,3 --over eps=0.05,0.1,0.15,0.2,0.3
       done
       math sweep top-t $words --methods each,unite,duetnet,bytewise --over top_t=1,2,3,5,1-2
