@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from typing import Final
 
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
-    "eval": ("scipy", "matplotlib", "pandas"),
+    "eval": ("scipy", "matplotlib", "pandas", "pyarrow"),
     "repl": ("prompt_toolkit",),
     "serve": ("fastapi", "uvicorn"),
     "gguf": ("xllamacpp",),

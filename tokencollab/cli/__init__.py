@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from tokencollab import __version__
 from tokencollab.cli.arguments import Parser, collect_settings
-from tokencollab.cli.plugins import load_plugins
+from tokencollab.cli.own import load_own
 from tokencollab.cli.streams import prepare_streams
 from tokencollab.cli.terminal import tell
 from tokencollab.errors import TokencollabError, extra
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    load_plugins(argv)  # before the parser: they bring options of their own
+    load_own(argv)  # before the parser: they bring options of their own
     arguments = build_parser().parse_args(argv)
     arguments.settings = collect_settings(arguments, ("aggregation", "exit", *method_settings()))
     arguments.between = collect_settings(arguments, response_settings())
