@@ -142,7 +142,7 @@ def _varied(key: str) -> Parameter:
 def _split(name: str) -> tuple[str, list[str]]:
     """The preset and its settings, as texts. The preset, an aggregation and an exit may be ``module:name``."""
     preset, *rest = name.split(":")
-    known = {known for known, _, _ in (*list_methods(), *list_response_methods())}
+    known = {"alone", *(known for known, _, _ in (*list_methods(), *list_response_methods()))}
     if rest and preset not in known and is_own(f"{preset}:{rest[0]}"):
         preset += f":{rest.pop(0)}"
     parts: list[str] = []
