@@ -16,10 +16,10 @@ def verdicts(
 ) -> list[dict[str, Any]]:
     """The best collaborating method against the better single model, and against the base if that is another one.
 
-    Of several methods it is the one with the largest difference, which was picked on these items; ``of`` says of how
-    many, and then ``p`` is adjusted for all ``comparisons`` of the run, as in the report. ``certain``: the interval of
-    the difference leaves out 0, and p is below 0.05; the percentile interval alone is too short on few items.
-    ``needed``: see `needed_items`; None where it is certain, or no difference was seen.
+    Of several methods it is the one with the largest difference, then the least cost. It was picked on these items:
+    ``of`` says of how many, and then ``p`` is adjusted for all ``comparisons`` of the run, as in the report.
+    ``certain``: the interval of the difference leaves out 0, and p is below 0.05; the percentile interval alone is too
+    short on few items. ``needed``: see `needed_items`; None where it is certain, or no difference was seen.
 
     Args:
         methods, pairs, best_alone: of ``summary.json``.
@@ -34,7 +34,7 @@ def verdicts(
         compared = [_from_the_side_of(name, single, pair) for name in together for pair in pairs]
         known = [entry for entry in compared if entry is not None]
         if known:
-            best = max(known, key=lambda entry: entry["difference"])
+            best = max(known, key=lambda entry: (entry["difference"], -methods[entry["a"]]["cost"]))
             found.append(_verdict(best, len(known), len(pairs), methods, models, single == best_alone))
     return found
 
@@ -75,6 +75,7 @@ def _verdict(
         "certain": certain,
         "needed": None if certain else needed_items(pair["only_a"], pair["only_b"], pair["n"]),
         "cost": methods[pair["a"]]["cost"],
+        "cost_unit": "candidate sets" if "method" in methods[pair["a"]]["settings"] else "model steps by their price",
         "cost_against": methods[pair["b"]]["cost"],
     }
 
@@ -99,5 +100,5 @@ def verdict_line(verdict: Mapping[str, Any]) -> str:
             if needed is None
             else f"a difference of this size would need about n = {needed:,}{alone}"
         )
-    parts.append(f"cost {verdict['cost']:,.1f} candidate sets an answer against {verdict['cost_against']:,.1f}")
+    parts.append(f"cost {verdict['cost']:,.1f} {verdict['cost_unit']} an answer against {verdict['cost_against']:,.1f}")
     return "; ".join(parts)

@@ -5,10 +5,12 @@ not enough for that.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final, TypeGuard
 
-from tokencollab.errors import UsageError, named
+from tokencollab.errors import TokencollabError, UsageError, named
 
 _FORM: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 
@@ -40,3 +42,24 @@ def find_own(name: str, what: str) -> Any:
         return getattr(found, attribute)
     except AttributeError:
         raise UsageError(f"{what} {name}: the module has no {attribute}") from None
+
+
+@contextmanager
+def calling(what: str, called: object) -> Iterator[None]:
+    """A block that calls ``called``, an aggregation or an exit, which may be somebody's code.
+
+    Raises:
+        UsageError: what such code raises, in one line with its place.
+    """
+    try:
+        yield
+    except TokencollabError:
+        raise
+    except Exception as error:
+        if type(called).__module__.startswith("tokencollab."):
+            raise
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        place = "" if frame is None else f" ({frame.tb_frame.f_code.co_filename}, line {frame.tb_lineno})"
+        raise UsageError(f"the {what} {type(called).__name__} fails: {named(error)}{place}") from error

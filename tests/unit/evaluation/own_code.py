@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokencollab import Collaboration, Evidence, Exit, Verdict, parameter
+from tokencollab import Aggregation, Collaboration, Evidence, Exit, Verdict, parameter
 from tokencollab.evaluation.askers import GivenAnswer, Question
 from tokencollab.evaluation.items import Item
 
@@ -21,6 +21,19 @@ class Early(Exit):
 
     def observe(self, state: int, evidence: Evidence) -> tuple[int, Verdict]:
         return state + 1, Verdict(alone=state + 1 >= self.steps)
+
+
+@dataclass(frozen=True)
+class Unfinished(Aggregation):
+    """It has forgotten its score."""
+
+
+@dataclass(frozen=True)
+class Failing(Exit):
+    """It looks a model up that is not there."""
+
+    def observe(self, state: object, evidence: Evidence) -> tuple[object, Verdict]:
+        return dict(evidence.ranks)["three"], Verdict()
 
 
 def lenient(text: str, item: Item) -> bool:

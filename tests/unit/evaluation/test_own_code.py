@@ -10,9 +10,18 @@ from tokencollab.evaluation.folder import read_records, read_run
 from tokencollab.evaluation.grading import Grader
 from tokencollab.evaluation.naming import make_askers, read_grid
 from tokencollab.evaluation.summary import summarise
+from tokencollab.policies.aggregations import AGGREGATIONS
 from tokencollab.policies.exits import EXITS
 
 HERE = "tests.unit.evaluation.own_code"
+
+
+def forget(*names: str) -> None:
+    """As if these classes had never been named: other tests list all that are known."""
+    for name in names:
+        for registry in (AGGREGATIONS, EXITS):
+            registry._classes.pop(f"{HERE}:{name}", None)
+            registry._taken.pop(f"{HERE}:{name}", None)
 
 
 def pair() -> list[Calculator]:
@@ -79,14 +88,23 @@ def test_what_is_no_method_is_refused(name: str, reason: str) -> None:
         make_askers([name], ["one", "two"], {})
 
 
+async def test_an_aggregation_or_an_exit_that_fails_is_one_line_with_its_place(tmp_path: Path) -> None:
+    try:
+        with pytest.raises(UsageError, match=r"the aggregation Unfinished fails: ValueError: .*, line \d+\)$"):
+            await evaluate(tmp_path / "1", pair(), (f"{HERE}:Unfinished",), n=1)
+        with pytest.raises(UsageError, match=r"exit policy Failing fails: KeyError: 'three' \(.*own_code.py, line \d+"):
+            await evaluate(tmp_path / "2", pair(), (f"unite:exit={HERE}:Failing",), n=1)
+    finally:
+        forget("Unfinished", "Failing")
+
+
 async def test_an_exit_of_one_s_own_and_its_settings(tmp_path: Path) -> None:
     names = ("unite", f"unite:exit={HERE}:Early:steps=3", f"unite:exit={HERE}:Early")
     try:
         grid = read_grid([("steps", ["1", "2"])], names)
         await evaluate(tmp_path, pair(), names, n=2, grid=grid)
     finally:
-        EXITS._classes.pop(f"{HERE}:Early", None)
-        EXITS._taken.clear()
+        forget("Early")
     summary = summarise(tmp_path)["methods"]
     assert list(summary) == [*names[:2], *(f"{names[2]}:steps={steps}" for steps in (1, 2))]
     assert [summary[name]["exit_step_median"] for name in list(summary)[1:]] == [3, 1, 2]

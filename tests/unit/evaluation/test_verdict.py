@@ -16,7 +16,7 @@ MODELS = ["one", "two"]
 
 
 def method(cost: float = 60.0, members: int = 2) -> dict[str, Any]:
-    return {"cost": cost, "settings": {"members": MODELS[:members]}}
+    return {"cost": cost, "settings": {"method": {}, "members": MODELS[:members]}}
 
 
 def pair(a: str, b: str, only_a: int, only_b: int, n: int) -> dict[str, Any]:
@@ -88,6 +88,15 @@ def test_of_several_methods_the_best_is_judged_by_the_adjusted_p() -> None:
     assert f"would need about n = {needed_items(15, 5, 100):,} with this method alone" in line
     (verdict,) = found(pairs[1:2], "bytewise")
     assert verdict["certain"]
+
+
+def test_of_equal_methods_the_cheaper_is_named() -> None:
+    pairs = [pair("dear", "alone:two", 9, 1, 100), pair("cheap", "alone:two", 9, 1, 100)]
+    rows = {"alone:two": method(50.0, 1), "dear": method(90.0), "cheap": method(60.0)}
+    for entry in pairs:
+        entry["p_adjusted"] = entry["p"]
+    (verdict,) = verdicts(rows, pairs, MODELS, "alone:two")
+    assert (verdict["method"], verdict["cost"]) == ("cheap", 60.0)
 
 
 def test_the_base_is_compared_with_unless_it_is_the_better_model() -> None:
