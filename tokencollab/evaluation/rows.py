@@ -169,7 +169,7 @@ def _listed(row: Mapping[str, Any]) -> str:
 
 def _draft(row: object, number: str, keys: _Keys, checked: bool) -> _Draft:
     if isinstance(row, Item):
-        return _Draft(row, {} if row.choices is None else _readings(row.answer, row.choices))
+        return _Draft(row, {} if row.choices is None else _readings(row.answer, row.choices, "answer"))
     if not isinstance(row, Mapping):
         raise ValueError('it is no object; write {"question": ..., "answer": ...}')
     question, answer = (keys.get(row, key) for key in ("question", "answer"))
@@ -193,7 +193,7 @@ def _draft(row: object, number: str, keys: _Keys, checked: bool) -> _Draft:
     )
     if half_character("".join([item.id, question, text, *(choices or ()), context or ""])) is not None:
         raise ValueError("contains a lone surrogate")
-    return _Draft(item, {} if choices is None else _readings(answer, choices))
+    return _Draft(item, {} if choices is None or answer is None else _readings(answer, choices, keys.names["answer"]))
 
 
 def _id(row: Mapping[str, Any], number: str, keys: _Keys) -> str:
@@ -238,8 +238,8 @@ def _text_of(value: object, bool_as: tuple[str, str]) -> str | None:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _readings(answer: object, choices: Sequence[str]) -> dict[str, int]:
-    """What the answer of a multiple choice may mean: form -> index of the option."""
+def _readings(answer: object, choices: Sequence[str], name: str) -> dict[str, int]:
+    """What the answer of a multiple choice, under the key ``name``, may mean: form -> index of the option."""
     found: dict[str, int] = {}
     said = [text.strip() for text in (_text_of(answer, ("false", "true")), _text_of(answer, ("no", "yes"))) if text]
     if isinstance(answer, str) and (letter := re.fullmatch(r"\(?([A-Za-z])[.)]?", answer.strip())):
@@ -254,7 +254,7 @@ def _readings(answer: object, choices: Sequence[str]) -> dict[str, int]:
     found = {form: index for form, index in found.items() if index < len(choices)}
     if not found:
         raise ValueError(
-            f"the answer must be a letter from A to {LETTERS[len(choices) - 1]}, an index from 0 to "
+            f"the {name} must be a letter from A to {LETTERS[len(choices) - 1]}, an index from 0 to "
             f"{len(choices) - 1} or the text of one option, not {_shown(answer)}"
         )
     return found

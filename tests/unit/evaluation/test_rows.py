@@ -109,6 +109,7 @@ def test_many_indices_without_a_zero_are_told() -> None:
         ({"question": "?", "x": 3}, "", "there is no key 'answer'; there are 'question', 'x': .* --map answer=KEY"),
         ({"q": "?", "target": 3}, "question=q", "no key 'answer'; .* --map question=q,answer=target"),
         ({"q": "?", "answer": 3}, "question=p", "no key 'p'; there are 'q', 'answer': .* --map question=KEY"),
+        (choice("grey") | {"label": "grey"}, "answer=label", "the label must be a letter from A to C, .* not \"grey\""),
         ({"q": 7, "answer": 3}, "question=q", "q must be a text, not 7"),
         ({"question": "?", "label": [1]}, "answer=label", r"label must be a text, a number, true or false, not \[1\]"),
         ({"question": "?", "label": "so it is 3 + 4 = 7"}, "answer=label", "the label '.*' has more in it"),
@@ -151,9 +152,11 @@ def test_an_id_may_be_a_number_and_is_there_once() -> None:
 
 def test_a_grader_of_one_s_own_may_compare_anything() -> None:
     text = "She sells 9 eggs.\nSo she has 18 dollars."
-    rows = placed({"question": "?", "answer": text}, {"question": "?", "tests": [1, 2]})
+    rows = placed(
+        {"question": "?", "answer": text}, {"question": "?", "tests": [1, 2]}, {"question": "?", "choices": ["a", "b"]}
+    )
     items = read_rows(rows, "own.jsonl", checked=False)
-    assert [item.answer for item in items] == [text, ""]
+    assert [item.answer for item in items] == [text, "", ""]
     assert items[1].row == {"question": "?", "tests": [1, 2]}
 
 
