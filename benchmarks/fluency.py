@@ -77,7 +77,9 @@ def prompts(evaluation: Evaluation, data: str | None, n: int | None) -> dict[str
         UsageError: the items are not those of the run.
     """
     plan = evaluation.run["plan"]
-    items = load_items(plan["dataset"], len(plan["items"]), plan["seed"], data)
+    items = load_items(
+        plan["dataset"], len(plan["items"]), plan["seed"], data, mapping=plan.get("map"), checked="grader" not in plan
+    )
     if hash_items(items) != plan["items_sha256"]:
         raise UsageError(f"the items of {evaluation.path} are not those of {data or plan['dataset']}; give its --data")
     return {item.id: prompt_of(item, plan["prompt"]) for item in items[:n]}

@@ -2,11 +2,11 @@
 
     python -m examples.own_aggregation [BASE COLLABORATOR ...]
     tokencollab generate "20+24*2" --base arith-bytes --with arith-pairs \
-        --plugin examples.own_aggregation:Trimmed --method trimmed --trim 0.2
+        --method examples.own_aggregation:Trimmed --trim 0.2
 
 An aggregation is a frozen dataclass with `score`. Its fields are its parameters: type, default, range and help stand
 there once, and Python, the command line, the prompt, `eval --methods` and sweeps read them. A package makes it known
-without --plugin by an entry point of the group ``tokencollab.aggregations``.
+by its own name, ``trimmed``, by an entry point of the group ``tokencollab.aggregations``.
 """
 
 import asyncio

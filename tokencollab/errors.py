@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from typing import Final
 
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
-    "eval": ("scipy", "matplotlib", "pandas", "jinja2"),
+    "eval": ("scipy", "matplotlib", "pandas", "pyarrow", "jinja2"),
     "repl": ("prompt_toolkit",),
     "serve": ("fastapi", "uvicorn"),
     "gguf": ("xllamacpp",),

@@ -9,6 +9,9 @@ from typing import TypeVar
 
 from tokencollab.errors import PlatformFull
 
+FEWEST, ENOUGH = 2, 10
+"""Finished answers from which on the time left is told: one by one, and with many at once."""
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
@@ -29,11 +32,12 @@ class Progress:
     tokens: int = 0  # pieces committed so far, those of answers under way included
     cost: float = 0  # candidate sets of the finished answers; under response-level methods weighted by prices
     lost: int = 0  # how often a model was lost, in the finished answers
+    at_once: int = 1  # answers under way together
     started: float = field(default_factory=monotonic)
 
-    def restart(self) -> None:
+    def restart(self, at_once: int = 1) -> None:
         """Counts the time from now on: the models are ready."""
-        self.started = monotonic()
+        self.started, self.at_once = monotonic(), at_once
 
     @property
     def finished(self) -> int:
@@ -47,9 +51,14 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """What the rest takes at the speed of this run so far; None while nothing is finished."""
+        """What the rest takes at the speed of this run so far; None while too few are finished to tell.
+
+        Of many that are under way together the first to be finished says how long one takes, not how many there are in
+        a second: ten are waited for.
+        """
         here = self.done + self.failed
-        return self.seconds / here * (self.total - self.finished) if here else None
+        known = here >= min(max(self.at_once, FEWEST), ENOUGH)
+        return self.seconds / here * (self.total - self.finished) if known else None
 
 
 async def run_pool(work: Sequence[Work], do: Callable[[Work], Awaitable[None]], concurrency: int) -> None:

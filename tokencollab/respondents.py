@@ -38,7 +38,7 @@ class Respondent:
         Raises:
             UsageError: no such method, or a method with less than two models.
         """
-        found = re.fullmatch(r"([a-z][a-z0-9-]*)\((.*)\)", text.strip())
+        found = re.fullmatch(r"([a-z][a-z0-9-]*|[\w.]+:\w+)\((.*)\)", text.strip())
         if found is None:
             return cls(text, (text,))
         members = tuple(split_members(found[2]))

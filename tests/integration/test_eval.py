@@ -151,6 +151,57 @@ def test_bad_input_is_one_line(pair: list[str], tmp_path: Path, changed: list[st
     assert not (tmp_path / "results" / "items.jsonl").exists()
 
 
+def test_a_first_evaluation_of_one_s_own_table(pair: list[str], tmp_path: Path) -> None:
+    rows = "".join(f"Is {n} even?,{'no' if n % 2 else 'yes'}\n" for n in range(4))
+    (tmp_path / "my.csv").write_text(f"prompt,label\n{rows}")
+    one_line(run("eval", "my.csv", *pair, cwd=tmp_path), "my.csv, line 2: ", "--map question=prompt,answer=label")
+    command = ["eval", "my.csv", *pair, "--map", "question=prompt,answer=label", "--max-tokens", 4, "--limit", 9]
+    result = run(*command, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    *table, verdict = result.stdout.splitlines()
+    assert [line.split()[0] for line in table[1:]] == [*(f"alone:{Path(name).name}" for name in pair[1::2]), "auto"]
+    assert verdict.startswith("auto: ")
+    assert "(the better single model), p = " in verdict
+    assert "my.csv has 4 items, fewer than --limit 9: all are taken" in result.stderr
+    assert "results are in results/my\n" in result.stderr
+    assert run(*command, "--resume", cwd=tmp_path).stdout == result.stdout
+    assert run(*command, cwd=tmp_path).stderr.endswith("results are in results/my-2\n")
+    assert run(*command, "--resume", cwd=tmp_path).stderr.endswith("results are in results/my-2\n")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (["own.jsonl"], ["name one data set"]),
+        (["--grader", "exact"], ["--grader exact", "MODULE:NAME"]),
+        (["--map", "question"], ["is not of the form question=KEY"]),
+        (
+            ["--grader", "operator:contains", "--methods", "base,modelswitch:samples=2"],
+            ["modelswitch:samples=2", "--grader"],
+        ),
+    ],
+)
+def test_bad_input_about_data_is_one_line(
+    pair: list[str], tmp_path: Path, changed: list[str], words: list[str]
+) -> None:
+    one_line(run(*evaluate(pair, tmp_path / "results", *changed)), *words)
+    assert not (tmp_path / "results" / "items.jsonl").exists()
+
+
+def test_a_grader_that_fails_is_one_line_and_the_run_goes_on_with_another(pair: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def grade(text, item):\n    return len(text) > nothing\n")
+    command = evaluate(pair, tmp_path / "results", "--grader", "mine:grade", "--methods", "base,unite", "--n", 2)
+    failed = run(*command, cwd=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith("tokencollab: the grader mine:grade fails at simplemath/0/")
+    (tmp_path / "mine.py").write_text("def grade(text, item):\n    return len(text) > 2\n")
+    result = run(*command, "--resume", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    graded = {(record["method"], record["item"]): record for record in records(tmp_path / "results")}
+    assert len(graded) == 4
+    assert all(record["right"] == (len(str(record["text"])) > 2) for record in graded.values())
+
+
 def test_a_sweep_from_the_command_line(pair: list[str], tmp_path: Path) -> None:
     out = tmp_path / "results"
     _, *rest = evaluate(pair, out, "--n", 2, "--methods", "unite,confipara-u", "--json")

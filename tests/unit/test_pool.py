@@ -20,6 +20,16 @@ def test_the_time_left_counts_from_the_start_of_this_run(monkeypatch: pytest.Mon
     assert progress.seconds_left == pytest.approx(80.0)
 
 
+@pytest.mark.parametrize(("at_once", "from_on"), [(1, 2), (4, 4), (64, 10)])
+def test_the_time_left_is_told_from_enough_answers_on(at_once: int, from_on: int) -> None:
+    progress = Progress(100)
+    progress.restart(at_once)
+    told = []
+    for progress.done in range(1, 21):
+        told.append(progress.seconds_left is not None)
+    assert told == [done >= from_on for done in range(1, 21)]
+
+
 async def test_work_is_done_in_order_and_so_much_of_it_together() -> None:
     begun: list[int] = []
     under_way = most = 0

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from tokencollab import __version__
 from tokencollab.cli.arguments import Parser, collect_settings
-from tokencollab.cli.plugins import load_plugins
+from tokencollab.cli.own import load_own
 from tokencollab.cli.streams import prepare_streams
 from tokencollab.cli.terminal import put, tell
 from tokencollab.errors import TokencollabError, extra
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _run(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
-    load_plugins(words)  # before the parser: they bring options of their own
+    load_own(words)  # before the parser: they bring options of their own
     parser = build_parser(next((word for word in words if not word.startswith("-")), None))
     if not words:
         put(parser.format_help(), end="")

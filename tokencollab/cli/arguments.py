@@ -199,22 +199,23 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:
-    """Classes of the caller's, which `cli.plugins` has loaded before the arguments are read."""
+    """For commands that read a method from a file; `cli.own` has imported it before the arguments are read."""
     parser.add_argument(
         "--plugin",
         action="append",
         metavar="MODULE:CLASS",
-        help="an aggregation or an exit of your own, importable from the current directory (repeatable)",
+        help="an aggregation or an exit of your own that the file names: it is imported on your word (repeatable)",
     )
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
     """The settings of a method, one option each; names as in `parse_method`."""
-    add_plugin(parser)
     group = parser.add_argument_group("method", "a preset, and its parameters one by one (see `tokencollab methods`)")
-    group.add_argument("--aggregation", metavar="NAME", help="how candidates become one piece")
     group.add_argument(
-        "--exit", metavar="NAME", help="when the base goes on alone, e.g. never, fixed-20, self-efficacy"
+        "--aggregation", metavar="NAME", help="how candidates become one piece; MODULE:CLASS for one of your own"
+    )
+    group.add_argument(
+        "--exit", metavar="NAME", help="when the base goes on alone, e.g. never, fixed-20, self-efficacy, MODULE:CLASS"
     )
     for declared in method_settings().values():
         add_parameter(group, declared, AGGREGATIONS.note(declared.name) or EXITS.note(declared.name))

@@ -8,7 +8,7 @@ from typing import Any
 from tokencollab.actors.recorder import written
 from tokencollab.answers import check_kind
 from tokencollab.ask import Asking, Heard
-from tokencollab.cli.arguments import add_answer, add_engines, add_output, add_plugin, model_text, utf8
+from tokencollab.cli.arguments import add_answer, add_engines, add_output, model_text, utf8
 from tokencollab.cli.responses import (
     add_extract,
     add_response_method,
@@ -47,7 +47,6 @@ def add_parser(commands: Any) -> None:
     add_engines(parser, platform=True)
     add_answer(parser)
     add_output(parser, "the samples, for `tokencollab replay`")
-    add_plugin(parser)
     add_response_method(parser)
     parser.set_defaults(run=ask)
 

@@ -139,7 +139,7 @@ def _answer(
             together = parse_method("base") if isinstance(method, ResponseMethod) else method
             async with make_team(arguments, options, together, loading, notices.append) as team:
                 loading.close()
-                progress.restart()
+                progress.restart(arguments.concurrency)
                 showing = asyncio.create_task(keep_showing())
                 try:
                     write = write_together(team)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, add_plugin, file_name, natural, positive, stop
+from tokencollab.cli.arguments import add_models, file_name, natural, positive, stop
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
 from tokencollab.cli.terminal import (
     ProgressView,
@@ -17,19 +17,24 @@ from tokencollab.cli.terminal import (
     add_row,
     headed_table,
     print_table,
+    put,
     put_json,
     quiet_logs,
+    tell,
 )
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import TokencollabError, UsageError
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.capacity import default_concurrency
 from tokencollab.evaluation.data_sets import load_items
-from tokencollab.evaluation.folder import RunFolder
+from tokencollab.evaluation.folder import RunFolder, new_folder
+from tokencollab.evaluation.grading import Grader
 from tokencollab.evaluation.machine import hash_model, start_of_run
-from tokencollab.evaluation.naming import make_askers, read_grid
+from tokencollab.evaluation.naming import DEFAULT_METHODS, make_askers, read_grid
 from tokencollab.evaluation.plan import make_plan
 from tokencollab.evaluation.prompts import MAX_TOKENS, STOPS, PromptName, default_prompt, prompt_of
+from tokencollab.evaluation.response_level import ResponseLevel
+from tokencollab.evaluation.rows import read_map
 from tokencollab.evaluation.runner import Runner
 from tokencollab.evaluation.token_level import TokenLevel
 from tokencollab.files import typed_path
@@ -73,23 +78,46 @@ def _values(text: str) -> tuple[str, list[str]]:
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("named", nargs="?", metavar="DATASET", help="the same as --dataset")
     add(
         "--dataset",
-        required=True,
         metavar="NAME",
-        help="simplemath, a .jsonl file, or the name of one in --data (without it: of the Hugging Face hub)",
+        help="a file (.jsonl, .csv, .tsv or .parquet), the name of one in --data (without it: of the Hugging Face "
+        "hub), MODULE:NAME of a function that gives rows, or simplemath",
     )
-    add("--data", type=file_name, metavar="DIR", help="folder of .jsonl files")
-    add("--n", type=positive, metavar="N", help="items, drawn by --seed (default: all; of simplemath 1000)")
+    add("--data", type=file_name, metavar="DIR", help="folder of such files")
+    add(
+        "--map",
+        metavar="KEYS",
+        help="how a row calls question, answer, choices, context and id: question=prompt,answer=label,choices=A+B+C",
+    )
+    add(
+        "--grader",
+        metavar="MODULE:NAME",
+        help="a function that takes the text of an answer and the item, and returns whether it is right",
+    )
+    add(
+        "--limit",
+        "--n",
+        type=positive,
+        metavar="N",
+        help="items at most, drawn by --seed (default: all; of simplemath 1000)",
+    )
     add("--seed", type=natural, default=0, metavar="N", help="of the items and of every random choice (default 0)")
     add(
         "--methods",
-        required=True,
+        default=DEFAULT_METHODS,
         metavar="LIST",
-        help="presets, separated by commas, with settings: base,each,duetnet:reference=floor,confipara-d:omega=5",
+        help="presets, separated by commas, with settings: base,each,duetnet:reference=floor,confipara-d:omega=5; or "
+        f"MODULE:NAME (default: {DEFAULT_METHODS})",
     )
-    add("--out", type=file_name, required=True, metavar="DIR", help="folder of the results, new unless --resume")
-    add("--resume", action="store_true", help="go on with what --out has, if anything")
+    add(
+        "--out",
+        type=file_name,
+        metavar="DIR",
+        help="folder of the results, new unless --resume (default: results/DATASET, results/DATASET-2, ...)",
+    )
+    add("--resume", action="store_true", help="go on with what --out has, if anything (by default the last one)")
     add(
         "--prompt",
         choices=["bare", "brief", "restate"],
@@ -105,7 +133,6 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="the summary on standard output")
     add_models(parser, method=False)
-    add_plugin(parser)
     parser.set_defaults(run=evaluate)
 
 
@@ -118,10 +145,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from tokencollab.evaluation.summary import summarise  # noqa: PLC0415 - scipy takes a second
 
     quiet_logs()
-    check_stays(arguments.out)
-    prompt: PromptName = arguments.prompt or default_prompt(arguments.dataset)
-    grid = read_grid(arguments.grid)
-    items = load_items(arguments.dataset, arguments.n, arguments.seed, arguments.data)
+    dataset = _dataset(arguments)
+    out: str = arguments.out or str(new_folder(Path("results"), dataset, last=arguments.resume))
+    check_stays(out)
+    prompt: PromptName = arguments.prompt or default_prompt(dataset)
+    methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
+    grid = read_grid(arguments.grid, methods)
+    grader = Grader.named(arguments.grader) if arguments.grader else None
+    mapping = read_map(arguments.map) if arguments.map else {}
+    items = load_items(
+        dataset, arguments.limit, arguments.seed, arguments.data, mapping=mapping, checked=grader is None, say=tell
+    )
     limits: dict[str, Any] = {
         "seed": arguments.seed,
         "prompt": prompt,
@@ -133,8 +167,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         progress = stack.enter_context(ProgressView())
         found = fetch_models(arguments, options, progress)
         names, folders = [model.name for model in found], [Path(model.source) for model in found]
-        methods = [name.strip() for name in arguments.methods.split(",") if name.strip()]
         askers = make_askers(methods, names, grid)
+        voting = [asker.name for asker in askers if isinstance(asker, ResponseLevel)]
+        if grader is not None and voting:
+            raise UsageError(f"{voting[0]} compares answers as they are read, not as --grader sees them: leave one out")
         models = [
             {
                 "name": name,
@@ -143,8 +179,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
             }
             for name, folder, spec in zip(names, folders, (arguments.base, *arguments.collaborators), strict=True)
         ]
-        plan = make_plan(arguments.dataset, items, askers, models, dtype=arguments.dtype, grid=grid, **limits)
-        folder = stack.enter_context(RunFolder(typed_path(arguments.out), plan, arguments.resume))
+        plan = make_plan(
+            dataset, items, askers, models, dtype=arguments.dtype, grid=grid, mapping=mapping, grader=arguments.grader,
+            **limits,
+        )  # fmt: skip
+        folder = stack.enter_context(RunFolder(typed_path(out), plan, arguments.resume))
         if not folder.checksums:
             progress.say(without_checksums(folder.path))
         longest = max(len(prompt_of(item, prompt)) for item in items)
@@ -162,7 +201,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         team = make_team(arguments, options, parse_method("base"), progress, lambda text: notices.update({text: None}))
         folder.begin(about)
         with RunView("answers", every_seconds=60) as view:
-            runner = Runner(team, items, askers, folder, show=_Watch(view, concurrency), **limits)
+            runner = Runner(team, items, askers, folder, grader=grader, show=_Watch(view, concurrency), **limits)
             stopped = asyncio.run(_run(team, runner, askers, concurrency, progress))
         for notice in notices:
             progress.say(notice)
@@ -171,8 +210,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
         put_json(summary)
     else:
         _print(summary)
-    progress.say(f"results are in {arguments.out}" + ("" if stopped is None else "; go on with --resume"))
+    progress.say(f"results are in {out}" + ("" if stopped is None else "; go on with --resume"))
     return 0 if stopped is None else 128 + stopped
+
+
+def _dataset(arguments: argparse.Namespace) -> str:
+    if (arguments.named is None) == (arguments.dataset is None):
+        raise UsageError("name one data set: a file such as my.jsonl, a set of the hub such as gsm8k, or simplemath")
+    name: str = arguments.named or arguments.dataset
+    return name
 
 
 async def _run(
@@ -218,22 +264,27 @@ class _Watch:
 
 
 def _print(summary: Mapping[str, Any]) -> None:
-    """The methods of an evaluation, on standard output."""
+    """The methods of an evaluation and what follows from them, on standard output."""
+    from tokencollab.evaluation.verdict import verdict_line  # noqa: PLC0415 - scipy
+
+    rows = summary["methods"]
+    compared = any(row["loss"] is not None and row["against"] != name for name, row in rows.items())
+    one_by_one = summary["concurrency"] == [1]  # with many at once a token takes as long as all of them together
     table = headed_table(
-        "method", ">accuracy", ">95 %", ">cost", ">loss", ">save", ">ms/token", ">tokens", ">unreadable"
-    )
-    for name, row in summary["methods"].items():
+        "method", ">accuracy", ">95 % interval", ">cost", *[">loss", ">save"] * compared, *[">ms/token"] * one_by_one,
+        ">tokens", ">unreadable",
+    )  # fmt: skip
+    for name, row in rows.items():
         low, high = row["accuracy_ci"]
+        loss = "" if row["loss"] is None else f"{row['loss']:+.1%}"
+        save = "" if row["save"] is None else f"{row['save']:.1%}"
+        per_token = "" if row["ms_per_token"] is None else f"{row['ms_per_token']:.1f}"
         add_row(
-            table,
-            name,
-            f"{row['accuracy']:.1%}",
-            f"{low:.1%} - {high:.1%}",
-            f"{row['cost']:.1f}",
-            "" if row["loss"] is None else f"{row['loss']:+.1%}",
-            "" if row["save"] is None else f"{row['save']:.1%}",
-            "" if row["ms_per_token"] is None else f"{row['ms_per_token']:.1f}",
-            f"{row['tokens_mean']:.1f}",
-            str(row["unreadable"]),
-        )
+            table, name, f"{row['accuracy']:.1%}", f"{low:.1%} - {high:.1%}", f"{row['cost']:.1f}",
+            *[loss, save] * compared, *[per_token] * one_by_one, f"{row['tokens_mean']:.1f}", str(row["unreadable"]),
+        )  # fmt: skip
     print_table(table)
+    for verdict in summary["verdicts"]:
+        put(verdict_line(verdict))
+    if not summary["verdicts"] and any(len(row["settings"]["members"]) > 1 for row in rows.values()):
+        put("no single model is among the methods: with each or base there is a verdict")

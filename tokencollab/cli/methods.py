@@ -3,7 +3,6 @@
 import argparse
 from typing import Any
 
-from tokencollab.cli.arguments import add_plugin
 from tokencollab.cli.terminal import put, put_json
 from tokencollab.policies.methods import list_exits, list_methods
 from tokencollab.policies.responses.response_methods import list_response_methods
@@ -12,7 +11,6 @@ from tokencollab.policies.responses.response_methods import list_response_method
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("methods", description="The methods, with their papers.")
     parser.add_argument("--json", action="store_true")
-    add_plugin(parser)
     parser.set_defaults(run=methods)
 
 

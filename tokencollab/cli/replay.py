@@ -8,7 +8,7 @@ from typing import Any
 
 from tokencollab.answers import canonical, check_kind
 from tokencollab.ask import switch_chances
-from tokencollab.cli.arguments import add_method, file_name
+from tokencollab.cli.arguments import add_method, add_plugin, file_name
 from tokencollab.cli.responses import add_extract, add_response_method, chosen_response_method
 from tokencollab.cli.terminal import add_row, headed_table, print_table, put_json
 from tokencollab.errors import UsageError
@@ -39,6 +39,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--model", action="append", metavar="MODEL", help="of recorded samples: these, in this order")
     add_extract(parser, None)
     add_method(parser)
+    add_plugin(parser)
     add_response_method(parser, method_settings(), replayed=True)
     parser.set_defaults(run=replay)
 

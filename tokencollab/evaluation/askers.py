@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from tokencollab.actors.answer import FinishReason
 from tokencollab.collaboration import Collaboration
+from tokencollab.errors import RunStopped, TokencollabError, UsageError, named
 from tokencollab.evaluation.items import Item
 
 
@@ -80,3 +81,56 @@ class Asker(Protocol):
             TokencollabError: it could not be answered.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAsker:
+    """A method of the caller's, named by ``module:name``: what a function of that name makes of the members' names.
+
+    ``inner`` has `ask`; the other attributes of an `Asker` are optional.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    inner: Any
+
+    @classmethod
+    def made(cls, name: str, make: object, members: tuple[str, ...]) -> "OwnAsker":
+        """Calls ``make(members)``.
+
+        Raises:
+            UsageError: it fails, or gives no asker.
+        """
+        try:
+            inner = make(members) if callable(make) else None
+        except Exception as error:  # it is somebody's code
+            raise UsageError(f"the method {name} fails: {named(error)}") from error
+        if not callable(getattr(inner, "ask", None)):
+            raise UsageError(
+                f"the method {name} must be a class derived from tokencollab.Aggregation, or a function that takes the "
+                "names of the models and returns an object with `async def ask(team, question)`"
+            )
+        return cls(name, members, inner)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"own": dict(getattr(self.inner, "settings", {})), "members": list(self.members)}
+
+    @property
+    def collaboration(self) -> object | None:
+        return getattr(self.inner, "collaboration", None)
+
+    @property
+    def full(self) -> bool:
+        return bool(getattr(self.inner, "full", False))
+
+    async def ask(self, team: Collaboration, question: Question) -> GivenAnswer:
+        try:
+            given = await self.inner.ask(team, question)
+        except TokencollabError:
+            raise
+        except Exception as error:
+            raise RunStopped(f"the method {self.name} fails at {question.item.id}: {named(error)}") from error
+        if not isinstance(given, GivenAnswer):
+            raise RunStopped(f"the method {self.name} returned a {type(given).__name__}, not a GivenAnswer")
+        return given

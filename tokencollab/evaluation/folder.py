@@ -6,6 +6,7 @@ of it is for its owner alone.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,22 @@ class RunFolder:
         """
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
         await in_thread(partial(self._items.append, line))
+
+
+def new_folder(above: Path, dataset: str, last: bool) -> Path:
+    """A folder for a run over ``dataset``: of NAME, NAME-2, ... the first that is free, or the ``last`` that is not."""
+    name = (
+        re.sub(r"[^\w.-]+", "-", Path(dataset).stem if "/" in dataset or "." in dataset else dataset).strip("-.")
+        or "run"
+    )
+    number = 1
+    while (above / _numbered(name, number)).exists():
+        number += 1
+    return above / _numbered(name, max(1, number - last))
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -1,18 +1,13 @@
-"""The items of an evaluation, and how they are read from rows.
-
-A row is one object: ``{"id", "question", "choices", "answer", "context"}``. Multiple choice: ``choices`` is a
-list and ``answer`` a letter; else ``choices`` is null and ``answer`` a text. ``context`` is a passage or null.
+"""The items of an evaluation: questions, each with the answer that models are compared with.
 
 The answer is what an answer of a model is compared with, so it must be one itself: no solution, nothing that cannot be
-read as an answer of its kind. Of a text with ``####`` (GSM8K's form) what stands behind it is the answer.
+read as an answer of its kind.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-
-from tokencollab.errors import UsageError
-from tokencollab.protocol.values import half_character
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 SIMPLEMATH = "simplemath"
 MOST_WORDS = 12
@@ -29,59 +24,17 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question. ``choices`` None: an open answer."""
+    """One question. ``choices`` None: an open answer; else ``answer`` is a letter.
+
+    ``row``: what it was read from, with every key, for graders. It is no part of the item's identity.
+    """
 
     id: str
     question: str
     answer: str
     choices: tuple[str, ...] | None = None
     context: str | None = None
-
-
-def read_rows(rows: Iterable[tuple[str, object]], source: str) -> list[Item]:
-    """Rows of the form above, each with its place ("line 3"), as items.
-
-    Raises:
-        UsageError: an invalid row, or an id that occurs twice; with the place.
-    """
-    items: dict[str, Item] = {}
-    for place, row in rows:
-        try:
-            item = _item(row)
-        except ValueError as error:
-            raise UsageError(f"{source}, {place}: {error}") from None
-        if item.id in items:
-            raise UsageError(f"{source}, {place}: the id {item.id!r} occurs twice")
-        items[item.id] = item
-    if not items:
-        raise UsageError(f"{source} has no items")
-    return list(items.values())
-
-
-def _item(row: object) -> Item:
-    if not isinstance(row, Mapping):
-        raise ValueError("not an object")
-    texts = {}
-    for field in ("id", "question", "answer"):
-        value = row.get(field)
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{field} must be a text")
-        texts[field] = value
-    choices, context = row.get("choices"), row.get("context")
-    if not (context is None or isinstance(context, str)):
-        raise ValueError("context must be a text or null")
-    if choices is not None:
-        texts_only = isinstance(choices, list) and all(isinstance(choice, str) for choice in choices)
-        if not texts_only or not 2 <= len(choices) <= len(LETTERS):
-            raise ValueError("choices must be a list of 2 to 26 texts, or null")
-        if texts["answer"] not in LETTERS[: len(choices)]:
-            raise ValueError(f"the answer must be a letter from A to {LETTERS[len(choices) - 1]}")
-        choices = tuple(choices)
-    if half_character("".join([*texts.values(), *(choices or ()), context or ""])) is not None:
-        raise ValueError("contains a lone surrogate")
-    item = Item(texts["id"], texts["question"], texts["answer"].rpartition("####")[2].strip(), choices, context)
-    _check_answer(item)
-    return item
+    row: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 def kind_of(item: Item) -> str:
@@ -100,7 +53,7 @@ def kind_of(item: Item) -> str:
     return "date" if is_date(item.answer) else "math"
 
 
-def _check_answer(item: Item) -> None:
+def check_answer(item: Item) -> None:
     """Raises `ValueError`: no answer of a model could ever be the same. The letter of a choice is one already."""
     from tokencollab.answers import canonical, extract  # noqa: PLC0415
 
@@ -111,14 +64,17 @@ def _check_answer(item: Item) -> None:
     table = "\\begin{" in answer
     if ("\n" in answer.strip() and not table) or (words > MOST_WORDS and "\\" not in answer):
         raise ValueError(
-            f"the answer is a whole text of {words} words, which no model will repeat; give the final "
-            "answer alone, or the solution and behind it #### and the answer"
+            f"is a whole text of {words} words, which no model will repeat; give the final answer alone, or the "
+            "solution and behind it #### and the answer, or grade by --grader MODULE:NAME"
         )
     value = canonical(answer, kind)
     if value is None or re.fullmatch(r"[\x00-/:-@\[-`{-\x7f]*", answer):
-        raise ValueError(f"the answer {answer!r} cannot be read as an answer (of the kind {kind})")
+        raise ValueError(
+            f"{answer!r} cannot be read as an answer (of the kind {kind}); give a number, yes or no, a date or a few "
+            "words, or grade by --grader MODULE:NAME"
+        )
     if _SOLUTION.search(answer) or value not in (
         extract(f"The answer is {answer}.", kind),
         extract(f"\\boxed{{{answer}}}", kind),
     ):
-        raise ValueError(f"the answer {answer!r} has more in it than an answer; give the final answer alone")
+        raise ValueError(f"{answer!r} has more in it than an answer; give the final answer alone")

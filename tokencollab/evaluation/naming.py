@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from tokencollab.errors import UnknownMethod, UsageError
-from tokencollab.evaluation.askers import Asker
+from tokencollab.evaluation.askers import Asker, OwnAsker
 from tokencollab.evaluation.response_level import ResponseLevel
 from tokencollab.evaluation.token_level import TokenLevel
-from tokencollab.policies.methods import Method, list_methods, method_settings, parse_method
+from tokencollab.policies.aggregations import Aggregation
+from tokencollab.policies.methods import Method, list_methods, method_settings, parse_method, take_own
+from tokencollab.policies.own import find_own, is_own
 from tokencollab.policies.parameters import Numbers, Parameter, unknown_setting
 from tokencollab.policies.responses.response_methods import (
     is_response_method,
@@ -17,14 +19,17 @@ from tokencollab.policies.responses.response_methods import (
     response_settings,
 )
 
+DEFAULT_METHODS: Final = "each,auto"
+
 
 def make_askers(names: Sequence[str], models: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[Asker]:
     """The askers that ``names`` mean over ``models``, the base first.
 
     Args:
         names: presets with settings, e.g. ``duetnet:reference=floor``, ``confipara-d:omega=5:theta=0.7``; ``base``;
-            ``alone:MODEL``; ``each`` for every model alone; response-level methods, e.g. ``modelswitch:samples=4``.
-            ``on=MODEL+MODEL`` among the settings names the members, the base first.
+            ``alone:MODEL``; ``each`` for every model alone; response-level methods, e.g. ``modelswitch:samples=4``;
+            ``module:name`` of an aggregation or an asker of the caller's. ``on=MODEL+MODEL`` among the settings names
+            the members, the base first.
         models: what they are called.
         grid: settings to be varied, each with its values: a method takes every combination of those that it uses.
 
@@ -52,16 +57,16 @@ def make_askers(names: Sequence[str], models: Sequence[str], grid: Mapping[str, 
 def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[Any]]) -> tuple[list[Asker], set[str]]:
     if name == "each":
         return [_alone(model) for model in models], set()
-    if name == "base":
-        return [TokenLevel("base", parse_method("base"), models[:1])], set()
     if name.startswith("alone:"):
         model = name.removeprefix("alone:")
         if model not in models:
             raise UsageError(f"no member {model!r}; there are {', '.join(models)}")
         return [_alone(model)], set()
-    preset, _, rest = name.partition(":")
+    preset, parts = _split(name)
+    if is_own(preset) and not _is_aggregation(preset):
+        return [_own_asker(name, preset, parts, models)], set()
     between = is_response_method(preset)
-    settings = _settings(rest, name, response_settings() if between else method_settings())
+    settings = _settings(parts, name, response_settings() if between else method_settings())
     models = _members(settings, models)
     if between:
         members = models[:1] if preset == "self-consistency" else models
@@ -85,6 +90,18 @@ def _askers_of(name: str, models: tuple[str, ...], grid: Mapping[str, Sequence[A
     return askers, set(keys)
 
 
+def _own_asker(name: str, path: str, parts: Sequence[str], models: tuple[str, ...]) -> Asker:
+    settings = _settings([part for part in parts if part.startswith("on=")], name, {})
+    if len(settings) < len(parts):
+        raise UsageError(f"{name}: a method of your own takes no settings here but on=MODEL+MODEL")
+    return OwnAsker.made(name, find_own(path, "the method"), _members(settings, models))
+
+
+def _is_aggregation(path: str) -> bool:
+    found = find_own(path, "the method")
+    return isinstance(found, type) and issubclass(found, Aggregation)
+
+
 def _alone(model: str) -> Asker:
     return TokenLevel(f"alone:{model}", parse_method("base"), (model,))
 
@@ -105,7 +122,9 @@ def _method(preset: str, settings: Mapping[str, Any]) -> Method:
         return parse_method(preset, **settings)
     except UnknownMethod as error:
         if str(error).startswith("unknown method"):
-            more = ", ".join(["each", "alone:MODEL", *(between for between, _, _ in list_response_methods())])
+            more = ", ".join(
+                ["each", "alone:MODEL", "MODULE:NAME", *(between for between, _, _ in list_response_methods())]
+            )
             known = ", ".join(preset for preset, _, _ in list_methods())
             raise UnknownMethod(f"unknown method {preset!r}; there are {known}, {more}") from None
         raise
@@ -120,12 +139,37 @@ def _varied(key: str) -> Parameter:
     return declared
 
 
-def read_grid(given: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Any]]:
-    """The settings to be varied, from texts.
+def _split(name: str) -> tuple[str, list[str]]:
+    """The preset and its settings, as texts. The preset, an aggregation and an exit may be ``module:name``."""
+    preset, *rest = name.split(":")
+    known = {"alone", *(known for known, _, _ in (*list_methods(), *list_response_methods()))}
+    if rest and preset not in known and is_own(f"{preset}:{rest[0]}"):
+        preset += f":{rest.pop(0)}"
+    parts: list[str] = []
+    for part in rest:
+        if (
+            parts
+            and parts[-1].startswith(("exit=", "aggregation="))
+            and is_own(f"{parts[-1].partition('=')[2]}:{part}")
+        ):
+            parts[-1] += f":{part}"
+        elif part:
+            parts.append(part)
+    settings = dict(part.split("=", 1) for part in parts if part.startswith(("exit=", "aggregation=")))
+    take_own(settings)  # they bring settings of their own
+    if is_own(preset) and _is_aggregation(preset):
+        take_own({"aggregation": preset})
+    return preset, parts
+
+
+def read_grid(given: Sequence[tuple[str, Sequence[str]]], names: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """The settings to be varied, from texts; ``names``: of the methods, which may have settings of their own.
 
     Raises:
         UsageError: one that cannot be varied, is given twice, or has a bad value.
     """
+    for name in names:
+        _split(name)
     grid: dict[str, list[Any]] = {}
     for key, values in given:
         if key in grid:
@@ -134,11 +178,11 @@ def read_grid(given: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Any]
     return grid
 
 
-def _settings(text: str, name: str, known: Mapping[str, Parameter]) -> dict[str, Any]:
-    """``key=value:key=value`` as settings; ``weight.MODEL=2`` is that model's weight, and so prior and price."""
+def _settings(parts: Sequence[str], name: str, known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """``key=value`` each as settings; ``weight.MODEL=2`` is that model's weight, and so prior and price."""
     settings: dict[str, Any] = {}
     by_model = {declared.option: declared for declared in known.values() if declared.kind == Numbers}
-    for part in filter(None, text.split(":")):
+    for part in parts:
         key, equals, value = part.partition("=")
         what, dot, model = key.partition(".")
         key = key if dot else key.replace("-", "_")
@@ -152,5 +196,5 @@ def _settings(text: str, name: str, known: Mapping[str, Parameter]) -> dict[str,
         elif key in known and known[key].kind != Numbers:
             settings[key] = known[key].from_text(value)
         else:
-            raise unknown_setting(key, f" of {name.partition(':')[0]}", known)
+            raise unknown_setting(key, f" of {_split(name)[0]}", known)
     return settings

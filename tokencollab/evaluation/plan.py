@@ -23,8 +23,10 @@ def make_plan(
     stop: Sequence[str],
     dtype: str,
     grid: Mapping[str, Sequence[Any]],
+    mapping: Mapping[str, str] | None = None,
+    grader: str | None = None,
 ) -> dict[str, Any]:
-    """The plan. ``models`` are name, files' hash and licence, the base first."""
+    """The plan. ``models`` are name, files' hash and licence, the base first; ``mapping`` as of `rows.read_map`."""
     return {
         "dataset": dataset,
         "seed": seed,
@@ -40,6 +42,8 @@ def make_plan(
             {"name": asker.name, "against": against(asker, askers), "settings": asker.settings} for asker in askers
         ],
         "sweep": {key: list(values) for key, values in grid.items()},
+        **({"map": dict(mapping)} if mapping else {}),
+        **({"grader": grader} if grader else {}),
     }
 
 

@@ -1,5 +1,6 @@
 """Runs every method on the same items, many answers concurrently."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from tokencollab.collaboration import Collaboration
 from tokencollab.errors import PromptTooLong, RunStopped
 from tokencollab.evaluation.askers import Asker, GivenAnswer, Question
 from tokencollab.evaluation.folder import Record, RunFolder, read_records
+from tokencollab.evaluation.grading import Grader
 from tokencollab.evaluation.items import Item, kind_of
 from tokencollab.evaluation.prompts import PromptName, prompt_of
 from tokencollab.pool import Progress, run_pool
@@ -34,10 +36,11 @@ class Runner:
         max_tokens: int,
         stop: Sequence[str],
         seed: int,
+        grader: Grader | None = None,
         show: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         """What is in ``folder`` already is not asked again. ``show`` is called whenever an answer is on disk."""
-        self._team, self._folder, self._show = team, folder, show
+        self._team, self._folder, self._grader, self._show = team, folder, grader, show
         self._prompt, self._max_tokens, self._stop, self._seed = prompt, max_tokens, tuple(stop), seed
         done = {(record["method"], record["item"]) for record in read_records(folder.path)}
         self._work = [(item, asker) for item in items for asker in askers if (asker.name, item.id) not in done]
@@ -50,10 +53,10 @@ class Runner:
         Cancelling it leaves every finished answer on disk.
 
         Raises:
-            RunStopped: a model was lost, twice.
+            RunStopped: a model was lost, twice, or the grader fails.
             TokencollabError: what a model or the folder says.
         """
-        self.progress.restart()
+        self.progress.restart(concurrency)
         self._show(self.progress)
         await run_pool(self._work, self._answer, concurrency)
 
@@ -74,9 +77,16 @@ class Runner:
                 record = record_of(asker, question.item, GivenAnswer("", None, 0, 0))
                 return {**record, "error": str(error)}  # wrong and unreadable
             if not given.lost:
-                return record_of(asker, question.item, given)
+                return await self._graded(record_of(asker, question.item, given), question.item)
             lost = ", ".join(given.lost)
         raise RunStopped(f"{lost} failed while it answered {question.item.id} by {asker.name}; go on with --resume")
+
+    async def _graded(self, record: Record, item: Item) -> Record:
+        """``record`` as the grader of the caller's sees it, if there is one: nothing is unreadable to it."""
+        if self._grader is None:
+            return record
+        right = await asyncio.to_thread(self._grader.grade, record["text"], item)
+        return {**record, "right": right, "answer": record["answer"] or record["text"].strip() or None}
 
 
 def record_of(asker: Asker, item: Item, given: GivenAnswer) -> Record:

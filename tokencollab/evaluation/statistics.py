@@ -8,6 +8,7 @@ accuracies: McNemar's exact test, which is the binomial test over the items that
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,25 @@ def mcnemar(only_a: int, only_b: int) -> float:
     if only_a + only_b == 0:
         return 1.0
     return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+POWER = 0.8
+
+
+def needed_items(only_a: int, only_b: int, n: int) -> int | None:
+    """How many items McNemar's test needs to find a difference of this size: two-sided 5 %, power 80 %.
+
+    With ``psi`` = (only_a + only_b) / n, the share of items that exactly one of two methods has right, and the
+    difference ``d`` = (only_a - only_b) / n, it is (z(0.975) sqrt(psi) + z(0.8) sqrt(psi - d^2))^2 / d^2, by Connor,
+    "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43 (1987), and
+    1 / abs(d) more, a correction for continuity, since `mcnemar` is the exact test. Both shares are those of a sample:
+    the figure is as uncertain as the difference. None: there is none.
+    """
+    psi, d = (only_a + only_b) / n, (only_a - only_b) / n
+    if d == 0:
+        return None
+    level, power = float(stats.norm.ppf((1 + CONFIDENCE) / 2)), float(stats.norm.ppf(POWER))
+    return ceil((level * sqrt(psi) + power * sqrt(psi - d * d)) ** 2 / (d * d) + 1 / abs(d))
 
 
 def adjusted(p: Sequence[float]) -> list[float]:

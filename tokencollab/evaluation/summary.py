@@ -19,6 +19,7 @@ from tokencollab.evaluation.statistics import (
     mcnemar,
     wilson,
 )
+from tokencollab.evaluation.verdict import verdicts
 from tokencollab.files import reading
 
 Answers = Mapping[str, Mapping[str, Record]]
@@ -34,6 +35,7 @@ def summarise(path: Path) -> dict[str, Any]:
     ``exit_step_median`` (of those), ``ms_per_token`` and ``time_to_first_token_ms`` (medians, under the run's own
     load), ``tokens_mean``, ``unreadable``. ``pairs`` has for each two methods the difference of their accuracies (a -
     b) on the items that all methods answered, with McNemar's p, and ``p_adjusted`` for the number of pairs.
+    ``verdicts``: see `verdict.verdicts`.
 
     Raises:
         UsageError: it is no folder of a run, or damaged.
@@ -54,12 +56,13 @@ def summary_of(run: Mapping[str, Any], records: Iterable[Record]) -> dict[str, A
     answers = {name: answers[name] for name in entries}
     methods = {name: _method(entry, answers[name]) for name, entry in entries.items()}
     pairs = _compare(entries, answers, methods, plan["seed"])
-    count = len(plan["items"])
+    count, members = len(plan["items"]), _members(answers)
+    models = [model["name"] for model in plan["models"]]
     return {
         "dataset": plan["dataset"],
         "n": count,
         "seed": plan["seed"],
-        "models": [model["name"] for model in plan["models"]],
+        "models": models,
         "prompt": plan["prompt"],
         "max_tokens": plan["max_tokens"],
         "complete": len(answers) == len(plan["methods"]) and all(len(own) == count for own in answers.values()),
@@ -69,7 +72,8 @@ def summary_of(run: Mapping[str, Any], records: Iterable[Record]) -> dict[str, A
         "resamples": RESAMPLES,
         "methods": methods,
         "pairs": pairs,
-        **_members(answers),
+        "verdicts": verdicts(methods, pairs, models, members.get("best_alone")),
+        **members,
     }
 
 

@@ -66,6 +66,7 @@ from tokencollab.policies.aggregations import Bytewise
 from tokencollab.policies.bytewise.voting import ByteVoting
 from tokencollab.policies.evidence import STAY, Evidence, ExitPolicy, Verdict, check_verdict
 from tokencollab.policies.methods import Method, sampling_of
+from tokencollab.policies.own import calling
 from tokencollab.policies.pieces import Decider, PieceVoting
 from tokencollab.policies.turn import Result, State, Turn
 from tokencollab.policies.voting import NOBODY, DecidedPiece, Voting
@@ -211,7 +212,9 @@ class Machine:
 
     def _observe(self, turn: Turn, evidence: Evidence) -> Verdict:
         """What the exit policy says of a step in which the base voted."""
-        turn.exit, verdict = check_verdict(self._exit, self._exit.observe(turn.exit, evidence))
+        with calling("exit policy", self._exit):
+            said = self._exit.observe(turn.exit, evidence)
+        turn.exit, verdict = check_verdict(self._exit, said)
         return verdict
 
     def _release(self, turn: Turn, decision: DecidedPiece, verdict: Verdict) -> None:

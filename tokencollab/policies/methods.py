@@ -10,6 +10,7 @@ from tokencollab.errors import UnknownMethod
 from tokencollab.policies.aggregations import AGGREGATIONS, DK, DP, Aggregation, Base, Bytewise, DuetNet, GaC, UniTE
 from tokencollab.policies.evidence import Exit
 from tokencollab.policies.exits import EXITS, Fixed, Never
+from tokencollab.policies.own import is_own
 from tokencollab.policies.parameters import (
     Parameter,
     check_text,
@@ -227,11 +228,22 @@ def register(cls: type[Aggregation] | type[Exit]) -> None:
         raise UnknownMethod(f"{cls!r} is neither an Aggregation nor an Exit")
 
 
+def take_own(settings: Mapping[str, Any]) -> None:
+    """Imports the aggregation and the exit that the JSON form of a method names by ``module:name``.
+
+    For settings of somebody who may run code here; `Method.from_json` by itself imports nothing.
+    """
+    for registry in (AGGREGATIONS, EXITS):
+        if is_own(name := settings.get(registry.what)):
+            registry.take(name)
+
+
 def parse_method(name: str, *, aggregation: str | None = None, exit: str | None = None, **settings: Any) -> Method:
     """The preset ``name``, with whatever else is given in place of its own. None means: as the preset has it.
 
-    ``exit`` is a name of `list_exits`, with fixed as ``fixed-20`` or ``fixed(20)``. ``settings`` are the parameters of
-    the two. ``weights`` give a number for each model's name; ``top_t`` is T, or a range ``"1-2"`` from which T is drawn
+    ``exit`` is a name of `list_exits`, with fixed as ``fixed-20`` or ``fixed(20)``. All three may be ``module:name`` of
+    a class of your own: an `Aggregation`, an `Exit`. ``settings`` are the parameters of the two. ``weights`` give a
+    number for each model's name; ``top_t`` is T, or a range ``"1-2"`` from which T is drawn
     per step. With another ``aggregation`` the truncation becomes that one's. Where ``aggregation`` or ``exit`` is given
     the method is named after the two, e.g. ``dp+fixed-20``.
 
@@ -243,6 +255,10 @@ def parse_method(name: str, *, aggregation: str | None = None, exit: str | None 
         raise UnknownMethod(f"a method is named by a text such as 'unite', not {type(name).__name__}")
     if name == AUTO and (aggregation, exit) != (None, None):
         name = Bytewise.name  # the caller chooses
+    take_own({"aggregation": aggregation, "exit": exit})
+    if is_own(name):
+        AGGREGATIONS.take(name)
+        name = AGGREGATIONS.get(name).name
     preset_scoring, leaving, after = _preset(name)
     scoring = preset_scoring if aggregation is None else AGGREGATIONS.get(aggregation)
     if exit is not None:

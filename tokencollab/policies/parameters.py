@@ -15,6 +15,7 @@ from sys import float_info
 from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from tokencollab.errors import UnknownMethod
+from tokencollab.policies.own import find_own, is_own
 from tokencollab.protocol.values import is_huge, perhaps, shown
 
 Numbers: TypeAlias = tuple[tuple[str, float], ...]
@@ -328,6 +329,7 @@ class Declarations(Generic[D]):
         self.what, self.base, self._group = what, base, group
         self.built_in: dict[str, type[D]] = {cls.name: cls for cls in classes}
         self._classes = dict(self.built_in)
+        self._taken: dict[str, type[D]] = {}
 
     def add(self, cls: type[D]) -> None:
         """Registers a class; once more does nothing.
@@ -336,13 +338,29 @@ class Declarations(Generic[D]):
             UnknownMethod: it declares no name, or one that another class has.
         """
         name = getattr(cls, "name", None)
-        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        if not isinstance(name, str) or not (is_own(name) or re.fullmatch(r"[a-z][a-z0-9-]*", name)):
             raise UnknownMethod(f"{cls.__name__} needs a name of lower-case letters, digits and -, not {name!r}")
         if any(isinstance(value, Field) for value in vars(cls).values()):
             raise UnknownMethod(f"{cls.__name__} must be a dataclass: write @dataclass(frozen=True) above it")
         parameters_of(cls)
         if self._classes.setdefault(name, cls) is not cls:
             raise UnknownMethod(f"there are two classes of the {self.what} {name}: {self._classes[name]} and {cls}")
+
+    def take(self, path: str) -> None:
+        """Imports the class that ``module:name`` names, which is then found by this name.
+
+        From now on it is its own name, unless the class is registered under another.
+
+        Raises:
+            UsageError: it cannot be imported, or is no class of this kind.
+        """
+        found = self._taken.get(path) or find_own(path, f"the {self.what}")
+        if not isinstance(found, type) or not issubclass(found, self.base) or found is self.base:
+            raise UnknownMethod(f"{path} is no {self.what}: derive a class from tokencollab.{self.base.__name__}")
+        if found not in self.all().values():
+            found.name = path
+            self.add(found)
+        self._taken[path] = found
 
     def all(self) -> dict[str, type[D]]:
         group, self._group = self._group, None  # looked up once
@@ -361,7 +379,7 @@ class Declarations(Generic[D]):
         """The class of this name, if there is one."""
         if not isinstance(name, str):
             return None
-        return self.built_in.get(name) or self._classes.get(name) or self.all().get(name)
+        return self._taken.get(name) or self.built_in.get(name) or self._classes.get(name) or self.all().get(name)
 
     def get(self, name: object) -> type[D]:
         """The class of this name.
@@ -370,6 +388,11 @@ class Declarations(Generic[D]):
             UnknownMethod: there is none; the message lists those that there are.
         """
         found = self.find(name)
+        if found is None and is_own(name):
+            raise UnknownMethod(
+                f"the {self.what} {name} is code that is not imported on the word of a file; where you trust it, name "
+                f"it by --plugin {name}"
+            )
         if found is None:
             raise UnknownMethod(f"unknown {self.what} {name!r}; there are {', '.join(self.all())}")
         return found

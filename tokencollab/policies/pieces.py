@@ -14,6 +14,7 @@ from tokencollab.errors import ProtocolError, UsageError
 from tokencollab.policies.aggregations import Ballot, foreign_pieces
 from tokencollab.policies.events import CandidatesArrived, RequestCandidates, RequestScores, ScoresArrived
 from tokencollab.policies.methods import Method, sampling_of
+from tokencollab.policies.own import calling
 from tokencollab.policies.selection import select
 from tokencollab.policies.truncation import truncate
 from tokencollab.policies.turn import Turn
@@ -45,7 +46,8 @@ class Decider:
     def decide(self, step: int, ballots: Sequence[Ballot]) -> Piece:
         """The piece that ``ballots`` (at least one, sorted by model) choose at ``step``."""
         scoring = self.method.scoring
-        scored = scoring.score(ballots)
+        with calling("aggregation", scoring):
+            scored = scoring.score(ballots)
         if not type(scoring).__module__.startswith("tokencollab."):
             check_scored(scoring, scored)
         return select(scored, self.sampling, step)

@@ -33,7 +33,7 @@ from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import ModelFailed, PlatformFull, TokencollabError, TraceError, UsageError
 from tokencollab.files import cache_folder
-from tokencollab.policies.methods import Method
+from tokencollab.policies.methods import Method, take_own
 from tokencollab.protocol import codec
 from tokencollab.protocol.messages import Close, Closed, Task, TaskEnded, TaskToken
 from tokencollab.records import in_use
@@ -122,7 +122,9 @@ class CoordinatorActor(FrameActor):
         answer = self._answers[task.session] = _OpenAnswer()
         file = self._folder / f"{task.session}{SUFFIX}"
         try:
-            method = Method.from_json(json.loads(task.method))
+            settings = json.loads(task.method)
+            take_own(settings)  # a program of this cluster asks
+            method = Method.from_json(settings)
             request = AnswerRequest.of(method, task.messages, task.max_tokens, task.stop, task.seed, task.max_seconds)
             team = await self._team(task.base)
             past = await self._past(file)

@@ -8,6 +8,7 @@ from tokencollab import Collaboration
 from tokencollab.evaluation.askers import Asker
 from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.folder import RunFolder
+from tokencollab.evaluation.grading import Grader
 from tokencollab.evaluation.items import Item
 from tokencollab.evaluation.naming import make_askers
 from tokencollab.evaluation.plan import make_plan
@@ -66,6 +67,7 @@ async def evaluate(
     concurrency: int = 4,
     grid: Mapping[str, Sequence[Any]] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    grader: Grader | None = None,
 ) -> None:
     """A whole run."""
     items = load_items("simplemath", n, 0, None)
@@ -74,7 +76,7 @@ async def evaluate(
     with RunFolder(path, settings_of(items, askers, grid=grid or {}), resume) as folder:
         async with Collaboration(names[0], names[1:], "base", runtime=scripted_runtime(*engines)) as team:
             runner = Runner(
-                team, items, askers, folder, prompt="bare", max_tokens=32, stop=(), seed=0,
+                team, items, askers, folder, prompt="bare", max_tokens=32, stop=(), seed=0, grader=grader,
                 show=lambda run: progress(run.finished, run.total),
             )  # fmt: skip
             folder.begin({"started": "now", "concurrency": concurrency})

@@ -12,8 +12,9 @@ from tokencollab.answers import extract, same
 from tokencollab.errors import MissingExtra, ModelUnavailable, UsageError
 from tokencollab.evaluation.data_sets import load_items
 from tokencollab.evaluation.hub import HUB_SETS
-from tokencollab.evaluation.items import Item, kind_of, read_rows
+from tokencollab.evaluation.items import Item, kind_of
 from tokencollab.evaluation.prompts import prompt_of
+from tokencollab.evaluation.rows import read_rows
 
 OPEN = {"id": "own/1", "question": "What is 2+2?", "choices": None, "answer": "4", "context": None}
 CHOICE = {"id": "own/2", "question": "Which?", "choices": ["this", "that"], "answer": "B", "context": None}
@@ -54,12 +55,17 @@ def test_simplemath_is_made_and_is_the_same_for_a_seed() -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("no object", "not an object"),
-        (OPEN | {"id": ""}, "id must be a text"),
-        (OPEN | {"answer": 4}, "answer must be a text"),
+        ("no object", "it is no object"),
+        (OPEN | {"id": True}, "id must be a text or a whole number, not true; or leave it out"),
+        (OPEN | {"answer": ["4"]}, r"answer must be a text, a number, true or false, not \["),
+        (OPEN | {"answer": None}, "answer is empty"),
+        (OPEN | {"question": 4}, "question must be a text, not 4"),
         (OPEN | {"choices": []}, "choices must be a list"),
-        (OPEN | {"choices": ["a", 2]}, "choices must be a list"),
-        (CHOICE | {"answer": "C"}, "a letter from A to B"),
+        (OPEN | {"choices": ["a", None]}, "choices must be a list"),
+        (OPEN | {"choices": "this or that"}, "choices must be a list"),
+        (CHOICE | {"answer": "C"}, "a letter from A to B, an index from 0 to 1 or the text of one option"),
+        (CHOICE | {"answer": 2}, "an index from 0 to 1 .* not 2"),
+        (CHOICE | {"answer": True}, "the text of one option, not true"),
         (OPEN | {"context": 3}, "context must be"),
     ],
 )
@@ -115,8 +121,15 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=reason) as error:
             load_items(dataset, None, 0, str(data) if data else None)
         assert "\n" not in str(error.value)
-    with pytest.raises(UsageError, match="has 1 items, not 2"):
-        load_items("own", 2, 0, str(tmp_path))
+
+
+def test_fewer_items_than_the_limit_are_all_taken_with_a_line(tmp_path: Path) -> None:
+    write(tmp_path, OPEN)
+    said: list[str] = []
+    assert len(load_items("own", 2, 0, str(tmp_path), say=said.append)) == 1
+    assert said == ["own.jsonl has 1 items, fewer than --limit 2: all are taken"]
+    load_items("own", 1, 0, str(tmp_path), say=said.append)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(
@@ -136,7 +149,7 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
 )
 def test_an_answer_that_no_model_can_give_is_refused_with_its_line(tmp_path: Path, answer: str) -> None:
     write(tmp_path, OPEN, OPEN | {"id": "b", "answer": answer})
-    with pytest.raises(UsageError, match=r"^own.jsonl, line 2: the answer"):
+    with pytest.raises(UsageError, match=r"^own.jsonl, line 2: the answer "):
         load_items("own", None, 0, str(tmp_path))
 
 

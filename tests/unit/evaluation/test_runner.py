@@ -49,7 +49,7 @@ async def test_the_summary_has_the_figures_of_the_answers(tmp_path: Path) -> Non
     await evaluate(tmp_path, pair(), METHODS, n=8)
     summary = summarise(tmp_path)
     assert summary == json.loads((tmp_path / "summary.json").read_text()) | {
-        key: value for key, value in summary.items() if key in ("methods", "pairs")
+        key: value for key, value in summary.items() if key in ("methods", "pairs", "verdicts")
     }
     items = load_items("simplemath", 8, 0, None)
     right = sum(not odd(item.question) for item in items)

@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from tokencollab.evaluation.statistics import adjusted, bootstrap, mcnemar, wilson
+from tokencollab.evaluation.statistics import adjusted, bootstrap, mcnemar, needed_items, wilson
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,26 @@ def test_mcnemar_is_the_two_sided_binomial_test(b: int, c: int) -> None:
 
 def test_mcnemar_of_methods_that_never_differ() -> None:
     assert mcnemar(0, 0) == 1.0
+
+
+@pytest.mark.parametrize(("gain", "loss"), [(0.2, 0.1), (0.15, 0.1), (0.1, 0.02), (0.25, 0.05), (0.3, 0.15)])
+def test_with_so_many_items_as_are_needed_four_of_five_runs_find_the_difference(gain: float, loss: float) -> None:
+    n = needed_items(round(1000 * gain), round(1000 * loss), 1000)
+    assert n is not None
+    assert n == needed_items(round(1000 * loss), round(1000 * gain), 1000)
+    drawn = np.random.default_rng(7).multinomial(n, [gain, loss, 1 - gain - loss], size=3000)
+    found = np.mean([mcnemar(int(a), int(b)) < 0.05 for a, b, _ in drawn])
+    assert 0.77 < found < 0.85  # 3000 runs: a standard error of 0.007
+    half = np.random.default_rng(7).multinomial(n // 2, [gain, loss, 1 - gain - loss], size=1000)
+    assert np.mean([mcnemar(int(a), int(b)) < 0.05 for a, b, _ in half]) < 0.6
+
+
+def test_the_items_needed_are_those_of_connor_s_formula() -> None:
+    # psi = 0.3, d = 0.1: (1.95996 * 0.547723 + 0.841621 * 0.538516)^2 / 0.01 = 233.1, and 10 for continuity
+    assert needed_items(20, 10, 100) == 244
+    assert needed_items(10, 10, 100) is None
+    assert needed_items(0, 0, 100) is None
+    assert needed_items(5, 0, 5) is not None
 
 
 def test_adjusted_p_are_those_of_benjamini_and_hochberg() -> None:
