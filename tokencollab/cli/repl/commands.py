@@ -226,7 +226,7 @@ async def _retry(shell: Shell) -> None:
     if not session.turns:
         raise UsageError("there is nothing to ask again")
     turn = session.turns.pop()
-    if session.samples:
+    if session.samples and session.seed == turn.answer.seed:  # else somebody has chosen another
         session.seed = turn.answer.seed + 1 if turn.answer.seed < LARGEST else 0
     try:
         await shell.ask(turn.question)
@@ -387,7 +387,7 @@ _ALL: Final = (
         "temperature", "[X [SEED]]", "sample the answers of any method, e.g. at 0.7; 0: the best piece", _temperature
     ),
     PromptCommand("seed", "[N]", "of every random choice", _seed),
-    PromptCommand("retry", "", "ask the last question again; with the next seed where answers are sampled", _retry),
+    PromptCommand("retry", "", "ask the last question again; where answers are sampled, with the next seed", _retry),
     PromptCommand("undo", "", "take the last question and its answer back", _undo),
     PromptCommand("history", "", "the conversation so far", _history),
     PromptCommand(

@@ -122,7 +122,9 @@ def described(session: Conversation) -> list[str]:
     else:
         method = session.chosen()
         for name in method.to_json():
-            shown = name not in ("name", "exit_after", "weights", "top_t", *session.settings)
+            shown = name not in ("name", "exit_after", "weights", "top_t", "temperature", *session.settings)
             if shown and (name in ("aggregation", "exit") or method.uses(name)):
                 lines.append(f"{name} {getattr(method, name)}")
+        if "temperature" not in session.settings:
+            lines.append(f"temperature {session.temperature:g}")
     return [*lines, *(f"{name} {value} (set)" for name, value in session.settings.items())]

@@ -113,10 +113,10 @@ class Shell:
         for line in happenings(turn.tokens):
             self.say(line)
         most = self.session.limits.max_tokens
-        full = (
-            f"cut off at {most} tokens: /set max_tokens" if turn.answer.tokens >= most else "no model has room for more"
-        )
-        why = {"end": "", "cancelled": "; stopped", "length": f"; {full}"}[turn.answer.finish_reason]
+        limit = f"cut off at {most} tokens: /set max_tokens"
+        if turn.answer.tokens < most:
+            limit = "the context of a model is full"
+        why = {"end": "", "cancelled": "; stopped", "length": f"; {limit}"}[turn.answer.finish_reason]
         if why or self.interactive:
             self.say(f"[{caption(turn)}{why}]")
 
@@ -133,10 +133,10 @@ class Shell:
     async def alone(self) -> None:
         """Has each model answer the last question by itself; where it parts from the answer a mark stands, and it goes
         on in bold."""
-        turn = self.session.last
+        names, turn = self.session.soloists(), self.session.last
         if self.words:
             self.tell(f"together: {turn.text}")
-        for name in self.session.soloists():
+        for name in names:
             self.say(f"{name} by itself:")
             beside = Beside(turn.text, self.palette.marks.exit)
             if not self.words:

@@ -224,7 +224,15 @@ async def test_a_temperature_samples_whatever_the_method(method: str) -> None:
         assert len({greedy, *texts}) == 4
         turn = shell.session.last
         assert turn_of_trace(turn.trace).text == turn.text, "the replay is another answer"
+        assert "temperature 3 (set)" in await shell.do("/set")
+        await shell.do("/temperature 3 11", "/retry")
+        assert shell.session.last.answer.seed == 11
+        await shell.do("/retry")
+        assert shell.session.last.answer.seed == 12
+        await shell.do("/seed 3")
         assert await shell.do("/temperature 0") == "temperature 0: the best piece is taken\n"
+        assert "temperature 0 (set)" in await shell.do("/set")
+        assert "\ntemperature 0\n" in await shell.do("/set temperature", "/set")
         await shell.do("/undo")
         assert await shell.do("first?") == greedy
         await shell.do("/temperature 0.5", "/method modelswitch")
