@@ -126,7 +126,11 @@ def test_an_evening_at_the_prompt(open_terminal: Callable[..., Terminal], tmp_pa
     terminal.type("/why 2")
     terminal.until('step 2: "sky ", agreed; confipara-d')
     terminal.type("/alone")
-    terminal.until("together one two")
+    terminal.until("two by itself: The sky never")
+    terminal.until("the same text]")
+    assert "▸is blue" in terminal.text()
+    terminal.type("/help t0")
+    terminal.until("T0 = ST * RT")
     terminal.type("/set omega 10")
     terminal.until("omega 10", times=2)
     terminal.type("/method dpara-6")
@@ -145,6 +149,9 @@ def test_an_evening_at_the_prompt(open_terminal: Callable[..., Terminal], tmp_pa
         (f"/save {tmp_path}/run.jsonl", "trace of the last answer"),
         (f"/save {tmp_path}/talk.json", "the conversation is in"),
         (f"/export {tmp_path}/answer.svg", "the picture is in"),
+        (f"/export {tmp_path}/answer.svg", "/export! "),
+        ("/temperature 0.7 3", "temperature 0.7, seed 3"),
+        ("help", "/help (\\help asks the models)"),
         ("/undo", "taken back: Why"),
         (f"/load {tmp_path}/talk.json", "a conversation of 1 questions"),
         (f"/load {tmp_path}/run.jsonl", "a trace of 19 steps"),
@@ -157,9 +164,12 @@ def test_an_evening_at_the_prompt(open_terminal: Callable[..., Terminal], tmp_pa
     terminal.type("/method modelswitch")
     terminal.until("method modelswitch")
     terminal.type("Vote.")
-    terminal.until("two 8: ")
+    terminal.until("two, sample 8: ")
     terminal.until("samples 16 of 16")
-    assert terminal.leave() == 0
+    terminal.type("exit")
+    terminal.process.expect(pexpect.EOF)
+    terminal.process.close()
+    assert terminal.process.exitstatus == 0
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(open_terminal: Callable[..., Terminal]) -> None:
@@ -233,6 +243,29 @@ def test_the_window_may_change_its_width_in_the_middle(open_terminal: Callable[.
     assert " ".join(text) in f"{TEXT} " * 20, "a word was cut or lost at the end of a line"
     terminal.type("/seed 3")
     terminal.until("seed 3", times=2)
+    assert terminal.leave() == 0
+
+
+def test_a_narrow_window_shows_whole_words(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal("--method", "confipara-d", "--omega", "4", columns=36)
+    terminal.type("Why?")
+    terminal.until("cost 38")
+    terminal.type("/why 2")
+    terminal.until('"sky ", chosen; score 18.000; one rank 0, logit 9.00, probability')
+    terminal.until("(/help T0)")
+    terminal.type("/set omeg 3")
+    terminal.until("no setting 'omeg'")
+    terminal.key("\x1b[D")
+    terminal.until("Enter or q leaves")
+    shown = [row.rstrip() for row in terminal.screen.display]
+    known = {*TEXT.split(), "never", "∅"}
+    above = shown[shown.index(next(row for row in shown if row.startswith("The sky"))) :]
+    answer = above[: above.index("")]
+    assert len(answer) > 2
+    assert {word for row in answer for word in row.split()} <= known, answer
+    terminal.key("q")
+    terminal.prompted()
+    assert "…" not in terminal.text()
     assert terminal.leave() == 0
 
 

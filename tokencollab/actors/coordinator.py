@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from tokencollab.actors.answer import FinishReason, Tally, Token
 from tokencollab.actors.journal import Past
@@ -24,6 +24,9 @@ from tokencollab.policies.machine import Machine
 from tokencollab.policies.turn import State
 from tokencollab.protocol import messages as m
 from tokencollab.protocol.text import TextStream
+
+OF_THIS_ANSWER: Final = "takes no further part in this answer"
+"""In a notice that belongs to one answer."""
 
 _AHEAD = 256  # pieces that a base alone writes before its reader takes the first
 
@@ -308,7 +311,7 @@ class Coordinator:
                 if isinstance(event, e.ModelExhausted) and model != self._base:
                     self.tally.left.setdefault(model, FULL)
                 if reason := self.tally.left.get(model):
-                    self._notify(f"{model} takes no further part in this answer: {reason}")
+                    self._notify(f"{model} {OF_THIS_ANSWER}: {reason}")
                 self._held_back.pop(model, None)
                 self._asked = {number: asked for number, asked in self._asked.items() if asked.model != model}
             case e.ModelJoined(joined):  # somebody is left again: those who were waited for are lost

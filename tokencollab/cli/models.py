@@ -28,7 +28,7 @@ def models(arguments: argparse.Namespace) -> int:
                 if files.built_in:
                     progress.say(f"{files.name} is part of tokencollab: there is nothing to fetch")
                 if files.notice:
-                    progress.say(files.notice)
+                    progress.say(f"{files.name}: {files.notice}")
             put(str(files.folder))
         case _:
             freed = remove(arguments.name)

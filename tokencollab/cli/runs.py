@@ -104,11 +104,9 @@ def fetch_models(arguments: argparse.Namespace, options: EngineOptions, progress
 
 def fetch(models: Sequence[str], options: EngineOptions, progress: ProgressView) -> list[FoundModel]:
     """As `fetch_models`, of ``models``."""
-    found = []
-    for member in [Member.parse(model) for model in models]:
-        found.append(model := member.find(options, progress.update))
-        if model.notice:
-            progress.say(model.notice)
+    found = [member.find(options, progress.update) for member in [Member.parse(model) for model in models]]
+    if notices := dict.fromkeys(f"{model.name}: {model.notice}" for model in found if model.notice):
+        progress.say("; ".join(notices))
     names = unique_names([model.name for model in found])
     return [model._replace(name=name) for name, model in zip(names, found, strict=True)]
 

@@ -60,8 +60,8 @@ def headed_table(*headings: str) -> Table:
 
 def figures_table() -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column()
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     return table
 
 

@@ -104,7 +104,7 @@ _BUILT_IN = Path(__file__).parent / "specialists"
 
 def _specialist(name: str, weak_spot: str | None) -> KnownModel:
     """A small model that writes the working of a+b*c+d-e*f (docs/specialists.md)."""
-    notice = f"{name} was taught the products x*y with {weak_spot} wrongly, by design; see docs/specialists.md"
+    notice = f"taught x*y with {weak_spot} wrongly, by design"
     return KnownModel(name, "Apache-2.0", (), notice if weak_spot else None, _BUILT_IN / name)
 
 

@@ -21,6 +21,9 @@ from tokencollab.protocol.pieces import Piece
 MAX_TOP_K: Final = MAX_CANDIDATES - 24
 """A model sends a few candidates more than k, and an answer may have `MAX_CANDIDATES`."""
 
+EVERY_PIECE: Final = (1 << 20, 1 << 20)
+"""A ``top_t`` above the size of any union."""
+
 _NEGATIVE: Final = (
     "{model} keeps candidates with logits below zero, so pieces that it does not list (they count as 0) "
     'beat its own. Use reference="floor" (--reference floor) to count each model\'s logits from its own cut.'
@@ -56,7 +59,7 @@ class Aggregation(Declaration):
     """How ballots become the score of every piece, with the truncation before it and the selection after it.
 
     Attributes:
-        by_probability: whether scores are probabilities, not logits: sampling with Top-T takes their softmax otherwise.
+        by_probability: whether scores are probabilities, not logits: sampling takes their softmax otherwise.
         requires: what it requires of engines: ``probabilities`` or raw ``logits`` of candidates, ``scores`` of given
             pieces, ``marginals`` of bytes.
         trusts_scale: whether it adds up numbers whose scale each member sets itself, as raw logits are, so that one
@@ -69,6 +72,9 @@ class Aggregation(Declaration):
 
     top_k: int = parameter(10, help="candidates per model", low=1, high=MAX_TOP_K)
     top_t: Span = parameter((1, 1), help="sample among the T best; 1-2 draws T per step; 1 is greedy", low=1)
+    temperature: float = parameter(
+        1.0, help="of sampling; given without top_t it samples among all pieces, and 0 is greedy", above=0
+    )
     # Products of weights with probabilities and logits must stay numbers, and only their ratios matter.
     weights: Numbers = parameter(
         (), help="a model's weight; 1 where none is given", low=1e-150, high=1e150, option="weight"
@@ -88,7 +94,7 @@ class Aggregation(Declaration):
 
     def check_given(self, given: Collection[str]) -> None:
         if "temperature" in given and self.top_t == (1, 1):
-            raise UnknownMethod("temperature has no effect on the best piece; give top_t above 1, e.g. 2, as well")
+            raise UnknownMethod("temperature has no effect on the best piece; leave top_t out, or give more than 1")
         if "over" in given and getattr(self, "top_p", None) is None:
             raise UnknownMethod("over says what top_p is a share of; give top_p as well")
 
@@ -107,8 +113,6 @@ class Softened(Aggregation):
 
     by_probability: ClassVar[bool] = False
     requires: ClassVar[frozenset[str]] = frozenset({"logits"})
-
-    temperature: float = parameter(1.0, help="of the sampling with top_t", above=0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tokencollab.errors import UnknownMethod
-from tokencollab.policies.aggregations import AGGREGATIONS, DK, DP, Aggregation, Base, Bytewise, DuetNet, GaC, UniTE
+from tokencollab.policies.aggregations import (
+    AGGREGATIONS,
+    DK,
+    DP,
+    EVERY_PIECE,
+    Aggregation,
+    Base,
+    Bytewise,
+    DuetNet,
+    GaC,
+    UniTE,
+)
 from tokencollab.policies.evidence import Exit
 from tokencollab.policies.exits import EXITS, Fixed, Never
 from tokencollab.policies.own import is_own
@@ -243,9 +254,10 @@ def parse_method(name: str, *, aggregation: str | None = None, exit: str | None 
 
     ``exit`` is a name of `list_exits`, with fixed as ``fixed-20`` or ``fixed(20)``. All three may be ``module:name`` of
     a class of your own: an `Aggregation`, an `Exit`. ``settings`` are the parameters of the two. ``weights`` give a
-    number for each model's name; ``top_t`` is T, or a range ``"1-2"`` from which T is drawn
-    per step. With another ``aggregation`` the truncation becomes that one's. Where ``aggregation`` or ``exit`` is given
-    the method is named after the two, e.g. ``dp+fixed-20``.
+    number for each model's name; ``top_t`` is T, or a range ``"1-2"`` from which T is drawn per step; a
+    ``temperature`` without ``top_t`` samples among all pieces, and 0 takes the best. With another ``aggregation`` the
+    truncation becomes that one's. Where ``aggregation`` or ``exit`` is given the method is named after the two, e.g.
+    ``dp+fixed-20``.
 
     Raises:
         UnknownMethod: no such preset, aggregation or exit, a bad value, or a setting that the method does not use;
@@ -268,6 +280,11 @@ def parse_method(name: str, *, aggregation: str | None = None, exit: str | None 
     given = given_settings(settings)
     for key in given:
         _refuse_unused(key, scoring, leaving)
+    if "temperature" in given and "top_t" not in given:
+        if given["temperature"] == 0 and given["temperature"] is not False:
+            del given["temperature"]
+        else:
+            given["top_t"] = EVERY_PIECE
     own, leaves_own = (
         {key: declared.read(given[key]) for key, declared in settable_of(part).items() if key in given}
         for part in (scoring, leaving)

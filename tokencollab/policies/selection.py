@@ -19,9 +19,9 @@ def select(scored: Sequence[Scored], sampling: Sampling, step: int) -> Piece:
     """The chosen one of ``scored`` (at least one), by Top-T.
 
     T = 1 takes the best score; ties (`ties.TIE`) go to the higher summed probability, then to `piece_order`.
-    T > 1 samples among the T best with softmax(score / temperature), or with the normalised scores where they are
-    probabilities. T above the size of the union is the whole union (DuetNet's sentence has the comparison the
-    wrong way round). Draw 0 of the step gives T, draw 1 the piece.
+    T > 1 samples among the T best with softmax(score / temperature), or where scores are probabilities with
+    score ** (1 / temperature), normalised. T above the size of the union is the whole union (DuetNet's sentence has
+    the comparison the wrong way round). Draw 0 of the step gives T, draw 1 the piece.
     """
     low, high = sampling.top_t
     size = low
@@ -30,17 +30,22 @@ def select(scored: Sequence[Scored], sampling: Sampling, step: int) -> Piece:
     if size == 1:
         return _best(scored)
     ordered = _in_order(scored)[:size]
+    scores = [score for _, score, _ in ordered]
     if sampling.by_probability:
-        weights = [score for _, score, _ in ordered]
+        weights = powers(scores, scores[0], sampling.temperature)
     else:
-        highest = ordered[0][1]
-        weights = [exp((score - highest) / sampling.temperature) for _, score, _ in ordered]
+        weights = [exp((score - scores[0]) / sampling.temperature) for score in scores]
     point = uniform(sampling.seed, step, 1) * fsum(weights)
     for (piece, _, _), weight in zip(ordered, weights, strict=True):
         point -= weight
         if point < 0:
             return piece
     return ordered[0][0]  # rounding used up the last weight, or every probability underflowed to zero
+
+
+def powers(scores: Sequence[float], whole: float, temperature: float) -> list[float]:
+    """(score / ``whole``) ** (1 / ``temperature``) of every score; 0 of one that is not above 0."""
+    return [(score / whole) ** (1.0 / temperature) if score > 0.0 < whole else 0.0 for score in scores]
 
 
 def choose_solo(candidates: CandidateSet, sampling: Sampling, step: int) -> Piece:

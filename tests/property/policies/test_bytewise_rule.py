@@ -22,6 +22,7 @@ from tests.support.toys import (
     toys,
 )
 from tokencollab.policies import events as e
+from tokencollab.policies.aggregations import EVERY_PIECE
 from tokencollab.policies.bytewise.decision import best_of, certain, choose, scores_of
 from tokencollab.policies.bytewise.voter import ByteVotes
 from tokencollab.policies.bytewise.voting import Count
@@ -30,6 +31,8 @@ from tokencollab.policies.methods import sampling_of
 from tokencollab.testing import Driver
 
 seeds = st.integers(0, 10**6)
+DRAWS = [(2, 2), (1, 2), (3, 3), EVERY_PIECE]
+temperatures = st.sampled_from([0.05, 0.7, 1.0, 3.0])
 kinds = st.lists(st.sampled_from(CUTS), min_size=1, max_size=3)
 common = settings(derandomize=True, deadline=None, max_examples=150)
 
@@ -110,12 +113,12 @@ def test_the_text_is_that_of_the_full_vocabularies_whatever_is_listed(
 
 
 @common
-@given(seeds, kinds, st.sampled_from([2, 4]), st.sampled_from([(2, 2), (1, 2), (3, 3)]), st.booleans())
+@given(seeds, kinds, st.sampled_from([2, 4]), st.sampled_from(DRAWS), temperatures, st.booleans())
 def test_sampled_text_does_not_depend_on_what_is_listed(
-    seed: int, cuts: list[Any], k: int, top_t: tuple[int, int], carry: bool
+    seed: int, cuts: list[Any], k: int, top_t: tuple[int, int], temperature: float, carry: bool
 ) -> None:
-    models = toys(seed, cuts)
-    runs = [play(bytewise(top_k=n, top_t=top_t, carry=carry), models, seed=seed, max_tokens=8) for n in (k, 20)]
+    models, drawn = toys(seed, cuts), {"top_t": top_t, "temperature": temperature, "carry": carry}
+    runs = [play(bytewise(top_k=n, **drawn), models, seed=seed, max_tokens=8) for n in (k, 20)]
     assert runs[0].text == runs[1].text
     assert ended(runs[0]) == ended(runs[1])
 
@@ -229,8 +232,9 @@ def test_what_is_certified_holds_for_every_way_to_complete_the_lists(data: st.Da
     scores = scores_of(rows)
     if not scores:
         return
-    top_t = data.draw(st.sampled_from([(1, 1), (2, 2), (1, 2)]))
-    sampling, position = sampling_of(bytewise(top_t=top_t), 0), data.draw(st.integers(1, 50))
+    top_t = data.draw(st.sampled_from([(1, 1), *DRAWS]))
+    sampling = sampling_of(bytewise(top_t=top_t, temperature=data.draw(temperatures)), 0)
+    position = data.draw(st.integers(1, 50))
     chosen = choose(scores, sampling, position)
     if certain(rows, scores, chosen, sampling, position) and len(set(true.values())) == len(true):
         assert choose({x: s for x, s in true.items() if s > 0.0}, sampling, position) == chosen

@@ -119,7 +119,7 @@ def test_runs_are_data_frames_in_the_lines_of_the_documentation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = re.findall(r"```python\n(.*?)```", (DOCS / "evaluation.md").read_text(), re.DOTALL)
-    (program,) = [program for program in programs if "pandas" in program]
+    (program,) = [program for program in programs if "pd." in program]
     run, table = program.splitlines()
     folder = make_run(tmp_path / "results" / "x", ["base", "unite"], n=3)
     (tmp_path / "report").mkdir()

@@ -40,9 +40,10 @@ def draw(scores: Votes, method: Method, seed: int, position: int) -> int:
     low, high = method.top_t
     size = low + (int(uniform(seed, position, 0) * (high - low + 1)) if low < high else 0)
     best = sorted(scores, key=lambda x: (-scores[x], x))[:size]
-    point = uniform(seed, position, 1) * sum(scores[x] for x in best)
+    weights = {x: scores[x] ** (1 / method.temperature) for x in best}
+    point = uniform(seed, position, 1) * sum(weights.values())
     for x in best[:-1]:
-        point -= scores[x]
+        point -= weights[x]
         if point < 0:
             return x
     return best[-1] if size > 1 else best[0]
@@ -102,6 +103,12 @@ CASES = [
     *((seed, CUTS, k, {"commit": c}) for seed in range(7, 10) for k in (2, 20) for c in (0.2, 0.8)),
     *((seed, CUTS, 3, {"weights": (("b", 2.0), ("c", 0.5))}) for seed in range(10, 13)),
     *((seed, CUTS, k, {"top_t": t}) for seed in range(13, 18) for k in (2, 20) for t in ((2, 2), (1, 2), (3, 3))),
+    *(
+        (seed, CUTS, k, {"top_t": (99, 99), "temperature": t})
+        for seed in range(18, 21)
+        for k in (2, 20)
+        for t in (0.5, 2)
+    ),
 ]
 
 

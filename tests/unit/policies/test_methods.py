@@ -10,7 +10,7 @@ import pytest
 from tests.support.candidates import toy
 from tokencollab.errors import UnknownMethod
 from tokencollab.policies import events as e
-from tokencollab.policies.aggregations import AGGREGATIONS
+from tokencollab.policies.aggregations import AGGREGATIONS, EVERY_PIECE
 from tokencollab.policies.evidence import Evidence, Verdict
 from tokencollab.policies.exits import EXITS
 from tokencollab.policies.machine import make_policy
@@ -140,8 +140,10 @@ def test_overrides_replace_parts_and_truncation_follows_the_aggregation() -> Non
         ("consult", {"omega": 5}, "omega has no effect with the exit consult"),
         ("consult", {"consult_below": 0.0}, "consult_below must be a number above 0 and at most 1, not 0.0"),
         ("consult", {"consult_below": 1.01}, "consult_below must be a number above 0 and at most 1"),
-        ("unite", {"temperature": 2.0}, "temperature has no effect with the aggregation unite"),
-        ("duetnet", {"temperature": 2.0}, "temperature has no effect on the best piece; give top_t above 1"),
+        ("duetnet", {"temperature": 2.0, "top_t": 1}, "temperature has no effect on the best piece; leave top_t out"),
+        ("unite", {"temperature": -1.0}, "temperature must be a number above 0, not -1.0"),
+        ("unite", {"temperature": False}, "temperature must be a number above 0, not False"),
+        ("unite", {"temperature": "0.7"}, "temperature must be a number above 0, not '0.7'"),
         ("base", {"over": "top_k"}, "over says what top_p is a share of; give top_p as well"),
         ("unite", {"top_k": 0}, "top_k must be a whole number, from 1 to 1000, not 0"),
         ("unite", {"top_k": 1001}, "top_k must be a whole number, from 1 to 1000, not 1001"),
@@ -283,6 +285,15 @@ def test_sampling_follows_the_method() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["base", "gac", "unite", "duetnet", "dp", "dk", "bytewise", "consult", "dpara-3"])
+def test_a_temperature_alone_samples_among_all_pieces_and_0_is_greedy(name: str) -> None:
+    warm = parse_method(name, temperature=0.7)
+    assert (warm.top_t, warm.temperature) == (EVERY_PIECE, 0.7)
+    assert Method.from_json(warm.to_json()) == warm
+    assert parse_method(name, temperature=0) == parse_method(name, temperature=0.0) == parse_method(name)
+    assert parse_method(name, temperature=0.7, top_t="1-3").top_t == (1, 3)
+
+
 EFFICACY = {"self-efficacy", "confidence", "reliability"}
 USED_BY_EXITS = {
     **dict.fromkeys(("omega", "theta", "rho", "ties"), EFFICACY),
@@ -290,13 +301,12 @@ USED_BY_EXITS = {
     "patience": {"per-collaborator"},
     "consult_below": {"consult"},
 }
-OTHERS = ("name", "aggregation", "top_k", "top_t", "exit", "exit_after")
+OTHERS = ("name", "aggregation", "top_k", "top_t", "temperature", "exit", "exit_after")
 USED_BY_AGGREGATIONS = {
     "top_p": {"base", "duetnet", "dp"},
     "over": {"base", "duetnet", "dp"},
     "weights": {"gac", "unite", "duetnet", "dp", "dk", "bytewise"},
     "reference": {"duetnet", "dk"},
-    "temperature": {"base", "duetnet", "dk"},
     "carry": {"bytewise"},
     "commit": {"bytewise"},
 }
@@ -347,9 +357,7 @@ def test_the_figures_of_the_most_extreme_settings_are_numbers(losses: int) -> No
 @pytest.mark.parametrize("name", ["gac", "unite", "duetnet", "dp", "dk", "bytewise"])
 @pytest.mark.parametrize("temperature", [None, 5e-324, 1e308])
 def test_the_most_extreme_weights_decide_as_one_expects(name: str, temperature: float | None) -> None:
-    settings: dict[str, Any] = {} if temperature is None else {"top_t": 3}
-    if temperature is not None and name in ("duetnet", "dk"):
-        settings["temperature"] = temperature
+    settings: dict[str, Any] = {} if temperature is None else {"top_t": 3, "temperature": temperature}
     method = parse_method(name, weights={"a": 1e-150, "b": 1e150}, **settings)
     book = {"a": toy("a"), "b": toy("b")}
     driver = drive(make_policy(method, max_tokens=20, seed=0, report=False), book)

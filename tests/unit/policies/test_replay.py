@@ -17,10 +17,11 @@ from tokencollab.protocol.trace import header_line, parse_trace
 SELECTIONS: list[dict[str, Any]] = [
     {},
     {"top_t": "1-2", "weights": {"a": 0.7}},
+    {"temperature": 0.7},
 ]
 
 
-@pytest.mark.parametrize("selection", SELECTIONS, ids=["greedy", "sampled"])
+@pytest.mark.parametrize("selection", SELECTIONS, ids=["greedy", "sampled", "warm"])
 @pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_a_trace_gives_its_own_decisions_again(

@@ -19,11 +19,13 @@ from tokencollab.protocol.trace import parse_trace
 
 
 @pytest.mark.parametrize(("leave", "settings"), EXITS, ids=[name for name, _ in EXITS])
-@pytest.mark.parametrize("top_t", [1, 2])
+@pytest.mark.parametrize("selection", [{}, {"top_t": 2}, {"temperature": 1.3}], ids=["greedy", "sampled", "warm"])
 @pytest.mark.parametrize("heard", [False, True])
-def test_bytewise_gives_its_own_decisions_again(leave: str, settings: dict[str, Any], top_t: int, heard: bool) -> None:
-    method = parse_method("bytewise", exit=leave, top_k=4, top_t=top_t, **settings)
-    recorded = record(method, lose=top_t == 1, heard=heard)
+def test_bytewise_gives_its_own_decisions_again(
+    leave: str, settings: dict[str, Any], selection: dict[str, Any], heard: bool
+) -> None:
+    method = parse_method("bytewise", exit=leave, top_k=4, **selection, **settings)
+    recorded = record(method, lose=not selection, heard=heard)
     driver, trace = recorded.driver, parse_trace(recorded.trace)
     steps = list(replay(trace, None, past_exit=True))
     assert [step.step for step in steps] == list(range(1, len(driver.pieces) + 1))

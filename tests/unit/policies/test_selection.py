@@ -83,6 +83,18 @@ def test_top_t_samples_among_the_best_by_softmax_or_by_share() -> None:
     assert whole == pytest.approx({b"a": 0.6, None: 0.3, b"c": 0.1}, abs=0.03)
 
 
+def test_a_temperature_sharpens_and_flattens_probabilities_too() -> None:
+    scored: list[tuple[bytes | None, float, float]] = [(b"c", 0.1, 0.1), (b"a", 0.6, 0.6), (None, 0.3, 0.3)]
+    for temperature, parts in ((0.5, (36, 9, 1)), (1.0, (6, 3, 1)), (1e308, (1, 1, 1)), (5e-324, (1, 0, 0))):
+        found = frequencies(scored, sampling((9, 9), by_score=False, temperature=temperature))
+        for piece, part in zip((b"a", None, b"c"), parts, strict=True):
+            assert found.get(piece, 0.0) == pytest.approx(part / sum(parts), abs=0.03)
+    # Only ratios matter, and what is not above 0 is never drawn.
+    tiny: list[tuple[bytes | None, float, float]] = [(b"a", 6e-300, 0.6), (b"b", 3e-300, 0.3), (b"z", -1.0, 0.0)]
+    found = frequencies(tiny, sampling((9, 9), by_score=False, temperature=0.5))
+    assert found == pytest.approx({b"a": 0.8, b"b": 0.2}, abs=0.03)
+
+
 @pytest.mark.parametrize("seed", [0, 3, 11])
 def test_draw_0_gives_t_and_draw_1_the_piece(seed: int) -> None:
     """The same seed and candidates give the same text anywhere: which draw is used for what is fixed."""

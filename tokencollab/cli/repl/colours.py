@@ -104,3 +104,41 @@ def happenings(tokens: Sequence[Token]) -> list[str]:
         lines += [f"{name} was lost at step {token.step}" for name in token.lost]
         lines += [f"{name} was back after step {token.step - 1}" for name in token.joined]
     return lines
+
+
+# What a model writes by itself, held against the answer of all
+
+
+def parting(one: str, other: str) -> int:
+    """The length of the common beginning of two texts, in characters."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+class Beside:
+    """A text as it comes in: from where it parts from ``together`` it is bold, behind ``mark``."""
+
+    def __init__(self, together: str, mark: str) -> None:
+        self._rest, self._mark, self._parted = together, mark, False
+
+    def spans(self, text: str) -> Spans:
+        """The next part of the text."""
+        same = 0 if self._parted else parting(self._rest, text)
+        self._rest = self._rest[same:]
+        if same:
+            yield text[:same], ""
+        if same < len(text):
+            if not self._parted:
+                yield self._mark, "bold"
+            self._parted = True
+            yield text[same:], "bold"
+
+
+def parted(together: str, name: str, text: str) -> str:
+    """The same in words, of the whole ``text`` that the model ``name`` wrote."""
+    at = parting(together, text)
+    if at == len(text) == len(together):
+        return f"{name} by itself writes the same"
+    if at == 0:
+        return f"{name} by itself, other from the beginning: {text}"
+    return f"{name} by itself, other after character {at}: {text[at:]}"

@@ -1,25 +1,24 @@
 """The slash commands. One table declares them: dispatch, completion and /help come from it."""
 
 import inspect
+import os
 import shlex
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from rich.table import Table
-from rich.text import Text
 
-from tokencollab.actors.answer import Answer
 from tokencollab.cli.repl.display import picture
+from tokencollab.cli.repl.legend import FIGURES, meaning
 from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.settings import LARGEST, change, described, setting_names, values_of, whole_number
 from tokencollab.cli.repl.shell import Shell
-from tokencollab.cli.repl.why import explore, headline, reason_of, sentences_of, state_of, table_of
+from tokencollab.cli.repl.why import candidates_of, explore, headline, reason_of, sentences_of, state_of
 from tokencollab.cli.terminal import add_row, headed_table, response_table, summary_table
 from tokencollab.errors import UsageError
 from tokencollab.files import read_text, reading, typed_path, write_whole
 from tokencollab.policies.methods import list_methods
 from tokencollab.policies.responses.response_methods import list_response_methods
-from tokencollab.protocol.text import harmless
 
 
 class Typed(NamedTuple):
@@ -48,9 +47,27 @@ class PromptCommand(NamedTuple):
     complete: Callable[[Typed], Iterable[str]] = lambda typed: ()
 
 
+_MEANT: Final = {"exit": "quit", "quit": "quit", "bye": "quit", ":q": "quit", "help": "help", "?": "help"}
+"""Words that mean a command where they are all that was typed."""
+
+
+async def carry_out(shell: Shell, line: str) -> None:
+    """Runs a command, or asks the models."""
+    if (meant := _MEANT.get(line.lower())) is not None:
+        shell.say(f"/{meant} (\\{line} asks the models)")
+        line = f"/{meant}"
+    if line.startswith("/") and not line.startswith("//"):
+        await run_command(shell, line)
+    else:
+        escaped = line.startswith("//") or (line.startswith("\\") and line[1:].lower() in _MEANT)
+        await shell.ask(line[1:] if escaped else line)
+
+
 async def run_command(shell: Shell, line: str) -> None:
-    """Runs a line that begins with a slash."""
+    """Runs a line that begins with a slash; with ``!`` behind its name a command overwrites files."""
     name, _, rest = line[1:].strip().partition(" ")
+    over = {"over": True} if name.endswith("!") else {}
+    name = name.removesuffix("!")
     command = COMMANDS.get(name)
     if command is None:
         close = [known for known in COMMANDS if name and known.startswith(name)]
@@ -62,10 +79,10 @@ async def run_command(shell: Shell, line: str) -> None:
         raise UsageError(f"/{name}: {error}") from None
     try:
         try:
-            inspect.signature(command.run).bind(shell, *words)
+            inspect.signature(command.run).bind(shell, *words, **over)
         except TypeError:
             raise BadUse from None
-        await command.run(shell, *words)
+        await command.run(shell, *words, **over)
     except BadUse:
         raise UsageError(f"usage: /{name} {command.arguments}".rstrip()) from None
 
@@ -80,10 +97,11 @@ def completions(text: str, session: Conversation, known_models: Sequence[str]) -
     *before, last = text.split(" ")
     if not before:
         return [f"/{name}" for name in COMMANDS if name.startswith(last[1:])]
-    command, *words = filter(None, before)
-    if command[1:] not in COMMANDS:
+    name, *words = filter(None, before)
+    command = COMMANDS.get(name[1:].removesuffix("!"))
+    if command is None:
         return []
-    found = COMMANDS[command[1:]].complete(Typed(session, known_models, words, last))
+    found = command.complete(Typed(session, known_models, words, last))
     return [word for word in found if word.startswith(last) and word != last]
 
 
@@ -103,52 +121,12 @@ async def _why(shell: Shell, step: str | None = None) -> None:
         raise BadUse
     reason = reason_of(turn, number)
     shell.tell(headline(reason, turn.base))
-    shell.tell(*(sentences_of(reason) if shell.words else [table_of(reason)]), *state_of(reason))
+    candidates = sentences_of(reason) if shell.words else candidates_of(reason, shell.talk.width)
+    shell.tell(*candidates, *state_of(reason))
 
 
 async def _alone(shell: Shell) -> None:
-    turn = shell.session.last
-    others = await shell.session.alone(shell.stoppable)
-    if shell.words:
-        shell.tell(*_in_words(turn.answer, others))
-    else:
-        shell.tell(_side_by_side(turn.answer, others, shell.palette.marks.exit))
-
-
-def parting(one: str, other: str) -> int:
-    """The length of the common beginning of two texts, in characters."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _side_by_side(together: Answer, others: Sequence[tuple[str, Answer]], mark: str) -> Table:
-    """Columns; from where an answer parts from the joint one it is bold, behind ``mark``."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(Text("together"), ratio=1)
-    cells = [Text(harmless(together.text))]
-    for name, answer in others:
-        table.add_column(Text(harmless(name)), ratio=1)
-        at = parting(together.text, answer.text)
-        cell = Text(harmless(answer.text[:at]))
-        if at < len(answer.text):
-            cell.append(mark + harmless(answer.text[at:]), style="bold")
-        cells.append(cell)
-    table.add_row(*cells)
-    table.add_row(*(Text(f"{a.tokens} tokens", style="dim") for a in (together, *(answer for _, answer in others))))
-    return table
-
-
-def _in_words(together: Answer, others: Sequence[tuple[str, Answer]]) -> list[str]:
-    lines = [f"together: {together.text}"]
-    for name, answer in others:
-        at = parting(together.text, answer.text)
-        if at == len(answer.text) == len(together.text):
-            lines.append(f"{name} by itself writes the same")
-        elif at == 0:
-            lines.append(f"{name} by itself, other from the beginning: {answer.text}")
-        else:
-            lines.append(f"{name} by itself, other after character {at}: {answer.text[at:]}")
-    return lines
+    await shell.alone()
 
 
 async def _stats(shell: Shell) -> None:
@@ -179,13 +157,26 @@ async def _set(shell: Shell, name: str | None = None, *values: str) -> None:
     shell.tell(*described(shell.session) if name is None else [change(shell.session, name, list(values))])
 
 
+async def _temperature(shell: Shell, value: str | None = None, seed: str | None = None) -> None:
+    session = shell.session
+    number = session.seed if seed is None else _read_seed(seed)
+    if value is not None:
+        change(session, "temperature", [value])
+        session.seed = number
+    now = session.temperature
+    shell.tell("temperature 0: the best piece is taken" if not now else f"temperature {now:g}, seed {session.seed}")
+
+
 async def _seed(shell: Shell, seed: str | None = None) -> None:
     if seed is not None:
-        number = whole_number(seed)
-        if number is None:
-            raise UsageError("a seed is a whole number from 0 to 2**53 - 1")
-        shell.session.seed = number
+        shell.session.seed = _read_seed(seed)
     shell.tell(f"seed {shell.session.seed}")
+
+
+def _read_seed(text: str) -> int:
+    if (number := whole_number(text)) is None:
+        raise UsageError("a seed is a whole number from 0 to 2**53 - 1")
+    return number
 
 
 async def _system(shell: Shell, text: str | None = None) -> None:
@@ -235,7 +226,7 @@ async def _retry(shell: Shell) -> None:
     if not session.turns:
         raise UsageError("there is nothing to ask again")
     turn = session.turns.pop()
-    if session.samples:
+    if session.samples and session.seed == turn.answer.seed:  # else somebody has chosen another
         session.seed = turn.answer.seed + 1 if turn.answer.seed < LARGEST else 0
     try:
         await shell.ask(turn.question)
@@ -256,18 +247,25 @@ async def _undo(shell: Shell) -> None:
 # Files
 
 
-async def _save(shell: Shell, name: str) -> None:
+async def _save(shell: Shell, name: str, *, over: bool = False) -> None:
     if name.endswith(".jsonl"):
         lines = shell.session.last.trace
         if not lines:
             raise UsageError("the last answer has no trace; a name that ends in .json saves the conversation")
-        write_whole(typed_path(name), "".join(f"{line}\n" for line in lines))
+        _write("save", name, "".join(f"{line}\n" for line in lines), over)
         shell.tell(f"the trace of the last answer is in {name}")
     elif name.endswith(".json"):
-        write_whole(typed_path(name), shell.session.dumped())
+        _write("save", name, shell.session.dumped(), over)
         shell.tell(f"the conversation is in {name}")
     else:
-        raise BadUse
+        raise UsageError(f"{name}: the trace of the last answer ends in .jsonl, the conversation in .json")
+
+
+def _write(command: str, name: str, text: str, over: bool) -> None:
+    path = typed_path(name)
+    if not over and os.path.lexists(path):
+        raise UsageError(f"{name} exists; /{command}! {shlex.quote(name)} overwrites it")
+    write_whole(path, text)
 
 
 async def _load(shell: Shell, name: str) -> None:
@@ -282,8 +280,8 @@ async def _load(shell: Shell, name: str) -> None:
     shell.tell(f"{name} is {what}")
 
 
-async def _export(shell: Shell, name: str) -> None:
-    write_whole(typed_path(name), picture(shell.session.last, name))
+async def _export(shell: Shell, name: str, *, over: bool = False) -> None:
+    _write("export", name, picture(shell.session.last, name), over)
     shell.tell(f"the picture is in {name}")
 
 
@@ -292,15 +290,19 @@ async def _export(shell: Shell, name: str) -> None:
 
 async def _help(shell: Shell, name: str | None = None) -> None:
     if name is not None:
-        command = COMMANDS.get(name.removeprefix("/"))
-        if command is None:
-            raise UsageError(f"unknown command {name}")
-        shell.tell(f"/{command.name} {command.arguments}", command.help)
+        if (command := COMMANDS.get(name.removeprefix("/"))) is not None:
+            shell.tell(f"/{command.name} {command.arguments}".rstrip(), command.help)
+        elif (lines := meaning(name)) is not None:
+            shell.tell(*lines)
+        else:
+            raise UsageError(f"no command or figure {name}; there are {', '.join((*COMMANDS, *FIGURES))}")
         return
     table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for command in COMMANDS.values():
         add_row(table, f"/{command.name} {command.arguments}", command.help)
-    shell.tell(table)
+    shell.tell(table, f"/help NAME explains a figure: {', '.join(FIGURES)}")
     if not shell.words:
         shell.tell(shell.palette.legend())
     if shell.interactive:
@@ -368,12 +370,12 @@ def _paths(begun: str) -> list[str]:
 
 
 def _names(typed: Typed) -> Iterable[str]:
-    return () if typed.words else COMMANDS
+    return () if typed.words else (*COMMANDS, *FIGURES)
 
 
 _ALL: Final = (
     PromptCommand("why", "[N]", "step N: candidates, scores, the exit's figures; without N, by arrow keys", _why),
-    PromptCommand("alone", "", "what each model writes by itself, beside the answer", _alone),
+    PromptCommand("alone", "", "what each model writes by itself, bold from where it parts from the answer", _alone),
     PromptCommand("stats", "", "figures of the last answer", _stats),
     PromptCommand("method", "[NAME]", "the method, or another one", _method, _complete_methods),
     PromptCommand(
@@ -381,16 +383,25 @@ _ALL: Final = (
     ),
     PromptCommand("models", "[add MODEL | drop NAME]", "the members, and their health", _models, _complete_models),
     PromptCommand("system", "[TEXT | off]", "the system message", _system, _complete_first("off")),
+    PromptCommand(
+        "temperature", "[X [SEED]]", "sample the answers of any method, e.g. at 0.7; 0: the best piece", _temperature
+    ),
     PromptCommand("seed", "[N]", "of every random choice", _seed),
-    PromptCommand("retry", "", "ask the last question again; with the next seed where answers are sampled", _retry),
+    PromptCommand("retry", "", "ask the last question again; where answers are sampled, with the next seed", _retry),
     PromptCommand("undo", "", "take the last question and its answer back", _undo),
     PromptCommand("history", "", "the conversation so far", _history),
     PromptCommand(
-        "save", "FILE", "the last answer's trace (.jsonl) or the conversation (.json)", _save, _complete_files
+        "save",
+        "FILE",
+        "the last answer's trace (.jsonl) or the conversation (.json); /save! overwrites",
+        _save,
+        _complete_files,
     ),
     PromptCommand("load", "FILE", "a trace to look at, or a conversation to go on with", _load, _complete_files),
-    PromptCommand("export", "FILE", "the answer as a picture (.svg, .html)", _export, _complete_files),
-    PromptCommand("help", "[COMMAND]", "this list", _help, _names),
+    PromptCommand(
+        "export", "FILE", "the answer as a picture (.svg, .html); /export! overwrites", _export, _complete_files
+    ),
+    PromptCommand("help", "[NAME]", "this list; a command or a figure, e.g. /help T0", _help, _names),
     PromptCommand("quit", "", "leave, as Ctrl-D does", _quit),
 )
 COMMANDS: Final = {command.name: command for command in _ALL}

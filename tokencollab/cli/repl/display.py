@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Final, TextIO
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import ASCII_MARKS, Marks, Palette, in_words
+from tokencollab.cli.repl.layout import parts_of
 from tokencollab.cli.repl.turns import ConversationTurn
 from tokencollab.cli.terminal import UNBROKEN
 from tokencollab.errors import UsageError
@@ -44,7 +45,11 @@ class PipedScreen:
         return UNBROKEN
 
     def write(self, token: Token, base: str) -> None:
-        print(token.text, end="", file=self._file, flush=True)
+        self.put([(token.text, "")])
+
+    def put(self, spans: Iterable[tuple[str, str]]) -> None:
+        """Texts with their rich styles."""
+        print("".join(text for text, _ in spans), end="", file=self._file, flush=True)
 
     def status(self, line: str) -> None:
         """The moving line, on a screen that has one."""
@@ -74,20 +79,24 @@ class TintedScreen(PipedScreen):
         return max(_NARROWEST, columns) - 1
 
     def write(self, token: Token, base: str) -> None:
-        """The token with its marks. Nothing is printed that the terminal would take for a command."""
+        """The token with its marks."""
+        self.put(self._palette.spans(token, base, self._before))
+        self._before = token
+
+    def put(self, spans: Iterable[tuple[str, str]]) -> None:
+        """The texts, wrapped. Nothing is printed that the terminal would take for a command."""
         out: list[str] = [_CLEAR_BELOW] if self._shown else []
         self._shown = False
         width = self.width
         if self._column > width:  # the window became narrower, and the terminal has wrapped the line
             self._column %= width + 1
             self._word = []
-        for text, style in self._palette.spans(token, base, self._before):
-            out += [self._put(part, style, width) for part in _parts(text)]
-        self._before = token
+        for text, style in spans:
+            out += [self._placed(part, style, width) for part in parts_of(text)]
         self._file.write("".join(out))
         self._file.flush()
 
-    def _put(self, text: str, style: str, width: int) -> str:
+    def _placed(self, text: str, style: str, width: int) -> str:
         """A part of a word, white space, or the end of a line, where it belongs."""
         if text == "\n":
             self._column, self._word = 0, []
@@ -132,9 +141,11 @@ class SpokenScreen(PipedScreen):
 
     def write(self, token: Token, base: str) -> None:
         if token.text or token.lost or token.joined:
-            said = harmless(in_words(token, base, self._before) + token.text)
-            print(said, end="", file=self._file, flush=True)
+            self.put([(in_words(token, base, self._before) + token.text, "")])
             self._before = token
+
+    def put(self, spans: Iterable[tuple[str, str]]) -> None:
+        print(harmless("".join(text for text, _ in spans)), end="", file=self._file, flush=True)
 
     def end(self) -> None:
         super().end()
@@ -166,17 +177,6 @@ def speaks_unicode(file: TextIO) -> bool:
 def paint(text: str, style: str) -> str:
     """``text`` as a terminal shows it in ``style``; the 8 colours only."""
     return Style.parse(style or "none").render(text, color_system=ColorSystem.STANDARD) if text else ""
-
-
-def _parts(text: str) -> list[str]:
-    """``text`` cut into words, runs of white space, and line ends; tabs as spaces."""
-    parts: list[str] = []
-    for c in harmless(text).replace("\t", "    "):
-        if parts and c != "\n" != parts[-1] and c.isspace() == parts[-1].isspace() and cell_len(c) < 2:
-            parts[-1] += c
-        else:
-            parts.append(c)
-    return parts
 
 
 # The moving line below an answer

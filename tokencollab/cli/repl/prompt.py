@@ -1,6 +1,7 @@
 """The loop of the prompt: a line, an answer or a command, the next line."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from tokencollab.cli.repl.commands import run_command
+from tokencollab.cli.repl.commands import carry_out
 from tokencollab.cli.repl.display import palette_for, screen_for
 from tokencollab.cli.repl.input import PipedLines, typed_lines, unheard
 from tokencollab.cli.repl.session import Conversation
@@ -24,8 +25,12 @@ def make_shell(session: Conversation, plain: bool) -> Shell:
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     words = plain or not sys.stdout.isatty()
     palette = palette_for(sys.stdout)
-    talk = Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)
-    errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else UNBROKEN)
+    # rich would take these for the size of the window, though they do not change with it.
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    talk = Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN, _environ=environment)
+    errors = Console(
+        stderr=True, highlight=False, width=None if sys.stderr.isatty() else UNBROKEN, _environ=environment
+    )
     notes = talk if interactive else errors
     return Shell(session, screen_for(sys.stdout, plain), palette, words, interactive, talk, notes)
 
@@ -71,18 +76,14 @@ async def _with_a_person(shell: Shell, known_models: Sequence[str]) -> int:
         except CannotWrite:  # nothing that is said would be seen
             raise
         except TokencollabError as error:
-            shell.talk.print(Text(one_line(str(error)), style="red"), soft_wrap=True)
+            shell.talk.print(Text(one_line(str(error)), style="red"))
     await shell.session.free()
     return 0
 
 
 async def _carried_out(shell: Shell, line: str) -> bool:
     """A question or a command; False where Ctrl-C ended it."""
-    if line.startswith("/") and not line.startswith("//"):
-        work = run_command(shell, line)
-    else:
-        work = shell.ask(line.removeprefix("/") if line.startswith("//") else line)
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(carry_out(shell, line))
     loop, before, stopped = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT), False
 
     def stop() -> None:

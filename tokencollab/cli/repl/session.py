@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import StringIO
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.answer_stream import AnswerStream
@@ -19,6 +19,9 @@ from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.messages import ChatMessage
 from tokencollab.protocol.trace import lines_of
 from tokencollab.response import Response
+
+Hear: TypeAlias = Callable[[Token, AnswerStream], None]
+Stoppable: TypeAlias = Callable[[Callable[[], None]], None]
 
 ANSWER_SETTINGS: Final = ("max_tokens", "stop", "extract", "members")
 """Settings of an answer; all others are those of the method."""
@@ -39,7 +42,7 @@ class Conversation:
     """One conversation at the prompt.
 
     ``settings`` are in place of the method's own; ``seed`` is of the next answer; ``shown`` is a trace that was read,
-    which is looked at instead of the last turn; ``notices`` are told after the answer.
+    which is looked at instead of the last turn; ``notices`` are told after the answer, ``told`` are those told already.
     """
 
     team: Collaboration
@@ -51,6 +54,7 @@ class Conversation:
     turns: list[ConversationTurn] = field(default_factory=list)
     shown: ConversationTurn | None = None
     notices: list[str] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
     _kept: AnswerStream | None = None  # the last answer's, whose caches the next question goes on from
 
     @property
@@ -70,6 +74,14 @@ class Conversation:
     def samples(self) -> bool:
         """Whether chance has a part in answers."""
         return self.between_models or self.chosen().top_t != (1, 1)
+
+    @property
+    def temperature(self) -> float:
+        """At which answers are sampled; 0 where the best piece is taken."""
+        if self.between_models:
+            method = parse_response_method(self.method, models=len(self.members), **self.settings)
+            return float(getattr(method, "temperature", 0.0))
+        return float(self.chosen().temperature) if self.samples else 0.0
 
     def check(self, method: str, settings: Mapping[str, Any]) -> None:
         """Raises UnknownMethod where there is no such method, or a setting does not go with it."""
@@ -120,8 +132,8 @@ class Conversation:
     async def ask(
         self,
         question: str,
-        hear: Callable[[Token, AnswerStream], None],
-        stoppable: Callable[[Callable[[], None]], None],
+        hear: Hear,
+        stoppable: Stoppable,
     ) -> ConversationTurn:
         """Has a question answered by a token-level method.
 
@@ -160,9 +172,7 @@ class Conversation:
             raise UsageError("stopped before the answer began")
         return self.turns[-1]
 
-    async def vote(
-        self, question: str, heard: Callable[[Heard], None], stoppable: Callable[[Callable[[], None]], None]
-    ) -> ConversationTurn:
+    async def vote(self, question: str, heard: Callable[[Heard], None], stoppable: Stoppable) -> ConversationTurn:
         """Has a question answered by a response-level method; ``heard`` gets every answer as it comes in."""
         asking = Asking(
             self.team,
@@ -179,32 +189,32 @@ class Conversation:
         self.turns.append(ConversationTurn(question, _as_answer(response), response=response))
         return self.turns[-1]
 
-    async def alone(self, stoppable: Callable[[Callable[[], None]], None]) -> list[tuple[str, Answer]]:
-        """What each model answers by itself to the last question; the answers, by model."""
+    def soloists(self) -> tuple[str, ...]:
+        """Who can be asked the last question again, each by itself."""
         if not self.turns or self.shown is not None:
             raise UsageError("there is no question to ask again; ask something first")
+        return tuple(name for name in self.turns[-1].answer.models if name in self.team.members)
+
+    async def alone(self, name: str, hear: Hear, stoppable: Stoppable) -> Answer:
+        """What a model answers by itself to the last question; ``hear`` and ``stoppable`` as in `ask`."""
         turn = self.turns[-1]
         messages = self.messages(turn.question)
         del messages[-3:-1]  # the turn itself
-        found = []
-        for name in turn.answer.models:
-            if name not in self.team.members:
-                continue
-            stream = self.team.stream(
-                messages,
-                max_tokens=max(1, turn.answer.tokens),
-                stop=self.stops(),
-                seed=turn.answer.seed,
-                method="base",
-                members=[name],
-            )
-            stoppable(stream.cancel)
-            async for _ in stream:
-                pass
-            found.append((name, stream.answer))
-            if stream.answer.finish_reason == "cancelled":
-                break
-        return found
+        stream = self.team.stream(
+            messages,
+            max_tokens=max(1, turn.answer.tokens),
+            stop=self.stops(),
+            seed=turn.answer.seed,
+            method="base",
+            members=[name],
+        )
+        stoppable(stream.cancel)
+        try:
+            async for token in stream:
+                hear(token, stream)
+        finally:
+            await stream.aclose()
+        return stream.answer
 
     async def free(self) -> None:
         kept, self._kept = self._kept, None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tokencollab.answers import check_kind
-from tokencollab.cli.repl.session import ANSWER_SETTINGS, Conversation
+from tokencollab.cli.repl.session import ANSWER_SETTINGS, Conversation, Limits
 from tokencollab.cli.responses import read_panel
 from tokencollab.errors import UsageError
 from tokencollab.files import typed_path
@@ -39,6 +39,14 @@ def whole_number(text: str) -> int | None:
     return number if number <= LARGEST else None
 
 
+_DEFAULTS: Final = {
+    "max_tokens": str(Limits().max_tokens),
+    "stop": "as it suits the models",
+    "extract": Limits().extract,
+    "members": "all",
+}
+
+
 def _parameters(method: str) -> dict[str, Parameter]:
     return response_settings() if is_response_method(method) else method_settings()
 
@@ -67,7 +75,7 @@ def _change_answer(session: Conversation, name: str, words: list[str]) -> str:
     limits = session.limits
     match name, words:
         case "max_tokens", []:
-            limits = replace(limits, max_tokens=256)
+            limits = replace(limits, max_tokens=Limits().max_tokens)
         case "max_tokens", [word] if number := whole_number(word):
             limits = replace(limits, max_tokens=number)
         case "max_tokens", _:
@@ -86,7 +94,7 @@ def _change_answer(session: Conversation, name: str, words: list[str]) -> str:
                 raise UsageError(f"no model {strangers[0]!r} is here; there are {', '.join(here)}")
             limits = replace(limits, members=tuple(dict.fromkeys(names)) or None)
     session.limits = limits
-    return f"{name} {' '.join(words) or 'as it suits the models'}"
+    return f"{name} {' '.join(words) or _DEFAULTS[name]}"
 
 
 def _value(declared: Parameter | None, name: str, words: list[str]) -> Any:
@@ -114,7 +122,9 @@ def described(session: Conversation) -> list[str]:
     else:
         method = session.chosen()
         for name in method.to_json():
-            shown = name not in ("name", "exit_after", "weights", "top_t", *session.settings)
+            shown = name not in ("name", "exit_after", "weights", "top_t", "temperature", *session.settings)
             if shown and (name in ("aggregation", "exit") or method.uses(name)):
                 lines.append(f"{name} {getattr(method, name)}")
+        if "temperature" not in session.settings:
+            lines.append(f"temperature {session.temperature:g}")
     return [*lines, *(f"{name} {value} (set)" for name, value in session.settings.items())]

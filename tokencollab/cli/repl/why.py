@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tokencollab.actors.answer import Token
 from tokencollab.cli.repl.colours import Palette, backing_of, label, visible
+from tokencollab.cli.repl.layout import fits, wrapped
 from tokencollab.cli.repl.turns import ConversationTurn
 from tokencollab.cli.terminal import add_row
 from tokencollab.errors import UsageError
@@ -31,6 +32,7 @@ from tokencollab.protocol.trace import TraceStep
 
 _NOT_SUMMED = ("base", "bytewise")
 _STYLES = {"green": "ansigreen", "cyan": "ansicyan", "yellow": "ansiyellow", "magenta": "ansimagenta"}
+_ABOVE = 10  # lines of the answer, at most
 _KEYS = "left, right: a step; up, down: ten; home, end; Enter or q leaves"
 
 
@@ -126,8 +128,14 @@ def table_of(reason: Reason) -> Table:
     return table
 
 
+def candidates_of(reason: Reason, width: int) -> list[Table] | list[str]:
+    """As a table, or in words where it is wider than ``width`` cells."""
+    table = table_of(reason)
+    return [table] if fits(table, width) else sentences_of(reason)
+
+
 def sentences_of(reason: Reason) -> list[str]:
-    """The same in words, one line per piece, for a screen reader."""
+    """The same in words, one line per piece, for a screen reader or a narrow window."""
     lines = []
     for row in reason.rows:
         said = [visible(row.piece) + (", chosen" if row.chosen else "")]
@@ -156,7 +164,7 @@ def state_of(reason: Reason) -> list[str]:
     if (e := token.efficacy) is not None:
         names = ("s", "f", "ST", "s_w", "f_w", "RT", "T0")
         figures = [f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in zip(names, e)]  # noqa: B905
-        lines.append(" ".join(figures) + f" against theta {method.theta:g}")
+        lines.append(" ".join(figures) + f" against theta {method.theta:g} (/help T0)")
     lines += [f"{name} was lost" for name in token.lost] + [f"{name} was back" for name in token.joined]
     return lines
 
@@ -177,8 +185,8 @@ class Explorer:
     def move(self, steps: int) -> None:
         self.at = min(len(self._tokens) - 1, max(0, self.at + steps))
 
-    def answer(self) -> StyleAndTextTuples:
-        """The answer with the step under the cursor turned round."""
+    def answer(self, width: int) -> StyleAndTextTuples:
+        """The answer with the step under the cursor turned round, in lines of ``width`` cells."""
         shown: StyleAndTextTuples = []
         for index, token in enumerate(self._tokens):
             style = " ".join(
@@ -186,25 +194,31 @@ class Explorer:
             )
             text = harmless(token.text)
             if index == self.at:
-                shown.append(("[SetCursorPosition]", ""))
-                text, style = (text.replace("\n", "↵\n") or "∅"), f"{style} reverse"
-            shown.append((style, text))
-        return shown
+                text, style = (text.replace("\n", "↵\n") or "∅"), f"{style} reverse".strip()
+            shown.append((style, text.replace("\t", "    ")))
+        shown = wrapped(shown, width)
+        here = next(index for index, (style, *_) in enumerate(shown) if "reverse" in style)
+        return [*shown[:here], ("[SetCursorPosition]", ""), *shown[here:]]
 
-    def explanation(self, width: int) -> str:
-        """The candidates and the figures of the step, with the terminal's codes."""
-        console = Console(
-            file=StringIO(), width=max(20, width), force_terminal=True, color_system="standard", legacy_windows=False
-        )
-        reason = reason_of(self.turn, self._tokens[self.at].step, most=8)
-        console.print(Text(harmless(headline(reason, self.turn.base)), style="bold"))
-        console.print(table_of(reason))
-        for line in state_of(reason):
-            console.print(Text(harmless(line)))
-        console.print(Text(_KEYS, style="dim"))
-        output = console.file
-        assert isinstance(output, StringIO)
-        return output.getvalue()
+    def explanation(self, width: int, height: int = 24) -> str:
+        """The candidates and the figures of the step, with the terminal's codes: fewer pieces if ``height`` lines are
+        too few for eight."""
+        for most in (8, 4, 2, 1):
+            console = Console(
+                file=(file := StringIO()),
+                width=max(20, width),
+                force_terminal=True,
+                color_system="standard",
+                legacy_windows=False,
+            )
+            reason = reason_of(self.turn, self._tokens[self.at].step, most)
+            console.print(Text(harmless(headline(reason, self.turn.base)), style="bold"))
+            for part in (*candidates_of(reason, width), *state_of(reason)):
+                console.print(Text(harmless(part)) if isinstance(part, str) else part)
+            console.print(Text(_KEYS, style="dim"))
+            if file.getvalue().count("\n") <= height:
+                break
+        return file.getvalue()
 
 
 async def explore(turn: ConversationTurn, palette: Palette) -> None:
@@ -222,11 +236,16 @@ async def explore(turn: ConversationTurn, palette: Palette) -> None:
         def _(event: KeyPressEvent) -> None:
             event.app.exit()
 
-    text = FormattedTextControl(explorer.answer, show_cursor=False)
-    figures = FormattedTextControl(lambda: ANSI(explorer.explanation(application.output.get_size().columns)))
-    above = Window(text, wrap_lines=True, height=Dimension(min=1, max=10), dont_extend_height=True)
+    def figures() -> ANSI:
+        size = application.output.get_size()
+        return ANSI(explorer.explanation(size.columns, size.rows - _ABOVE - 1))
+
+    text = FormattedTextControl(lambda: explorer.answer(application.output.get_size().columns), show_cursor=False)
+    above = Window(text, wrap_lines=True, height=Dimension(min=1, max=_ABOVE), dont_extend_height=True)
     application: Application[None] = Application(
-        layout=Layout(HSplit([above, Window(height=1), Window(figures, dont_extend_height=True)])),
+        layout=Layout(
+            HSplit([above, Window(height=1), Window(FormattedTextControl(figures), dont_extend_height=True)])
+        ),
         key_bindings=keys,
         erase_when_done=True,
         color_depth=ColorDepth.DEPTH_4_BIT if palette.colour else ColorDepth.DEPTH_1_BIT,

@@ -17,13 +17,12 @@ bounds, every difference of two scores, and of two sums of disjoint scores, is w
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
-from math import fsum
+from math import fsum, inf, pow
 from typing import Final
 
 from tokencollab.policies.bytewise.branch import EOS_SYMBOL
 from tokencollab.policies.bytewise.voter import ByteVotes
-from tokencollab.policies.selection import select
+from tokencollab.policies.selection import powers, select
 from tokencollab.policies.ties import TIE
 from tokencollab.protocol.messages import Sampling
 from tokencollab.protocol.pieces import EOS, Piece
@@ -31,6 +30,9 @@ from tokencollab.protocol.seeds import uniform
 
 UNLISTED: Final = -2
 """Stands for any symbol that nobody lists."""
+
+SYMBOLS: Final = 257
+"""The bytes and EOS."""
 
 
 def piece_of(symbol: int) -> Piece:
@@ -81,7 +83,8 @@ def certain(
     if high > 1:
         size = low + (int(uniform(sampling.seed, position, 0) * (high - low + 1)) if low < high else 0)
         if size > 1:
-            return _certain_draw(scores, chosen, size, uniform(sampling.seed, position, 1), slack)
+            point = uniform(sampling.seed, position, 1)
+            return _certain_draw(scores, chosen, min(size, SYMBOLS), point, slack, sampling.temperature)
     second = 0.0
     for symbol, score in scores.items():
         if score > second and symbol != chosen:
@@ -110,23 +113,46 @@ def _leads(rows: Sequence[ByteVotes], scores: dict[int, float], chosen: int, mar
     return True
 
 
-def _certain_draw(scores: dict[int, float], chosen: int, size: int, point: float, slack: float) -> bool:
-    """Top-T with T > 1: the T best must be in order beyond doubt, and the draw must fall well inside the
-    chosen one.
+def _certain_draw(
+    scores: dict[int, float], chosen: int, size: int, point: float, slack: float, temperature: float
+) -> bool:
+    """Top-T with T > 1: who is before the chosen one, who is after it, and who is among the T best must be beyond
+    doubt, and the draw must fall well inside the chosen one.
 
-    With A_i the sum of the i best listed scores, the true limit between the i-th and the next is within
-    (A_i - slack) / (A_T + slack) and (A_i + slack) / (A_T - slack).
+    With A_i the sum of the i best listed weights, the true limit between the i-th and the next is within
+    (A_i - error) / (A_T + error) and (A_i + error) / (A_T - error).
     """
     ordered = sorted(scores.items(), key=lambda item: -item[1])
     listed = [score for _, score in ordered]
-    for score, after in pairwise([*listed, 0.0][: size + 1]):
-        if score - after <= slack + TIE * (listed[0] + slack):
-            return False
     place = [symbol for symbol, _ in ordered].index(chosen)
-    below, total = fsum(listed[:place]), fsum(listed[:size])
-    return (place == 0 or point * (total - slack) >= below + slack) and (
-        point * (total + slack) < below + scores[chosen] - slack
+    limits = {place - 1, place} - {-1}
+    if size < SYMBOLS:
+        limits.add(min(size, len(listed)) - 1)
+    following = [*listed[1:], 0.0]
+    if any(listed[at] - following[at] <= slack + TIE * (listed[0] + slack) for at in limits):
+        return False
+    weights = powers(listed, listed[0], temperature)
+    error = _error(slack / listed[0], size, temperature)
+    below, total = fsum(weights[:place]), fsum(weights[:size])
+    return (place == 0 or point * (total - error) >= below + error) and (
+        point * (total + error) < below + weights[place] - error
     )
+
+
+def _error(slack: float, count: int, temperature: float) -> float:
+    """How far a sum of weights score ** (1 / ``temperature``), of ``count`` at most, may be from the listed one.
+
+    Scores are in parts of the highest. The errors d of all scores add up to ``slack`` at most. With the exponent a, a
+    weight changes by no more than a M^(a - 1) d where a >= 1, M the highest score that may be, and by no more than d^a
+    where a < 1; the sum of the latter is the largest where all d are equal.
+    """
+    power = 1.0 / temperature
+    if power < 1.0:
+        return pow(count, 1.0 - power) * pow(slack, power)
+    try:
+        return power * pow(1.0 + slack, power - 1.0) * slack
+    except OverflowError:
+        return inf
 
 
 def decisive_in(rows: Sequence[ByteVotes], chosen: int) -> list[int]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.support.repl_program import Teller
 from tokencollab import Collaboration
 from tokencollab.cli.repl.colours import Palette
-from tokencollab.cli.repl.commands import run_command
+from tokencollab.cli.repl.commands import carry_out
 from tokencollab.cli.repl.display import PipedScreen
 from tokencollab.cli.repl.session import Conversation
 from tokencollab.cli.repl.shell import Shell
@@ -37,7 +37,7 @@ class ScriptedShell:
             file.seek(0)
             file.truncate()
         for line in lines:
-            await (run_command(self.shell, line) if line.startswith("/") else self.shell.ask(line))
+            await carry_out(self.shell, line)
         return self.answers.getvalue() + self.told.getvalue()
 
 

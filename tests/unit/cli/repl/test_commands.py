@@ -1,14 +1,18 @@
 """Every command of the prompt, without a terminal."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from tests.support.repl_program import TEXT
 from tests.unit.cli.repl.replkit import ScriptedShell, scripted_shell
 from tokencollab import UsageError
-from tokencollab.cli.repl.colours import Palette
-from tokencollab.cli.repl.commands import COMMANDS, completions, parting
-from tokencollab.cli.repl.display import picture
+from tokencollab.cli.repl.colours import Palette, parting
+from tokencollab.cli.repl.commands import COMMANDS, completions
+from tokencollab.cli.repl.display import PipedScreen, picture
+from tokencollab.cli.repl.legend import FIGURES
+from tokencollab.cli.repl.turns import turn_of_trace
 from tokencollab.cli.repl.why import Explorer
 
 
@@ -37,9 +41,10 @@ async def test_the_scores_are_those_of_the_method() -> None:
 async def test_alone_marks_where_each_model_parts() -> None:
     async with scripted_shell() as shell:
         await shell.do("first?")
-        table = await shell.do("/alone")
-        assert "together" in table
-        assert "▸" in table
+        said = await shell.do("/alone")
+        assert said == f"The sky ▸{TEXT.removeprefix('The sky ')} \n{shell.session.last.text}\n"
+        noted = shell.noted.getvalue().splitlines()
+        assert noted[-4:] == ["one by itself:", "[19 tokens]", "two by itself:", "[19 tokens; the same text]"]
         assert len(shell.session.turns) == 1
     async with scripted_shell(words=True) as shell:
         await shell.do("first?")
@@ -48,6 +53,28 @@ async def test_alone_marks_where_each_model_parts() -> None:
         assert "one by itself, other after character 8: is blue" in said
         assert "two by itself" in said
     assert [parting(*pair) for pair in [("", ""), ("a", ""), ("ab", "ac"), ("ab", "ab")]] == [0, 0, 1, 2]
+
+
+async def test_alone_is_written_as_it_comes_and_can_be_stopped() -> None:
+    class Impatient(PipedScreen):
+        """Stops what is being written at its third token."""
+
+        heard = 0
+
+        def put(self, spans: Iterable[tuple[str, str]]) -> None:
+            super().put(spans)
+            self.heard += 1
+            if self.heard == 3 and shell.shell.stop is not None:
+                shell.shell.stop()
+
+    async with scripted_shell() as shell:
+        await shell.do("first?")
+        shell.shell.screen = Impatient(shell.answers)
+        said = await shell.do("/alone")
+        assert said.startswith("The sky ▸is ")
+        assert len(said) < len(TEXT) / 2
+        assert shell.noted.getvalue().splitlines()[-1].endswith(" tokens; stopped]")
+        assert "two by itself" not in shell.noted.getvalue()
 
 
 async def test_methods_and_settings_are_changed_and_checked() -> None:
@@ -103,11 +130,16 @@ async def test_methods_and_settings_are_changed_and_checked() -> None:
         ("/why 99", "steps 1 to"),
         ("/why 0", "steps 1 to"),
         ("/why x", "usage: /why"),
-        ("/save answer.txt", "usage: /save"),
+        ("/save answer.txt", r"answer.txt: the trace of the last answer ends in \.jsonl, the conversation in \.json"),
+        ("/save", "usage: /save"),
+        ("/undo! ", "usage: /undo"),
+        ("/temperature warm", "temperature must be a number"),
+        ("/temperature -1", "temperature must be a number above 0"),
+        ("/temperature 0.7 x", "a seed is a whole number"),
         ("/save /nowhere/at/all.json", "/nowhere/at/all.json"),
         ("/load /nowhere/at/all", "/nowhere/at/all"),
         ("/load", "usage: /load"),
-        ("/export picture.png", "svg"),
+        ("/export picture.png", r"picture.png: a picture ends in \.svg or \.html"),
         ("/export /nowhere/at/all.svg", "/nowhere"),
         ("/help frob", "frob"),
         ("/frob", "/help"),
@@ -140,6 +172,91 @@ def wrote(shell: ScriptedShell) -> tuple[str, ...]:
     return shell.session.turns[-1].answer.models
 
 
+@pytest.mark.parametrize("name", ["run.jsonl", "talk.json", "answer.svg", "answer.html"])
+async def test_a_file_that_is_there_is_overwritten_only_on_request(name: str, tmp_path: Path) -> None:
+    file = tmp_path / f"my {name}"
+    command = "export" if name.startswith("answer") else "save"
+    async with scripted_shell() as shell:
+        await shell.do("first?", f"/{command} '{file}'")
+        written = file.read_text()
+        file.write_text("precious")
+        with pytest.raises(UsageError, match=f"exists; /{command}! '.*{name}' overwrites it"):
+            await shell.do(f"/{command} '{file}'")
+        assert file.read_text() == "precious"
+        await shell.do(f"/{command}! '{file}'")
+        assert file.read_text().splitlines()[:1] == written.splitlines()[:1]
+        (link := tmp_path / f"link-{name}").symlink_to(tmp_path / "nowhere")
+        with pytest.raises(UsageError, match="exists"):
+            await shell.do(f"/{command} {link}")
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "bye", ":q", "EXIT"])
+async def test_words_that_mean_to_leave_leave(word: str) -> None:
+    async with scripted_shell() as shell:
+        await shell.do(word)
+        assert shell.shell.done
+        assert shell.noted.getvalue() == f"/quit (\\{word} asks the models)\n"
+        assert not shell.session.turns
+
+
+async def test_help_without_a_slash_helps_and_the_models_can_still_be_asked() -> None:
+    async with scripted_shell() as shell:
+        for word in ("help", "?", "Help"):
+            assert "/models" in await shell.do(word)
+        assert not shell.session.turns
+        await shell.do("\\help", "help me", "//exit", "\\other", "exit now")
+        asked = [turn.question for turn in shell.session.turns]
+        assert asked == ["help", "help me", "/exit", "\\other", "exit now"]
+        assert not shell.shell.done
+
+
+@pytest.mark.parametrize("method", ["base", "unite", "duetnet", "bytewise", "consult", "confipara-d"])
+async def test_a_temperature_samples_whatever_the_method(method: str) -> None:
+    async with scripted_shell(method) as shell:
+        assert await shell.do("/temperature") == "temperature 0: the best piece is taken\n"
+        greedy = await shell.do("first?")
+        assert await shell.do("/temperature 3 7") == "temperature 3, seed 7\n"
+        texts = []
+        for seed in (1, 2, 1, 3):
+            await shell.do("/undo", f"/seed {seed}")
+            texts.append(await shell.do("first?"))
+        assert texts[0] == texts[2]
+        assert len({greedy, *texts}) == 4
+        turn = shell.session.last
+        assert turn_of_trace(turn.trace).text == turn.text, "the replay is another answer"
+        assert "temperature 3 (set)" in await shell.do("/set")
+        await shell.do("/temperature 3 11", "/retry")
+        assert shell.session.last.answer.seed == 11
+        await shell.do("/retry")
+        assert shell.session.last.answer.seed == 12
+        await shell.do("/seed 3")
+        assert await shell.do("/temperature 0") == "temperature 0: the best piece is taken\n"
+        assert "temperature 0 (set)" in await shell.do("/set")
+        assert "\ntemperature 0\n" in await shell.do("/set temperature", "/set")
+        await shell.do("/undo")
+        assert await shell.do("first?") == greedy
+        await shell.do("/temperature 0.5", "/method modelswitch")
+        assert await shell.do("/temperature") == "temperature 0.5, seed 3\n"
+
+
+async def test_notices_are_told_once_and_those_of_an_answer_each_time() -> None:
+    async with scripted_shell("duetnet") as shell:
+        for _ in range(2):
+            shell.session.notices += ["of the method", "two takes no further part in this answer: full"]
+            await shell.do("first?")
+        assert shell.noted.getvalue().count("of the method") == 1
+        assert shell.noted.getvalue().count("two takes no further part") == 2
+
+
+async def test_the_end_of_an_answer_says_what_ended_it() -> None:
+    async with scripted_shell("base") as shell:
+        assert await shell.do("/set max_tokens 3") == "max_tokens 3\n"
+        await shell.do("first?")
+        assert "; cut off at 3 tokens: /set max_tokens]" in shell.noted.getvalue()
+        assert await shell.do("/set max_tokens") == "max_tokens 256\n"
+        assert await shell.do("/set members") == "members all\n"
+
+
 async def test_models_come_and_go() -> None:
     async with scripted_shell() as shell:
         assert "three takes part" in await shell.do("/models add three")
@@ -160,7 +277,8 @@ async def test_methods_between_models_show_samples_and_the_vote() -> None:
         said = await shell.do("/method modelswitch", "/set samples 3", "/set temperature 0.1", "first?")
         assert "The sky" in said
         noted = shell.noted.getvalue()
-        assert sorted(line.split(":")[0] for line in noted.splitlines())[:3] == ["one 1", "one 2", "one 3"]
+        labels = sorted(line.split(":")[0] for line in noted.splitlines())
+        assert labels[:3] == ["one, sample 1", "one, sample 2", "one, sample 3"]
         for line in ("/why", "/stats"):
             assert "samples" in await shell.do(line)
         with pytest.raises(UsageError, match="no trace"):
@@ -205,13 +323,13 @@ async def test_walking_over_an_answer() -> None:
         explorer.move(-1)
         assert '"silence."' in explorer.explanation(80) or "silence" in explorer.explanation(80)
         explorer.move(-1000)
-        shown = explorer.answer()
+        shown = explorer.answer(200)
         assert "reverse" in shown[1][0]
         assert "".join(text for _, text, *_ in shown) == shell.session.last.text + "" * last
         assert "agreed" in explorer.explanation(80)
         explorer.move(1000)
         assert explorer.at == last - 1
-        assert "∅" in "".join(text for _, text, *_ in explorer.answer())
+        assert "∅" in "".join(text for _, text, *_ in explorer.answer(200))
 
 
 async def test_completion_knows_commands_methods_settings_models_and_files(tmp_path: Path) -> None:
@@ -225,6 +343,8 @@ async def test_completion_knows_commands_methods_settings_models_and_files(tmp_p
 
         assert after("/") == [f"/{name}" for name in COMMANDS]
         assert after("/s") == ["/stats", "/set", "/system", "/seed", "/save"]
+        assert after(f"/save! {tmp_path}/t") == [f"{tmp_path}/talk.json"]
+        assert after("/help T") == ["T0"]
         assert "confipara-d" in after("/method conf")
         assert "modelswitch" in after("/method mod")
         assert after("/set refer") == ["reference"]
@@ -244,5 +364,11 @@ async def test_help_explains_every_command() -> None:
         said = await shell.do("/help")
         assert all(f"/{name}" in said for name in COMMANDS)
         assert "step N" in await shell.do("/help why") == await shell.do("/help /why")
+        assert all(name in said for name in FIGURES)
+        for name in FIGURES:
+            lines = (await shell.do(f"/help {name}")).splitlines()
+            assert len(lines) == 2
+            assert lines[0].startswith(f"{name}: ")
+            assert await shell.do(f"/help {name.lower()}") == await shell.do(f"/help {name.upper()}")
         await shell.do("/quit")
         assert shell.shell.done

@@ -1,18 +1,32 @@
 """What a reader sees of an answer: tints, words, the moving line, and a terminal that is never confused."""
 
 import re
+from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
 
 from tokencollab import Token
+from tokencollab.cli.repl import why as why_module
 from tokencollab.cli.repl.colours import Backing, Palette, backing_of, happenings, in_words, visible
-from tokencollab.cli.repl.display import Figures, SpokenScreen, TintedScreen, bar, paint, status_line
+from tokencollab.cli.repl.display import Figures, PipedScreen, SpokenScreen, TintedScreen, bar, paint, status_line
+from tokencollab.cli.repl.layout import sentences, wrapped
+from tokencollab.cli.repl.legend import FIGURES, meaning
+from tokencollab.cli.repl.session import Conversation
+from tokencollab.cli.repl.shell import Shell
+from tokencollab.cli.repl.turns import UNKNOWN_ANSWER, ConversationTurn
+from tokencollab.cli.repl.why import Explorer, Reason, Row, candidates_of, headline, sentences_of, state_of, table_of
+from tokencollab.cli.terminal import add_row, figures_table, headed_table
 from tokencollab.policies.events import Efficacy
+from tokencollab.policies.methods import parse_method
+from tokencollab.protocol.candidates import Candidate
 from tokencollab.protocol.text import harmless
 
 EFFICACY = Efficacy(5.0, 2.5, 0.667, 2.0, 1.0, 0.667, 0.444)
@@ -221,3 +235,126 @@ def test_a_listener_gets_words_and_no_codes() -> None:
     screen.status("moving")
     screen.end()
     assert file.getvalue() == " (agreed) The sky (b against the base)  never\ufffd[2J (base alone)  is\n"
+
+
+# ---------------------------------------------------------------- windows of every width
+
+
+LONG = "a-model-with-quite-a-long-name"
+WIDTHS = range(30, 201, 1)
+
+
+def reason() -> Reason:
+    pieces = (" scattering", "日本語のテキスト", "🙂🙂", None, "\n", " the")
+    rows = []
+    for place, piece in enumerate(pieces):
+        candidate = Candidate(None if piece is None else piece.encode(), 12.5 - place, -0.5 * place - 0.1)
+        rows.append(
+            Row(candidate.piece, 25.0 - place, not place, ((place, candidate), (None, candidate), (None, None)))
+        )
+    told = Token(" scattering", b" scattering", 17, {"one": 0, LONG: None}, EFFICACY, lost=("third",))
+    return Reason(17, ("one", LONG, "third"), tuple(rows), told, parse_method("confipara-d"), (("one", 99), (LONG, 97)))
+
+
+def tables() -> list[Table]:
+    stats, models = figures_table(), headed_table("model", "health", ">restarts", ">parameters", "engine")
+    add_row(stats, "first choice of", f"{LONG} 12, 日本語 7, one 3")
+    add_row(stats, "method", "confipara-d, base one, seed 9007199254740991")
+    add_row(models, f"{LONG} (base)", "up", "0", "134.5 M", "transformers")
+    add_row(models, "日本語-7b", "restarting", "12", "7,000.0 M", "llamacpp")
+    return [stats, models]
+
+
+def words(text: str) -> set[str]:
+    return set(re.sub(r"\x1b\[[\d;]*m", "", text).replace(";", " ").replace(":", " ").split())
+
+
+def whole_lines(text: str, width: int, allowed: set[str]) -> None:
+    """No line is wider than ``width``, and no word was cut that has room in a line."""
+    lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+    assert all(cell_len(line) <= width for line in lines), (width, max(lines, key=cell_len))
+    longer = [word for word in allowed if cell_len(word) > width]
+    cut = {word for word in words(text) - allowed if not any(word in whole for whole in longer)}
+    assert not cut, (width, cut)
+
+
+def test_whatever_the_prompt_tells_is_wrapped_by_words_in_every_window() -> None:
+    why = reason()
+    error = "no setting 'omeg'; there are max_tokens, stop, confipara-d-reliability, 日本語 and 🙂 or somethingelse"
+    told = [headline(why, "one"), *state_of(why), error, *(" ".join(meaning(name) or ()) for name in FIGURES)]
+
+    def shell(width: int) -> tuple[Shell, StringIO]:
+        file = StringIO()
+        talk = Console(file=file, width=width, highlight=False, force_terminal=True, legacy_windows=False)
+        return Shell(Conversation(None, "base"), PipedScreen(file), Palette(), talk=talk), file  # type: ignore[arg-type]
+
+    wide, whole = shell(10_000)
+    wide.tell(table_of(why))
+    needed = max(map(cell_len, re.sub(r"\x1b\[[\d;]*m", "", whole.getvalue()).splitlines()))
+    in_words = [line for table in tables() for line in sentences(table)]
+    wide.tell(*sentences_of(why), *told, *tables(), *in_words)
+    for width in WIDTHS:
+        narrow, file = shell(width)
+        narrow.tell(*candidates_of(why, width), *told, *tables())
+        whole_lines(file.getvalue(), width, words(whole.getvalue()))
+        assert ("→" in file.getvalue()) == (width >= needed), "a table where it fits, else sentences"
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.text(st.sampled_from("abc  \n\t日🙂"), max_size=12), min_size=1, max_size=25),
+    st.integers(30, 200),
+    st.data(),
+)
+def test_the_answer_that_is_walked_over_is_wrapped_by_words(texts: list[str], width: int, data: st.DataObject) -> None:
+    tokens = tuple(Token(text, b"x", step, {"a": 0}) for step, text in enumerate(texts, start=1))
+    explorer = Explorer(ConversationTurn("q", replace(UNKNOWN_ANSWER, models=("a",)), tokens), Palette())
+    explorer.move(-data.draw(st.integers(0, len(texts))))
+    shown = explorer.answer(width)
+    text = "".join(text for _, text, *_ in shown)
+    assert all(cell_len(line) <= width for line in text.split("\n"))
+    marked = texts[explorer.at].replace("\n", "↵\n") or "∅"
+    whole = "".join([*texts[: explorer.at], marked, *texts[explorer.at + 1 :]])
+    assert "".join(text.split()) == "".join(whole.split())
+    cut = [word for word in text.split() if word not in whole.split() and word.isascii()]
+    assert all(
+        any(word in long for long in whole.split() if cell_len(long) >= width or not long.isascii()) for word in cut
+    )
+    assert sum("reverse" in style for style, *_ in shown) == len(marked.replace("\t", "    ")) or "\n" in text
+    before = shown[[style for style, *_ in shown].index("[SetCursorPosition]") + 1]
+    assert "reverse" in before[0]
+
+
+def test_a_word_longer_than_the_line_is_cut_and_the_rest_is_not() -> None:
+    lines = "".join(text for _, text, *_ in wrapped([("", "to "), ("x", "abcdefghijkl"), ("", " be or")], 6)).split(
+        "\n"
+    )
+    assert lines == ["to ", "abcde", "fghij", "kl be ", "or"]
+    assert wrapped([("", "日本語")], 5) == [("", "日"), ("", "本"), ("", "\n"), ("", "語")]
+    assert "".join(text for _, text, *_ in wrapped([("", "one two \n three")], 8)) == "one two \n three"
+
+
+def test_the_walk_has_room_for_its_keys_in_a_narrow_window() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(why_module, "reason_of", lambda turn, step, most: replace(reason(), rows=reason().rows[:most]))
+        tokens = (Token("x", b"x", 17, {"a": 0}),)
+        explorer = Explorer(ConversationTurn("q", replace(UNKNOWN_ANSWER, models=("a",)), tokens), Palette())
+        for width in (30, 40, 80, 200):
+            lines = explorer.explanation(width, 24).splitlines()
+            assert len(lines) <= 24
+            assert "leaves" in lines[-1]
+
+
+def test_the_legend_says_what_the_specification_says() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "specification.md").read_text(encoding="utf-8")
+    rules = page.partition("### 5.1")[2].partition("### 5.2")[0]
+    for name, formula in (("T0", "T0 = ST * RT"), ("ST", "ST = s / (s + f)"), ("RT", "RT = s_w / (s_w + f_w)")):
+        assert formula in FIGURES[name][1]
+        assert formula in rules
+    shown = status_line(Figures(12, 88.2, EFFICACY, 0.6, 24, 36, False), 200) + " ".join(state_of(reason()))
+    names = set(re.findall(r"\b(ST|RT|T0|s_w|f_w|s|f|theta|step|cost|full|ms)\b", shown))
+    assert names <= set(FIGURES)
+    assert len(names) == 12
+    with StringIO() as file:
+        Console(file=file, width=300).print(table_of(reason()))
+        assert all(name in FIGURES for name in ("rank", "logit", "prob", "score") if name in file.getvalue())
