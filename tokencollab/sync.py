@@ -21,7 +21,7 @@ from typing import Any, Final, Self, TypeVar
 from tokencollab import answer_stream
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.actors.supervisor import MemberHealth
-from tokencollab.ask import ask
+from tokencollab.asking import ask
 from tokencollab.collaboration import Collaboration as Team
 from tokencollab.errors import UsageError
 from tokencollab.keywords import takes
@@ -161,7 +161,7 @@ class Collaboration:
 
     @takes(ask)
     def ask(self, *prompt: Any, **arguments: Any) -> Response:
-        """A response-level method: see `tokencollab.ask`, without its ``team``."""
+        """A response-level method: see `tokencollab.asking`, without its ``team``."""
         return self._started().run(lambda: ask(self._team, *prompt, **arguments))
 
     def add(self, model: MemberLike) -> str:

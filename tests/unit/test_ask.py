@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tokencollab import EOS, Collaboration, EngineOptions, Piece, PlatformFull, UsageError
-from tokencollab.ask import Asking, Heard, ask
+from tokencollab.asking import Asking, Heard, ask
 from tokencollab.errors import ModelFailed, PromptTooLong, UnknownMethod
 from tokencollab.policies.responses.recorded import parse_recorded, replay_recorded
 from tokencollab.policies.responses.response_methods import parse_response_method

@@ -10,7 +10,7 @@ import pytest
 
 from tokencollab import Answer, Collaboration, ModelRefused, Piece, PlatformFull, PromptTooLong
 from tokencollab.actors.runtimes.threads import LocalRuntime
-from tokencollab.ask import ask
+from tokencollab.asking import ask
 from tokencollab.batch.prompts import PromptDefaults, read_prompts
 from tokencollab.batch.record import AnswerFile
 from tokencollab.batch.run import answer_all

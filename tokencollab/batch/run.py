@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from tokencollab.ask import Heard, ask
+from tokencollab.asking import Heard, ask
 from tokencollab.batch.prompts import PromptLine
 from tokencollab.batch.record import AnswerFile
 from tokencollab.collaboration import Collaboration

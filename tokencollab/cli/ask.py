@@ -7,7 +7,7 @@ from typing import Any
 
 from tokencollab.actors.recorder import written
 from tokencollab.answers import check_kind
-from tokencollab.ask import Asking, Heard
+from tokencollab.asking import Asking, Heard
 from tokencollab.cli.arguments import add_answer, add_engines, add_output, model_text, utf8
 from tokencollab.cli.responses import (
     add_extract,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokencollab.answers import canonical, check_kind
-from tokencollab.ask import switch_chances
+from tokencollab.asking import switch_chances
 from tokencollab.cli.arguments import add_method, add_plugin, file_name
 from tokencollab.cli.responses import add_extract, add_response_method, chosen_response_method
 from tokencollab.cli.terminal import add_row, headed_table, print_table, put_json

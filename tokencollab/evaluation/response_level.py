@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tokencollab.ask import ask
+from tokencollab.asking import ask
 from tokencollab.collaboration import Collaboration
 from tokencollab.evaluation.askers import GivenAnswer, Question
 from tokencollab.evaluation.items import kind_of

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from tokencollab.actors.answer import Answer, Token
 from tokencollab.answer_stream import AnswerStream
-from tokencollab.ask import Asking, Heard
+from tokencollab.asking import Asking, Heard
 from tokencollab.cli.repl.turns import CONVERSATION, UNKNOWN_ANSWER, VERSION, ConversationTurn, turn_of_trace
 from tokencollab.collaboration import Collaboration
 from tokencollab.errors import TokencollabError, UsageError

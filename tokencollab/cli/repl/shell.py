@@ -13,7 +13,7 @@ from rich.text import Text
 from tokencollab.actors.answer import Token
 from tokencollab.actors.coordinator import OF_THIS_ANSWER
 from tokencollab.answer_stream import AnswerStream
-from tokencollab.ask import Heard
+from tokencollab.asking import Heard
 from tokencollab.cli.repl.colours import Beside, Palette, happenings, parted
 from tokencollab.cli.repl.display import Figures, PipedScreen, caption, speaks_unicode, status_line
 from tokencollab.cli.repl.layout import fits, sentences
