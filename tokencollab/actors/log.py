@@ -42,28 +42,33 @@ class Log:
 class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]
     """What `log_to_stderr` puts there."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        if self.formatter is None:  # for those programs alone that have something to say
+            colours = self.stream is not None and self.stream.isatty()
+            self.setFormatter(_formatter(colours))
+        return super().format(record)
+
+
+def _formatter(colours: bool) -> logging.Formatter:
+    import structlog  # noqa: PLC0415 - a tenth of a second
+
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.dev.ConsoleRenderer(colors=colours),
+        ],
+    )
+
 
 def log_to_stderr(level: int = logging.WARNING) -> None:
     """Writes events of ``level`` and above on standard error: for programs of this package, and processes of Ray."""
-    import structlog  # noqa: PLC0415 - for programs alone
-
-    handler = _StandardError(sys.stderr)
-    colours = sys.stderr is not None and sys.stderr.isatty()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.ExtraAdder(),
-                structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
-            ],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(colors=colours),
-            ],
-        )
-    )
     stop_logging_to_stderr()
-    _ROOT.addHandler(handler)
+    _ROOT.addHandler(_StandardError(sys.stderr))
     _ROOT.setLevel(level)
     _ROOT.propagate = False
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from tokencollab.actors.prompt import read_prompt
 from tokencollab.actors.runtimes.base import Runtime
 from tokencollab.actors.supervisor import FaultPolicy
 from tokencollab.cli.terminal import ProgressView
-from tokencollab.collaboration import Collaboration
 from tokencollab.engines.options import EngineOptions
 from tokencollab.errors import UnknownMethod, UsageError
 from tokencollab.files import PRIVATE_FILE, typed_path
@@ -26,6 +25,9 @@ from tokencollab.policies.methods import AUTO, Method, parse_method
 from tokencollab.policies.responses.response_methods import is_response_method
 from tokencollab.protocol.json_text import NotJson, read_json
 from tokencollab.protocol.messages import ChatMessage
+
+if TYPE_CHECKING:
+    from tokencollab.collaboration import Collaboration
 
 
 def chosen_method(arguments: argparse.Namespace) -> Method:
@@ -173,7 +175,9 @@ def make_team(
     method: Method,
     progress: ProgressView,
     notify: Callable[[str], None],
-) -> Collaboration:
+) -> "Collaboration":
+    from tokencollab.collaboration import Collaboration  # noqa: PLC0415 - a tenth of a second, and errors come first
+
     return Collaboration(
         arguments.base,
         collaborators_of(arguments),
