@@ -186,8 +186,20 @@ def extra(purpose: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         for name, packages in EXTRAS.items():
             if package in packages:
-                raise MissingExtra(f"{purpose} needs {package}: pip install 'tokencollab[{name}]'") from error
+                raise MissingExtra(f"{purpose} needs {package}: {install(name)}") from error
         raise
+
+
+def install(extra_name: str) -> str:
+    """The command that installs the packages of an extra, whichever way tokencollab itself was installed."""
+    from importlib.metadata import PackageNotFoundError, requires  # noqa: PLC0415 - for those who lack something
+
+    try:
+        required = requires("tokencollab") or []
+    except PackageNotFoundError:
+        required = []
+    own = [line.partition(";")[0].strip() for line in required if f'extra == "{extra_name}"' in line]
+    return "pip install " + " ".join(f"'{package}'" for package in own or EXTRAS[extra_name])
 
 
 def cause(error: BaseException) -> str:

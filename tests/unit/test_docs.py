@@ -57,7 +57,7 @@ FILES = subprocess.run(
     text=True,
     check=True,
 ).stdout.split()
-NOT_OURS = {"report.md", "F.svg"}
+NOT_OURS = {"report.md", "F.svg", "sums.toml", "NAME.toml", "team.toml"}
 """Files that commands write."""
 
 

@@ -144,7 +144,7 @@ def read_gguf(path: Path) -> None:
     gguf_licence(path)
 
 
-PARSER = build_parser("replay")
+PARSER = build_parser("replay")[0]
 PANEL = {
     "name": "two",
     "roles": [{"name": "a", "brief": "b"}, {"name": "judge", "model": 1}],

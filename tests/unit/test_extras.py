@@ -1,6 +1,7 @@
 """The base install runs without the packages of the extras; where one is missed, one line names it."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -8,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-from tokencollab.errors import EXTRAS, extra
+from tokencollab.errors import EXTRAS, extra, install
 
 ROOT = Path(__file__).parents[2]
 SUM = "20+4*11+0-25*13"
@@ -60,7 +62,10 @@ def test_a_missing_extra_is_one_line(
     found = run_without([package], *arguments)
     assert (found.returncode, found.stdout) == (2, "")
     (line,) = found.stderr.splitlines()
-    assert line.endswith(f" needs {package}: pip install 'tokencollab[{name}]'")
+    assert line.endswith(f" needs {package}: {install(name)}")
+    named = [Requirement(word) for word in shlex.split(line.partition(": pip install ")[2])]
+    assert {each.name.replace("-", "_") for each in named} >= {package}
+    assert all(each.specifier for each in named), "the versions that tokencollab takes"
 
 
 def test_the_base_install_needs_no_extra(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The command line. Each command is the module of its name: its options, its run and its output."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,26 +9,50 @@ from tokencollab import __version__
 from tokencollab.cli.arguments import Parser, collect_settings
 from tokencollab.cli.own import load_own
 from tokencollab.cli.streams import prepare_streams
+from tokencollab.cli.teams import with_team
 from tokencollab.cli.terminal import put, tell
-from tokencollab.errors import TokencollabError, extra
+from tokencollab.errors import TokencollabError, UsageError, extra
 from tokencollab.policies.methods import method_settings
 from tokencollab.policies.responses.response_methods import response_settings
 
+_PAIR: Final = "--base arith-bytes --with arith-pairs"
 _COMMANDS: Final = {
-    "repl": ("repl", "ask at a prompt, and see who backs every piece"),
-    "generate": ("generate", "let models write one answer together"),
-    "ask": ("ask", "let models answer one by one, and decide between their answers"),
-    "resume": ("resume", "go on with an interrupted answer"),
-    "batch": ("batch", "answer the prompts of a file concurrently"),
-    "platform": ("platform", "share models between programs, in a running Ray cluster"),
-    "models": ("models", "list, pull or remove models"),
-    "methods": ("methods", "list the methods"),
-    "replay": ("replay", "recompute every decision of a trace, without models"),
-    "eval": ("evaluate", "put the same items to many methods, with statistics"),
-    "sweep": ("evaluate", "an evaluation over a grid of settings"),
-    "report": ("report", "tables, figures and answers of evaluations"),
+    "repl": ("repl", "ask at a prompt, and see who backs every piece", f"repl {_PAIR}"),
+    "generate": ("generate", "let models write one answer together", f'generate "24+21*30+12-28*14" {_PAIR}'),
+    "ask": (
+        "ask",
+        "let models answer one by one, and decide between their answers",
+        'ask "24+21*30+12-28*14" --model arith-bytes --model arith-pairs --extract number',
+    ),
+    "resume": ("resume", "go on with an interrupted answer", "resume answers/0f3a.journal.jsonl"),
+    "batch": (
+        "batch",
+        "answer the prompts of a file concurrently",
+        f"batch prompts.jsonl --out answers.jsonl {_PAIR}",
+    ),
+    "platform": (
+        "platform",
+        "share models between programs, in a running Ray cluster",
+        "platform up --model arith-bytes --model arith-pairs",
+    ),
+    "models": ("models", "list, pull or remove models", "models pull smollm2-135m-instruct"),
+    "teams": ("teams", "list the teams that --team takes by name", "teams list"),
+    "methods": ("methods", "list the methods", "methods"),
+    "replay": (
+        "replay",
+        "recompute every decision of a trace, without models",
+        "replay answer.trace.jsonl --method unite",
+    ),
+    "eval": ("evaluate", "put the same items to many methods, with statistics", f"eval my.jsonl {_PAIR}"),
+    "sweep": (
+        "evaluate",
+        "an evaluation over a grid of settings",
+        f"sweep simplemath --limit 100 {_PAIR} --methods each,confipara-b --over omega=5,10,20",
+    ),
+    "report": ("report", "tables, figures and answers of evaluations", "report results/my --out report --csv"),
 }
-"""Commands in the order of `--help`: the module of this package that has it in its `add_parser`, and one line."""
+"""Commands in the order of `--help`: the module of this package that has it in its `add_parser`, one line, an example.
+"""
 
 
 class _Commands:
@@ -38,13 +61,15 @@ class _Commands:
     def __init__(self, commands: Any) -> None:
         self._commands = commands
 
-    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = self._commands.add_parser(name, help=_COMMANDS[name][1], **options)
+    def add_parser(self, name: str, **options: Any) -> Parser:
+        _, line, example = _COMMANDS[name]
+        epilog = f"examples:\n  tokencollab {example}"
+        parser: Parser = self._commands.add_parser(name, help=line, epilog=epilog, **options)
         return parser
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser of ``command``; only its module is imported, which may take a second."""
+def build_parser(command: str | None) -> tuple[Parser, Parser | None]:
+    """The parser of all commands, and that of ``command``, whose module alone is imported: some take a second."""
     parser = Parser(
         prog="tokencollab",
         description="Several language models with different tokenizers write one answer together, token by token.",
@@ -56,7 +81,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     for name in _COMMANDS:
         if name not in commands.choices:
             _Commands(commands).add_parser(name)
-    return parser
+    return parser, commands.choices.get(command or "")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -82,11 +107,16 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def _run(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
     load_own(words)  # before the parser: they bring options of their own
-    parser = build_parser(next((word for word in words if not word.startswith("-")), None))
+    command = next((word for word in words if not word.startswith("-")), None)
+    parser, own = build_parser(command)
     if not words:
         put(parser.format_help(), end="")
         return 0
+    if command is not None and own is not None and "--team" in own.options:
+        words = with_team(words, command, own.options)
     arguments = parser.parse_args(words)
+    if getattr(arguments, "team", None) is not None:
+        raise UsageError("--team is written in full")
     arguments.settings = collect_settings(arguments, ("aggregation", "exit", *method_settings()))
     arguments.between = collect_settings(arguments, response_settings())
     with extra("this command"):

@@ -15,7 +15,27 @@ from tokencollab.protocol.text import one_line
 from tokencollab.protocol.values import half_character
 
 
+class _Help(argparse.HelpFormatter):
+    """Examples stand as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
+    """Options in groups, examples at the end, an error in one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"formatter_class": _Help})
+        self.options = self._option_string_actions  # by name
+        self._groups: dict[str, argparse._ArgumentGroup] = {}
+
+    def group(self, title: str) -> argparse._ArgumentGroup:
+        """The group of options with this title; groups stand in the order in which they were first asked for."""
+        if title not in self._groups:
+            self._groups[title] = self.add_argument_group(title)
+        return self._groups[title]
+
     def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage."""
         self.exit(2, f"{one_line(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
@@ -82,14 +102,12 @@ positive = _number(1, int, "a whole number from 1 to 2**53 - 1")
 natural = _number(0, int, "a whole number from 0 to 2**53 - 1")
 
 
-def add_models(
-    parser: argparse.ArgumentParser, method: bool = True, base: Literal["needed", "platform", "pair"] = "needed"
-) -> None:
+def add_models(parser: Parser, method: bool = True, base: Literal["needed", "platform", "pair"] = "needed") -> None:
     """Which models, by which ``method``, and how they compute; read by `cli.runs`.
 
     ``base``: whether one must be named, or what it is by default: that of the platform, or of the installed pair.
     """
-    add = parser.add_argument
+    add = parser.group("members").add_argument
     default = {"needed": "", "platform": " (default: that of the --platform)", "pair": " (default: the installed pair)"}
     add(
         "--base",
@@ -110,18 +128,21 @@ def add_models(
         help="a collaborator (repeatable)",
     )
     if method:
-        add("--method", metavar="NAME", help="default: auto, what suits the models; base without --with")
+        help_text = "default: auto, what suits the models; base without --with (see `tokencollab methods`)"
+        parser.group("method").add_argument("--method", metavar="NAME", help=help_text)
     add_engines(parser, platform=method)
 
 
-def add_engines(parser: argparse.ArgumentParser, platform: bool = False) -> None:
+def add_engines(parser: Parser, platform: bool = False) -> None:
     """Where and how the models compute. ``platform``: whether they may be those of a platform."""
+    help_text = "a file with members, method and settings, or its name among `tokencollab teams list` (docs/teams.md)"
+    parser.group("members").add_argument("--team", metavar="TEAM", help=help_text)
     add_engine(parser)
     add_runtime(parser, platform)
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+def add_engine(parser: Parser) -> None:
+    add = parser.group("members").add_argument
     add(
         "--engine",
         default="transformers",
@@ -129,14 +150,14 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="what computes the models that it accepts: transformers (default), llamacpp (.gguf files as they are; pip "
         "install 'tokencollab[gguf]'), or an engine of your own",
     )
-    add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="of the weights")
+    add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="data type of the weights")
     add("--threads", type=positive, metavar="N", help="CPU threads per model (default: cores / models)")
     add("--kv-megabytes", type=positive, metavar="N", help="memory per model for KV caches")
 
 
-def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
+def add_runtime(parser: Parser, platform: bool = True) -> None:
     """Where models run, and what happens when one fails. ``platform``: whether they may be those of a platform."""
-    add = parser.add_argument
+    add = parser.group("members").add_argument
     if platform:
         add(
             "--platform",
@@ -149,6 +170,7 @@ def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
         choices=["local", "ray"],
         help="threads of this process, or Ray actors (default: local, but ray in a job of `ray job submit`)",
     )
+    add = parser.group("reliability").add_argument
     add(
         "--deadline",
         type=seconds,
@@ -165,8 +187,8 @@ def add_runtime(parser: argparse.ArgumentParser, platform: bool = True) -> None:
     add("--wait-for-base", action="store_true", help="wait for a base that was lost, instead of going on without it")
 
 
-def add_answer(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+def add_answer(parser: Parser) -> None:
+    add = parser.group("answer").add_argument
     add("--system", type=utf8, metavar="TEXT", help="system message")
     add("--max-tokens", type=positive, default=256, metavar="N", help="pieces at most (default 256)")
     add(
@@ -177,25 +199,23 @@ def add_answer(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="end the answer before this text (repeatable)",
     )
-    add("--seed", type=natural, default=0, metavar="N", help="of every random choice (default 0)")
+    add("--seed", type=natural, default=0, metavar="N", help="seed of every random choice (default 0)")
 
 
-def add_max_seconds(parser: argparse.ArgumentParser) -> None:
+def add_max_seconds(parser: Parser) -> None:
     help_text = "end the answer after so many seconds, with what is written (finish_reason timeout)"
-    parser.add_argument("--max-seconds", type=seconds, metavar="S", help=help_text)
+    parser.group("answer").add_argument("--max-seconds", type=seconds, metavar="S", help=help_text)
 
 
-def add_output(
-    parser: argparse.ArgumentParser, traced: str = "every step's candidates and decision (JSON lines)"
-) -> None:
+def add_output(parser: Parser, traced: str = "every step's candidates and decision (JSON lines)") -> None:
     """Where the answer goes beside the terminal."""
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("--trace", type=file_name, metavar="FILE", help=f"write {traced}")
+    parser.group("output").add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.group("output").add_argument("--trace", type=file_name, metavar="FILE", help=f"write {traced}")
 
 
-def add_metrics(parser: argparse.ArgumentParser) -> None:
+def add_metrics(parser: Parser) -> None:
     help_text = "serve figures for Prometheus on this port of this machine, 0 for any"
-    parser.add_argument("--metrics", type=natural, metavar="PORT", help=help_text)
+    parser.group("output").add_argument("--metrics", type=natural, metavar="PORT", help=help_text)
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:
@@ -208,9 +228,9 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_method(parser: argparse.ArgumentParser) -> None:
+def add_method(parser: Parser) -> None:
     """The settings of a method, one option each; names as in `parse_method`."""
-    group = parser.add_argument_group("method", "a preset, and its parameters one by one (see `tokencollab methods`)")
+    group = parser.group("method")
     group.add_argument(
         "--aggregation", metavar="NAME", help="how candidates become one piece; MODULE:CLASS for one of your own"
     )

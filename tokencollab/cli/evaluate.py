@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tokencollab.cli.arguments import add_models, file_name, natural, positive, stop
+from tokencollab.cli.arguments import Parser, add_models, file_name, natural, positive, stop
 from tokencollab.cli.runs import check_stays, engine_options, fetch_models, make_team, runtime_name, stopped_by_signal
 from tokencollab.cli.terminal import (
     ProgressView,
@@ -76,7 +76,7 @@ def _values(text: str) -> tuple[str, list[str]]:
     return setting.replace("-", "_"), found
 
 
-def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+def _add_evaluation(parser: Parser) -> None:
     add = parser.add_argument
     add("named", nargs="?", metavar="DATASET", help="the same as --dataset")
     add(

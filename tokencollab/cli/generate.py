@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("prompt", type=utf8, nargs="?", help="the question; from standard input if absent or -")
     add_models(parser, base="platform")
-    parser.add_argument(
+    parser.group("members").add_argument(
         "--coordinator",
         choices=["own", "platform"],
         default="own",
@@ -52,10 +52,11 @@ def add_parser(commands: Any) -> None:
     add_max_seconds(parser)
     add_metrics(parser)
     add_output(parser)
-    parser.add_argument(
+    add = parser.group("reliability").add_argument
+    add(
         "--journal", type=file_name, metavar="DIR", help="keep a file there to resume from, while the answer is written"
     )
-    parser.add_argument("--keep-journal", action="store_true", help="leave it there when the answer has ended")
+    add("--keep-journal", action="store_true", help="leave it there when the answer has ended")
     add_method(parser)
     parser.set_defaults(run=generate)
 

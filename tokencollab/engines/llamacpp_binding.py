@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from tokencollab.errors import ModelRefused, ModelUnavailable, extra
+from tokencollab.errors import ModelRefused, ModelUnavailable, extra, install
 
 SEATS = 64
 """Sequences that the KV cache keeps apart; each costs a row of logits in memory."""
@@ -144,10 +144,7 @@ def library() -> Any:
     """
     with extra("the engine llamacpp"):
         import xllamacpp  # noqa: PLC0415
-    other = (
-        f"xllamacpp {xllamacpp.__version__} has another llama.cpp than tokencollab knows: "
-        "pip install 'tokencollab[gguf]'"
-    )
+    other = f"xllamacpp {xllamacpp.__version__} has another llama.cpp than tokencollab knows: {install('gguf')}"
     try:
         lib = ctypes.CDLL(sys.modules["xllamacpp.xllamacpp"].__file__)
         for name, (result, arguments) in _SIGNATURES.items():

@@ -49,7 +49,7 @@ def test_what_takes_seconds_to_import_is_not(words: list[str], code: int) -> Non
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_every_command_is_that_of_its_module(command: str) -> None:
     """The bare parser of the list gave way to the module's own."""
-    assert build_parser(command).parse_args([command, *ARGUMENTS.get(command, ())]).run
+    assert build_parser(command)[0].parse_args([command, *ARGUMENTS.get(command, ())]).run
 
 
 ARGUMENTS = {
@@ -58,6 +58,7 @@ ARGUMENTS = {
     "resume": ("x",),
     "batch": ("x", "--out", "y", "--base", "a"),
     "platform": ("status",),
+    "teams": ("list",),
     "models": ("list",),
     "replay": ("x",),
     "eval": ("--dataset", "simplemath", "--base", "a", "--methods", "base", "--out", "x"),

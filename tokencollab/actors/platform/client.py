@@ -41,7 +41,8 @@ def connect() -> bool:
     try:
         ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, SystemExit) as error:
-        reason = str(error).partition("\n")[0]
+        # What follows the first sentence are options of Ray's own commands.
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         raise UsageError(
             f"no Ray cluster lets this program in ({reason}); where there is one, this program needs its RAY_AUTH_MODE "
             f"and token; else {START_ONE}"
