@@ -136,10 +136,13 @@ def test_the_program_in_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> N
 def test_the_commands_in_the_readme_print_what_stands_there() -> None:
     (session,) = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     commands = re.findall(r"\$ tokencollab (.*)\n(.*)\n", session)
-    assert len(commands) == 4
+    assert len(commands) == 3
     for command, expected in commands:
         done = run(*shlex.split(command))
         assert (done.returncode, done.stdout) == (0, expected + "\n"), done.stderr
+    chosen = session.splitlines()[-1]
+    assert chosen.startswith("auto: consult; ")
+    assert chosen in done.stderr.splitlines()
 
 
 def test_list_pull_and_remove_say_that_they_are_built_in() -> None:
