@@ -227,7 +227,6 @@ def test_a_terminal_without_a_prompt_is_told_what_to_do(pair: list[str]) -> None
         (["models", "remove", "nothing"], ["nothing"]),
         (["replay", "/nowhere/at/all"], ["/nowhere/at/all"]),
         (["replay", "EMPTYFILE"], ["line 1"]),
-        ([], ["COMMAND"]),
     ],
 )
 def test_bad_input_is_told_in_one_line(

@@ -53,4 +53,4 @@ def test_specialists_are_evaluated_to_the_end(tmp_path: Path, capsys: pytest.Cap
     page = write_report([Evaluation(out)], tmp_path / "report").read_text(encoding="utf-8")
     assert "wrongly, by design" in page
     assert "(ModelSwitch fig. 7)" in page
-    assert "n = 20: response-level methods" in page
+    assert "Response-level methods" in page

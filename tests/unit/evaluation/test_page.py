@@ -240,13 +240,13 @@ def test_long_answers_are_folded_and_cut(tmp_path: Path) -> None:
     assert f"({rules.LONGEST + 1:,} characters in all)" in page.text
 
 
-def test_a_thousand_items_by_thirteen_methods_with_long_answers_stay_small(tmp_path: Path) -> None:
+def test_many_items_by_thirteen_methods_with_long_answers_stay_small(tmp_path: Path) -> None:
     methods = ["base", "each", *(f"unite:exit=fixed-{step}" for step in range(10, 20))]
-    folder = make_run(tmp_path / "run", methods, n=1000)
+    folder = make_run(tmp_path / "run", methods, n=400)
     change(folder, lambda record: record.update(text=f"{record['method']} {record['text']} {'because ' * 150}"))
     found = shown(folder)
     assert len(found.methods) == 13
-    assert 100 < len(found.items) < 1000
+    assert 100 < len(found.items) < 400
     page_of(folder)
     assert (tmp_path / "report" / "index.html").stat().st_size < 1.5 * rules.MOST_CHARACTERS
 
