@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 import pytest
 
 from tests.support.shared_models import script, text
-from tokencollab import Collaboration, EngineOptions, ModelFailed, Token, UsageError, parse_method
+from tokencollab import Collaboration, EngineOptions, ModelFailed, ModelRefused, Token, UsageError, parse_method
 from tokencollab.actors.journal import SUFFIX
 from tokencollab.actors.platform.client import PlatformClient
 from tokencollab.actors.platform.registry import Entry, ModelFigures
@@ -380,4 +380,28 @@ async def test_cancelling_and_leaving_from_afar() -> None:
         before.cancel()
         assert sum([1 async for _ in before]) < 100_000
     assert (await actor.figures()).sessions == 0
+    await actor.end()
+
+
+class Refusing(ScriptedEngine):
+    """Refuses every conversation."""
+
+    def open(self, request: m.Open) -> m.Opened | m.Refused:
+        return m.Refused(request.session, "ModelRefused", f"{self.info.name} does not want to")
+
+
+@pytest.mark.parametrize("who", ["a", "b"])
+async def test_a_member_that_refuses_costs_its_part_and_the_base_the_answer(who: str) -> None:
+    actor = Actor(1, load=lambda spec: (Refusing if spec.name == who else ScriptedEngine)(spec.name, script))
+    heard: list[str] = []
+    collaboration = RemoteCollaboration("here", None, None, METHOD, notify=heard.append)
+    collaboration._client = Client([actor], [])
+    if who == "a":
+        with pytest.raises(ModelRefused, match="a does not want to"):
+            await answered(collaboration)
+    else:
+        tokens, answer, _ = await answered(collaboration)
+        assert "".join(token.text for token in tokens) == answer.text == text(LENGTH).decode()
+        assert list(answer.left) == ["b"]
+        assert [notice for notice in heard if "b does not want to" in notice]
     await actor.end()

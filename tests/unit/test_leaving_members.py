@@ -257,3 +257,23 @@ async def test_respondents_that_write_together_go_on_without_one_that_refuses() 
             assert not response.lost
             with pytest.raises(error):
                 await team.generate("?", members=["no"])
+
+
+@pytest.mark.parametrize("method", ["transfer", "transfer-small", "transfer-large-short", "transfer-large-reasoning"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("refuses", ["large", "small"])
+async def test_reasoning_is_transferred_where_it_can_be(method: str, kind: str, refuses: str) -> None:
+    """Where one model answers by itself, its refusal is the answer's; else the other one answers."""
+    engines = {"b": ScriptedEngine("b", script), "no": Refuses("no", kind)}
+    order = ["no", "b"] if refuses == "large" else ["b", "no"]
+    alone = {"transfer-small": "small", "transfer-large-short": "large", "transfer-large-reasoning": "large"}
+    async with Collaboration("b", ["no"], "base", runtime=LocalRuntime(lambda spec: engines[spec.name])) as team:
+        asking = asyncio.wait_for(ask(team, "?", method, order, max_tokens=6), 20)
+        if alone.get(method) == refuses:
+            with pytest.raises((PromptTooLong, ModelRefused, PlatformFull), match=f"^no: {kind}"):
+                await asking
+            return
+        response = await asking
+    assert response.decided_by == "b"
+    assert set(response.lost) == ({"no"} if method == "transfer" else set())
+    assert any(response.texts["b"])
