@@ -78,14 +78,16 @@ picture: setup  ## an answer as docs/repl.md shows it (docs/repl.svg), from a re
 	@printf '%s\n/export docs/repl.svg\n' "$(QUESTION)" | $(BIN)/tokencollab repl --base $(BASE) --with $(COLLABORATOR) \
 	  --method confipara-d --omega 16 --theta 0.4 --max-tokens 64
 
-# Two halves run side by side, one per core, only the second with Ray; what the first says is shown when both are done.
-FIRST := tests/unit tests/property $(patsubst %,tests/integration/test_%.py,batch cli eval eval_benchmarks eval_specialists specialists)
-SECOND := tests/integration $(patsubst %,--ignore=%,$(filter tests/integration/%,$(FIRST)))
+# Three parts run side by side: those with Ray wait much of the time. What the first two say is shown at the end.
+RAY := $(patsubst %,tests/integration/test_%.py,coordinators docs_run own_aggregation platform ray ray_job)
+OTHERS := tests/integration $(patsubst %,--ignore=%,$(RAY))
 test: setup  ## all tests (fetches the real models the first time)
-	@mkdir -p build; $(PYTEST) $(PYTEST_ARGS) $(FIRST) > build/test.log 2>&1 & first=$$!; \
-	  $(PYTEST) $(PYTEST_ARGS) $(SECOND); second=$$?; \
-	  wait $$first; first=$$?; cat build/test.log; \
-	  for code in $$first $$second; do test $$code = 0 || exit $$code; done
+	@mkdir -p build; \
+	  $(PYTEST) $(PYTEST_ARGS) tests/unit tests/property > build/units.log 2>&1 & units=$$!; \
+	  $(PYTEST) $(PYTEST_ARGS) $(OTHERS) > build/others.log 2>&1 & others=$$!; \
+	  $(PYTEST) $(PYTEST_ARGS) $(RAY); ray=$$?; \
+	  wait $$others; others=$$?; wait $$units; units=$$?; cat build/others.log build/units.log; \
+	  for code in $$units $$others $$ray; do test $$code = 0 || exit $$code; done
 
 test-fast: setup  ## the tests that need no real model and no Ray
 	@$(PYTEST) -m "$(FAST)" $(PYTEST_ARGS)
