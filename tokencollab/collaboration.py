@@ -384,9 +384,9 @@ class Collaboration(Startable):
             raise UsageError(
                 f"members must be some of {', '.join(here)}, each once, not {', '.join(map(str, wanted)) or 'nobody'}"
             )
-        # A journal has the method that was chosen when its answer began.
-        method = request.method if past is None else AnswerRequest.of_journal(past).method
-        method, notices = self._fitted(method, wanted)
+        # A journal has what was chosen for `auto` when its answer began.
+        begun = past is not None and request.method.name == AUTO and AnswerRequest.of_journal(past)
+        method, notices = self._fitted((begun or request).method, wanted)
         request = replace(request, method=method)
         for notice in notices if notify else [each for each in notices if each not in self._told]:
             (notify or self._notify)(notice)

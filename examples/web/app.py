@@ -1,6 +1,6 @@
 """A web page with tinted tokens: a conversation, a choice of methods, FastAPI and server-sent events.
 
-    pip install 'tokencollab[serve]'
+    pip install fastapi uvicorn                         # the extra serve
     python -m examples.web.app [BASE COLLABORATOR]      # then open the address that it prints
 
 The models are loaded once and shared by all readers: answers that are written at the same time share forward passes. A

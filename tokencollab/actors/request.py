@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Final, Self, cast
+from typing import Final, Self, TypeGuard, cast
 
 from tokencollab.actors.journal import Past
 from tokencollab.actors.prompt import Prompt, read_prompt, sendable
@@ -15,6 +15,10 @@ from tokencollab.protocol.values import shown
 
 LONGEST: Final = 1e9
 """Seconds that an answer may be given at most."""
+
+
+def is_max_seconds(value: object) -> TypeGuard[float]:
+    return type(value) in (int, float) and 0 < cast(float, value) <= LONGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class AnswerRequest:
             raise UsageError(f"max_tokens must be at least 1, not {limit}")
         if not 0 <= (number := whole("seed", seed)) < 1 << 53:
             raise UsageError(f"seed must be from 0 to 2**53 - 1, not {number}")
-        if max_seconds is not None and not (type(max_seconds) in (int, float) and 0 < max_seconds <= LONGEST):
+        if max_seconds is not None and not is_max_seconds(max_seconds):
             raise UsageError(f"max_seconds must be a number above 0, at most {LONGEST:g}, not {shown(max_seconds)}")
         given = tuple(stop) if isinstance(stop, Iterable) and not isinstance(stop, str) else (None,)
         if not all(isinstance(text, str) for text in given):

@@ -212,10 +212,11 @@ class Supervisor:
 
         Earlier turns of the assistant do not count: templates take the reasoning out of them.
         """
-        size = sum(len(turn.content.strip().encode()) for turn in request.messages if turn.role != "assistant")
-        if not self.info.token_bytes or size <= self.info.context_length * self.info.token_bytes:
+        if not (most := self.info.most_bytes):
             return None
-        return Refused(request.session, PromptTooLong.__name__, self.info.too_long(f"{size} bytes"))
+        size = sum(len(turn.content.strip().encode()) for turn in request.messages if turn.role != "assistant")
+        too_long = self.info.too_long(f"{size} bytes")
+        return Refused(request.session, PromptTooLong.__name__, too_long) if size > most else None
 
     async def write(self, request: GenerateSolo, tokens: float) -> AsyncIterator[Reply]:
         """The replies to a request to write alone; each has its deadline. Raises as `call`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from tokencollab.actors.prompt import read_prompt
-from tokencollab.actors.request import LONGEST
+from tokencollab.actors.request import LONGEST, is_max_seconds
 from tokencollab.errors import UsageError
 from tokencollab.protocol.checksums import CHECKSUM
 from tokencollab.protocol.json_text import NotJson, read_json
@@ -103,7 +103,7 @@ def _read_line(number: int, raw: bytes, settings: PromptDefaults) -> PromptLine:
     elif not _whole(seed, 0):
         raise UsageError("seed is a whole number from 0 to 2**53 - 1")
     max_seconds = fields.pop("max_seconds", settings.max_seconds)
-    if max_seconds is not None and not (type(max_seconds) in (int, float) and 0 < max_seconds <= LONGEST):
+    if max_seconds is not None and not is_max_seconds(max_seconds):
         raise UsageError(f"max_seconds is a number above 0, at most {LONGEST:g}")
     return PromptLine(number, name, messages, max_tokens, tuple(stop), seed, fields, max_seconds)
 

@@ -147,8 +147,8 @@ def add_engine(parser: Parser) -> None:
         "--engine",
         default="transformers",
         metavar="NAME",
-        help="what computes the models that it accepts: transformers (default), llamacpp (.gguf files as they are; pip "
-        "install 'tokencollab[gguf]'), or an engine of your own",
+        help="what computes the models that it accepts: transformers (default), llamacpp (.gguf files as they are, "
+        "with the extra gguf) or one of your own",
     )
     add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto", help="data type of the weights")
     add("--threads", type=positive, metavar="N", help="CPU threads per model (default: cores / models)")

@@ -79,8 +79,7 @@ def generate(arguments: argparse.Namespace) -> int:
         else:
             fetch_models(arguments, options, progress)
             team = make_team(arguments, options, method, progress, notices.append)
-        limits = {"max_tokens": arguments.max_tokens, "stop": arguments.stop, "seed": arguments.seed}
-        limits["max_seconds"] = arguments.max_seconds
+        limits = {name: getattr(arguments, name) for name in ("max_tokens", "stop", "seed", "max_seconds")}
         return write(arguments, team, lambda: team.stream(messages, trace=trace, **limits), progress, notices)
 
 

@@ -19,13 +19,12 @@ _NAMED_BY: Final[Mapping[str, Declarations[Any]]] = {
 }
 
 
-def load_own(argv: Sequence[str] | None) -> None:
-    """Imports what the options of ``argv`` name by ``module:name``; whatever is imported may be in this folder.
+def load_own(words: Sequence[str]) -> None:
+    """Imports what the options of a command line name by ``module:name``; whatever is imported may be in this folder.
 
     Raises:
         UsageError: it cannot be imported, or is of another kind.
     """
-    words = sys.argv[1:] if argv is None else argv
     if any(re.search(r"\w:[^\W\d]", word) for word in words) and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # behind everything that is installed
     for option, value in _options(words):

@@ -75,7 +75,7 @@ class LogitsEngine(ABC):
         unknown = any(bytes([byte]) not in vocabulary.id_of for byte in range(256))
         longest = longest_token(vocabulary.pieces, tokenizer, unknown)
         self._info = replace(info, token_bytes=longest)
-        self._most_bytes = info.context_length * longest  # of a text that fits into the context
+        self._most_bytes = self._info.most_bytes
         try:
             self._prompts = PromptRenderer(tokenizer, context=info.context_length, longest=longest, arguments=template)
         except ModelRefused as error:

@@ -1,11 +1,17 @@
 """Does it help? The collaborating method of a run against a single model, in one line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from tokencollab.evaluation.statistics import CONFIDENCE, needed_items
 
 LEVEL = 1 - CONFIDENCE
+
+
+def singles(methods: Container[str], models: Sequence[str], best_alone: str | None) -> list[str]:
+    """The methods of one model that the others are compared with: the better one, and the base if it is another."""
+    base = ["base"] if "base" in methods and best_alone != f"alone:{models[0]}" else []
+    return [*([best_alone] if best_alone else []), *base]
 
 
 def verdicts(
@@ -26,11 +32,8 @@ def verdicts(
         models: their names, the base first.
     """
     together = [name for name, row in methods.items() if len(row["settings"]["members"]) > 1]
-    against = [best_alone] if best_alone else []
-    if "base" in methods and best_alone != f"alone:{models[0]}":
-        against.append("base")
     found = []
-    for single in against:
+    for single in singles(methods, models, best_alone):
         compared = [_from_the_side_of(name, single, pair) for name in together for pair in pairs]
         known = [entry for entry in compared if entry is not None]
         if known:

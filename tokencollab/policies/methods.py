@@ -171,7 +171,7 @@ def _without_removed(settings: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- by name
 
 AUTO: Final = "auto"
-"""The method that `automatic.choose` chooses for a team. Until then it is `consult`, whose settings it takes."""
+"""The method that `automatic.fit` chooses for a team. Until then it is `consult`, whose settings it takes."""
 
 _CONFIPARA: Final = SelfEfficacy.paper
 _OURS: Final = Bytewise.paper

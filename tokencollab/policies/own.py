@@ -44,6 +44,11 @@ def find_own(name: str, what: str) -> Any:
         raise UsageError(f"{what} {name}: the module has no {attribute}") from None
 
 
+def is_ours(part: object) -> bool:
+    """Whether a part of a method comes with tokencollab."""
+    return type(part).__module__.startswith("tokencollab.")
+
+
 @contextmanager
 def calling(what: str, called: object) -> Iterator[None]:
     """A block that calls ``called``, an aggregation or an exit, which may be somebody's code.
@@ -56,7 +61,7 @@ def calling(what: str, called: object) -> Iterator[None]:
     except TokencollabError:
         raise
     except Exception as error:
-        if type(called).__module__.startswith("tokencollab."):
+        if is_ours(called):
             raise
         frame = error.__traceback__
         while frame is not None and frame.tb_next is not None:

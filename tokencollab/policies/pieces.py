@@ -14,7 +14,7 @@ from tokencollab.errors import ProtocolError, UsageError
 from tokencollab.policies.aggregations import Ballot, foreign_pieces
 from tokencollab.policies.events import CandidatesArrived, RequestCandidates, RequestScores, ScoresArrived
 from tokencollab.policies.methods import Method, sampling_of
-from tokencollab.policies.own import calling
+from tokencollab.policies.own import calling, is_ours
 from tokencollab.policies.selection import select
 from tokencollab.policies.truncation import truncate
 from tokencollab.policies.turn import Turn
@@ -48,7 +48,7 @@ class Decider:
         scoring = self.method.scoring
         with calling("aggregation", scoring):
             scored = scoring.score(ballots)
-        if not type(scoring).__module__.startswith("tokencollab."):
+        if not is_ours(scoring):
             check_scored(scoring, scored)
         return select(scored, self.sampling, step)
 

@@ -362,6 +362,11 @@ class ModelInfo:
     notices: tuple[str, ...] = ()  # what the user should hear once
     token_bytes: int = 0  # that a token stands for at most; 0: not known
 
+    @property
+    def most_bytes(self) -> int:
+        """Of a text that fits into the context; 0: not known."""
+        return self.context_length * self.token_bytes
+
     def too_long(self, what: str) -> str:
         """What is said of a prompt that has ``what`` and does not fit."""
         return (

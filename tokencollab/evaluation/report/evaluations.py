@@ -7,6 +7,7 @@ import pandas as pd
 
 from tokencollab.evaluation.folder import Record, read_records, read_run
 from tokencollab.evaluation.summary import summarise
+from tokencollab.evaluation.verdict import singles
 
 OUTCOMES = ("both right", "together only", "single only", "both wrong")
 _PAIR = ("a", "b", "n", "difference", "difference_ci", "only_a", "only_b", "p", "p_adjusted")
@@ -34,11 +35,12 @@ class Evaluation:
         self.methods = pd.DataFrame(list(self.summary["methods"].values()), index=list(self.summary["methods"]))
         self.alone = [name for name in self.methods.index if name.startswith("alone:")]
         self.together = [name for name in self.methods.index if name != "base" and name not in self.alone]
-        self.singles: dict[str, str] = {}
-        if self.best_alone:
-            self.singles[self.best_alone] = f"the better single model ({self.best_alone.removeprefix('alone:')})"
-        if "base" in self.methods.index and self.best_alone != f"alone:{self.models[0]}":
-            self.singles["base"] = f"the base alone ({self.models[0]})"
+        self.singles = {
+            name: f"the base alone ({self.models[0]})"
+            if name == "base"
+            else f"the better single model ({name.removeprefix('alone:')})"
+            for name in singles(self.methods.index, self.models, self.best_alone)
+        }
         records = {(record["method"], record["item"]): record for record in read_records(path)}
         self.records = [{"t0": None, "response": None, **record} for record in records.values()]
         self.answers = pd.DataFrame(self.records, columns=None if records else ["method", "item"])
