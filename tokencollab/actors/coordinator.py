@@ -222,6 +222,8 @@ class Coordinator:
                 for event in self._held_back.values():
                     self._announce(event)
             heard = await self._receive()
+            if isinstance(heard.event, e.ModelJoined):
+                self._attendance.heard(heard.event.model)
             match heard.event:
                 case e.SoloStep():
                     self._ahead.release()

@@ -35,7 +35,8 @@ class Membership:
         self._session = session
         self._left = left
         self.sessions = dict(sessions)  # by name, the base first
-        self.returning: set[str] = set()  # those that are being brought back
+        self._returning: set[str] = set()  # those that are being brought back
+        self._unheard: set[str] = set()  # those that are back, and the policy has not heard of it
         self._announce = announce
         self.last_loss = ""  # which model it was, and why
         self._losses: dict[str, int] = {}
@@ -43,6 +44,15 @@ class Membership:
         self._end: asyncio.Future[None] | None = None
         self._calls: dict[str, set[asyncio.Task[None]]] = {}
         self._returns: set[asyncio.Task[None]] = set()
+
+    @property
+    def returning(self) -> set[str]:
+        """Those that come back, until the policy has heard that they are members again."""
+        return self._returning | self._unheard
+
+    def heard(self, model: str) -> None:
+        """The policy hears that a model is back."""
+        self._unheard.discard(model)
 
     @property
     def quiet(self) -> bool:
@@ -108,8 +118,8 @@ class Membership:
     def bring_back(self, model: str) -> None:
         """Makes a model a member again as soon as it is up and has the text so far."""
         tries = max(self._losses.get(model, 0), self._late.get(model, 0))
-        if model not in self.returning and model not in self._left and tries < _LOSSES:
-            self.returning.add(model)
+        if model not in self._returning and model not in self._left and tries < _LOSSES:
+            self._returning.add(model)
             task = asyncio.create_task(self._return(model))
             self._returns.add(task)
             task.add_done_callback(self._returns.discard)
@@ -167,7 +177,7 @@ class Membership:
                 try:
                     await session.catch_up()
                 except (errors.UsageError, errors.PlatformFull) as error:
-                    self.returning.discard(model)
+                    self._returning.discard(model)
                     self._stays_away(model, error)
                     return
                 except Exception as error:
@@ -175,9 +185,10 @@ class Membership:
                     self._count(model, error)
                 else:
                     # Only now, with the text computed: no other member waits for one that returns.
+                    self._unheard.add(model)
                     self._announce(e.ModelJoined(model))
                     return
         finally:
-            self.returning.discard(model)
+            self._returning.discard(model)
         log.warning("model stays out of this answer", session=self._session, model=model, reason=reason)
         self._announce(e.ModelLost(model))
